@@ -1,0 +1,47 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+root = Path(__file__).resolve().parent
+init = (root / 'torch_sake' / '__init__.py').read_text()
+version = re.search(r"__version__ = '(.+)'", init).group(1)
+
+train = [
+    'ase>=3.23',
+    'jsonargparse[signatures]>=4.30',
+    'matplotlib>=3.7',
+    'tblite>=0.4',
+]
+test = ['hypothesis>=6.80', 'pytest>=7.4']
+docs = ['sphinx>=7.2']
+
+setup(
+    name='torch-sake',
+    version=version,
+    description='Spatial attention kinetic networks with E(n)-equivariance '
+    'for PyTorch Geometric',
+    long_description=(root / 'README.rst').read_text(),
+    long_description_content_type='text/x-rst',
+    keywords=[
+        'equivariance', 'graph-neural-networks', 'interatomic-potential',
+        'molecular-dynamics', 'pytorch-geometric'
+    ],
+    python_requires='>=3.10',
+    packages=find_packages(include=['torch_sake', 'torch_sake.*']),
+    install_requires=[
+        'numpy',
+        'safetensors>=0.4',
+        'torch>=2.4',
+        'torch-geometric>=2.6',
+        'tqdm',
+        'vesin>=0.3',
+    ],
+    extras_require={
+        'accel': ['torch-scatter', 'torch-cluster'],
+        'train': train,
+        'test': train + test,
+        'docs': docs,
+    },
+    entry_points={'console_scripts': ['torch-sake = torch_sake.cli:main']},
+)

@@ -1,0 +1,148 @@
+import copy
+
+import pytest
+import torch
+from torch_geometric.nn.models import SchNet
+
+from torch_sake import SAKE, RadiusInteractionGraph, neighbor_list
+
+Z = torch.tensor([8, 1, 1, 6, 1, 1, 1, 1])
+BATCH = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])
+ATOMREF = torch.arange(100.0).view(-1, 1)
+
+
+def build(seed=0, **options):
+    torch.manual_seed(seed)
+    model = SAKE(8, num_layers=2, heads=2, num_rbf=5, **options)
+    return model, torch.randn(8, 3)
+
+
+@pytest.mark.parametrize('options', [
+    dict(), dict(cutoff=None), dict(readout='mean'), dict(dipole=True),
+    dict(mean=2.0, std=3.0), dict(atomref=ATOMREF),
+    dict(dipole=True, mean=2.0, std=3.0, atomref=ATOMREF),
+    dict(mean=2.0, std=3.0, atomref=ATOMREF, readout='mean'),
+], ids=lambda options: '-'.join(options) or 'default')
+def test_readout_is_that_of_schnet(options):
+    """With PyG's SchNet around the same atomic outputs."""
+    if options.get('dipole'):
+        pytest.importorskip('ase')
+    model, pos = build(**options)
+    schnet = SchNet(8, 8, 0, 5, interaction_graph=RadiusInteractionGraph(),
+                    **{key: value for key, value in options.items()
+                       if key != 'cutoff'})
+    atoms = []
+    model.mlp_out[-1].register_forward_hook(
+        lambda module, args, out: atoms.append(out))
+    out = model(Z, pos, BATCH)
+    schnet.lin2.register_forward_hook(lambda module, args, out: atoms[0])
+    assert out.shape == (2, 1)
+    assert torch.allclose(out, schnet(Z, pos, BATCH).to(out.dtype),
+                          atol=1e-5)
+
+
+def test_interaction_graph():
+    model, pos = build()
+    expected = model(Z, pos, BATCH)
+    edge_index, edge_shift = neighbor_list(pos, 5.0, BATCH)
+    assert torch.equal(model(Z, pos, BATCH, edge_index=edge_index,
+                             edge_shift=edge_shift, batch_size=2), expected)
+    other = build(interaction_graph=RadiusInteractionGraph(5.0))[0]
+    assert torch.equal(other(Z, pos, BATCH), expected)
+    other = build(interaction_graph=RadiusInteractionGraph(1.0))[0]
+    assert not torch.allclose(other(Z, pos, BATCH), expected)
+
+
+def test_any_order_of_atoms():
+    model, pos = build()
+    order = torch.randperm(8)
+    assert torch.allclose(model(Z[order], pos[order], BATCH[order]),
+                          model(Z, pos, BATCH), atol=1e-5)
+
+
+@pytest.mark.parametrize('cutoff', [None, 5.0])
+def test_small_and_empty_graphs(cutoff):
+    model, _ = build(cutoff=cutoff)
+    empty, one = torch.zeros(0, 3), torch.zeros(1, 3, requires_grad=True)
+    out = model(torch.tensor([6]), one)
+    gradient, = torch.autograd.grad(out.sum(), one)
+    assert out.isfinite().all() and not gradient.any()
+    none = torch.zeros(0, dtype=torch.long)
+    assert torch.equal(model(none, empty), torch.zeros(1, 1))
+    out = model(Z, torch.zeros(8, 3), BATCH, batch_size=3)
+    assert out.shape == (3, 1) and out[2] == 0 and out.isfinite().all()
+
+
+def test_padding():
+    """Atoms of number 0 have an embedding of zeros that is not trained."""
+    model, pos = build()
+    model(torch.zeros_like(Z), pos, BATCH).sum().backward()
+    assert not model.embedding.weight[0].any()
+    assert not model.embedding.weight.grad.any()
+
+
+def test_parameters_all_take_part():
+    model, pos = build()
+    model(Z, pos, BATCH).sum().backward()
+    unused = [name for name, parameter in model.named_parameters()
+              if parameter.grad is None]
+    assert unused == []
+
+
+def test_pyg_features():
+    model, pos = build(atomref=ATOMREF)
+    out = model(Z, pos, BATCH)
+    assert str(model) == 'SAKE(hidden_channels=8, num_layers=2, cutoff=5.0)'
+    assert torch.equal(copy.deepcopy(model)(Z, pos, BATCH), out)
+    other = build(seed=1, atomref=ATOMREF)[0]
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other(Z, pos, BATCH), out)
+    with torch.no_grad():
+        other.atomref.weight.zero_()
+    other.reset_parameters()
+    assert torch.equal(other.atomref.weight, ATOMREF)
+    assert model.double()(Z, pos.double(), BATCH).dtype == torch.double
+
+
+def test_compile():
+    model, pos = build()
+    edge_index, _ = neighbor_list(pos, 5.0, BATCH)
+    compiled = torch.compile(model, fullgraph=True)
+    assert torch.allclose(
+        compiled(Z, pos, BATCH, batch_size=2, edge_index=edge_index),
+        model(Z, pos, BATCH), atol=1e-5)
+    pairs = torch.compile(build(cutoff=None)[0], fullgraph=True)
+    assert torch.allclose(pairs(Z, pos), build(cutoff=None)[0](Z, pos),
+                          atol=1e-5)
+
+
+@pytest.mark.parametrize('options, error, match', [
+    (dict(cutoff=-1.0), ValueError, "'cutoff' must be positive"),
+    (dict(mean=1.0), ValueError, "'mean' and 'std' must be given together"),
+    (dict(mean=1.0, std=0.0), ValueError, "'std' must be positive"),
+    (dict(atomref=torch.zeros(5)), ValueError, "'atomref' must have shape"),
+    (dict(interaction_graph=3), TypeError, "'interaction_graph' must be"),
+    (dict(readout='best'), ValueError, "best"),
+    (dict(no_such=1), TypeError, "no_such"),
+], ids=str)
+def test_wrong_options(options, error, match):
+    with pytest.raises(error, match=match):
+        build(**options)
+
+
+@pytest.mark.parametrize('change, error, match', [
+    (dict(z=Z[:7]), ValueError, "'pos' must have shape"),
+    (dict(z=Z.float()), TypeError, "'z' must be of integer type"),
+    (dict(z=-Z), ValueError, "'z' must not be negative"),
+    (dict(z=100 * Z), ValueError, "'z' must be smaller than 100"),
+    (dict(pos=torch.zeros(8, 2)), ValueError, "'pos' must have shape"),
+    (dict(pos=torch.zeros(8, 3).long()), TypeError, "'pos' must be of float"),
+    (dict(pos=torch.zeros(8, 3).double()), TypeError, "'pos' must be of type"),
+    (dict(pos=torch.full((8, 3), torch.nan)), ValueError, "must be finite"),
+    (dict(batch=BATCH[:7]), ValueError, "'batch' must have shape"),
+    (dict(edge_index=torch.tensor([[0], [8]])), ValueError, "smaller than 8"),
+], ids=lambda value: str(value)[:40].replace('\n', ' '))
+def test_wrong_inputs(change, error, match):
+    model, pos = build()
+    with pytest.raises(error, match=match):
+        model(**dict(dict(z=Z, pos=pos, batch=BATCH), **change))

@@ -1,0 +1,157 @@
+import copy
+
+import pytest
+import torch
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+from torch_geometric.nn.models import SchNet
+
+from torch_sake import SAKE, Potential, RadiusInteractionGraph
+from torch_sake.testing import (assert_batch_independent,
+                                assert_equivariant_forces,
+                                assert_forces_match_energy)
+
+Z = torch.tensor([8, 1, 1, 6, 1, 1, 1, 1])
+BATCH = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])
+
+
+def sake():
+    return SAKE(8, num_layers=2, heads=2, num_rbf=5, cutoff=2.5)
+
+
+def schnet():
+    return SchNet(8, 8, 2, 5, interaction_graph=RadiusInteractionGraph(2.5))
+
+
+@pytest.fixture(params=[sake, schnet], ids=lambda build: build.__name__)
+def potential(request):
+    atomic_energies = -torch.arange(100.0)
+    return Potential(request.param(), 2.0, atomic_energies).double()
+
+
+@pytest.fixture
+def pos():
+    return 1.5 * torch.randn(8, 3).double()
+
+
+def test_assertions(potential, pos):
+    assert_equivariant_forces(potential, Z, pos, BATCH)
+    assert_forces_match_energy(potential, Z, pos, BATCH)
+    assert_batch_independent(potential, [(Z[:3], pos[:3]), (Z[3:], pos[3:])])
+
+
+def test_energy_is_scaled_and_shifted(potential, pos):
+    energy, forces, stress = potential(Z, pos, BATCH)
+    expected = 2.0 * potential.model(Z, pos, BATCH).squeeze(1)
+    assert torch.allclose(energy, expected + torch.tensor([-10.0, -10.0]))
+    assert energy.shape == (2, ) and forces.shape == (8, 3)
+    assert stress is None
+    single, _, _ = potential(Z[:3], pos[:3])
+    assert torch.allclose(single, energy[:1])
+
+
+def test_forces_can_be_trained_on(potential, pos):
+    parameter = dict(potential.named_parameters())['model.embedding.weight']
+
+    def loss():
+        return potential(Z, pos, BATCH)[1].square().sum()
+
+    gradient, = torch.autograd.grad(loss(), parameter)
+    with torch.no_grad():
+        values = []
+        for sign in (1, -1):
+            parameter[6, 2] += sign * 1e-5
+            values.append(loss())
+            parameter[6, 2] -= sign * 1e-5
+    slope = (values[0] - values[1]) / 2e-5
+    assert torch.allclose(gradient[6, 2], slope, rtol=1e-5)
+
+
+def test_hessian_with_respect_to_given_positions(potential, pos):
+    pos.requires_grad_()
+    _, forces, _ = potential(Z, pos, BATCH)
+    row, = torch.autograd.grad(forces[4, 1], pos)
+    with torch.no_grad():
+        step = torch.zeros(8, 3).double()
+        step[4, 1] = 1e-5
+        column = (potential(Z, pos + step, BATCH)[1] -
+                  potential(Z, pos - step, BATCH)[1]) / 2e-5
+    assert torch.allclose(row, column, atol=1e-6)
+    assert pos.grad is None
+
+
+@pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
+def test_without_gradients(potential, pos, mode):
+    energy, forces, _ = potential(Z, pos, BATCH)
+    assert energy.requires_grad and forces.requires_grad
+    with mode():
+        z, other, batch = Z.clone(), pos.clone(), BATCH.clone()
+        outputs = potential(z, other, batch)
+    for value, expected in zip(outputs, (energy, forces)):
+        assert not value.requires_grad
+        assert torch.allclose(value, expected)
+
+
+def test_tensors_of_the_caller_stay_as_they_are(potential, pos):
+    z, batch, before = Z.clone(), BATCH.clone(), pos.clone()
+    potential(z, pos, batch)[1].sum().backward()
+    assert not pos.requires_grad and pos.grad is None and pos.is_leaf
+    assert torch.equal(pos, before)
+    assert torch.equal(z, Z) and torch.equal(batch, BATCH)
+
+
+def test_references_keep_their_digits():
+    references = torch.zeros(100).double()
+    references[6] = -1027.592489146  # eV
+    potential = Potential(sake(), atomic_energies=references)
+    potential = copy.deepcopy(potential.double().float())
+    energy, forces, _ = potential(torch.tensor([6]), torch.zeros(1, 3))
+    assert energy.dtype == torch.double and forces.dtype == torch.float
+    shift = potential.model(torch.tensor([6]), torch.zeros(1, 3)).double()
+    assert abs(float(energy - shift) + 1027.592489146) < 1e-9
+    assert 'atomic_energies' in potential.state_dict()
+
+
+def test_energies_that_do_not_depend_on_positions():
+    potential = Potential(
+        lambda z, pos, batch: z.new_zeros(1, 1, dtype=torch.float))
+    energy, forces, _ = potential(Z[:3], torch.randn(3, 3))
+    assert energy.tolist() == [0.0] and not forces.any()
+    energy, forces, _ = Potential(sake())(Z[:1], torch.randn(1, 3))
+    assert not forces.any()
+    energy, forces, _ = Potential(sake())(Z[:0], torch.randn(0, 3))
+    assert energy.tolist() == [0.0] and forces.shape == (0, 3)
+
+
+def test_data_loader():
+    data = [Data(z=Z[:3], pos=torch.randn(3, 3)),
+            Data(z=Z[3:], pos=torch.randn(5, 3))]
+    potential = Potential(sake())
+    batch = next(iter(DataLoader(data, batch_size=2)))
+    energy, _, _ = potential(batch.z, batch.pos, batch.batch)
+    expected = [potential(item.z, item.pos)[0] for item in data]
+    assert torch.allclose(energy, torch.cat(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize('change, error, match', [
+    (dict(z=Z[:7]), ValueError, "'pos' must have shape"),
+    (dict(z=-Z), ValueError, "'z' must not be negative"),
+    (dict(z=119 * Z), ValueError, "'z' must be smaller than 119"),
+    (dict(pos=torch.full((8, 3), torch.inf)), ValueError, "must be finite"),
+    (dict(batch=BATCH[:7]), ValueError, "'batch' must have shape"),
+], ids=lambda value: str(value)[:40].replace('\n', ' '))
+def test_wrong_inputs(change, error, match):
+    inputs = dict(dict(z=Z, pos=torch.randn(8, 3), batch=BATCH), **change)
+    with pytest.raises(error, match=match):
+        Potential(sake())(**inputs)
+
+
+def test_wrong_options():
+    with pytest.raises(TypeError, match="'model' must be callable"):
+        Potential('sake')
+    with pytest.raises(ValueError, match="'energy_scale' must be positive"):
+        Potential(sake(), energy_scale=0.0)
+    with pytest.raises(ValueError, match="'atomic_energies' must have"):
+        Potential(sake(), atomic_energies=torch.zeros(100, 1))
+    with pytest.raises(ValueError, match="'model' must return energies"):
+        Potential(lambda z, pos, batch: pos)(Z, torch.randn(8, 3))

@@ -1,0 +1,148 @@
+r"""Checks of arguments at the door.
+
+Types, shapes and options are checked always: that costs nothing on any device.
+Values (finite positions, indices in range) are looked at only where looking is
+free, see :func:`values_are_visible`, so that no check makes a GPU wait in the
+hot path of training. :func:`torch_sake.neighbor_list`, which has to wait for
+the device anyway, and everything that reads files always look at the values.
+"""
+
+import math
+from typing import Any, Iterable, Optional
+
+import torch
+from torch import Tensor
+from torch_geometric import is_debug_enabled
+
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def values_are_visible(tensor: Tensor) -> bool:
+    r"""Whether the values of :obj:`tensor` may be looked at: eagerly on the
+    CPU, and on other devices inside :class:`torch_geometric.debug` only.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    return tensor.device.type == 'cpu' or (tensor.device.type != 'meta'
+                                           and is_debug_enabled())
+
+
+def check_positive_int(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"'{name}' must be an integer (got {value!r})")
+    if value < 1:
+        raise ValueError(f"'{name}' must be at least 1 (got {value})")
+    return value
+
+
+def check_positive_float(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"'{name}' must be a number (got {value!r})")
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"'{name}' must be positive and finite "
+                         f"(got {value})")
+    return float(value)
+
+
+def check_option(name: str, value: Any, options: Iterable[str]) -> str:
+    options = sorted(options)
+    if value not in options:
+        raise ValueError(f"'{name}' must be one of {options} (got {value!r})")
+    return value
+
+
+def check_tensor(name: str, value: Any, shape: tuple,
+                 dtype: Optional[torch.dtype] = None) -> Tensor:
+    r"""Checks the type and the shape of a floating point tensor. Entries of
+    :obj:`shape` are sizes, or strings for sizes that may be anything.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(f"'{name}' must be a tensor (got {type(value)})")
+    if value.dim() != len(shape) or any(
+            not isinstance(size, str) and size != actual
+            for size, actual in zip(shape, value.shape)):
+        expected = '[' + ', '.join(str(size) for size in shape) + ']'
+        raise ValueError(f"'{name}' must have shape {expected} "
+                         f"(got {list(value.shape)})")
+    if not value.is_floating_point():
+        raise TypeError(f"'{name}' must be of floating point type "
+                        f"(got {value.dtype})")
+    if dtype is not None and value.dtype != dtype:
+        raise TypeError(f"'{name}' must be of type {dtype}, as the model's "
+                        f"parameters (got {value.dtype})")
+    return value
+
+
+def check_pos(pos: Any, num_nodes: Optional[int] = None,
+              num_dimensions: Optional[int] = None,
+              dtype: Optional[torch.dtype] = None,
+              look: bool = True) -> Tensor:
+    check_tensor('pos', pos, ('N' if num_nodes is None else num_nodes,
+                              num_dimensions or 'D'), dtype)
+    if pos.size(1) < 1:
+        raise ValueError("'pos' must have at least one dimension "
+                         f"(got shape {list(pos.shape)})")
+    if look and values_are_visible(pos):
+        check_finite('pos', pos)
+    return pos
+
+
+def check_finite(name: str, value: Tensor) -> None:
+    finite = value.detach().isfinite()
+    if not finite.all():
+        row = int((~finite).flatten(1).any(dim=1).nonzero()[0])
+        raise ValueError(f"'{name}' must be finite (got NaN or infinity "
+                         f"in row {row})")
+
+
+def check_index(name: str, value: Any, length: Optional[int]) -> Tensor:
+    r"""Checks type and shape of a vector of integers."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"'{name}' must be a tensor (got {type(value)})")
+    if value.dtype not in INTEGERS:
+        raise TypeError(f"'{name}' must be of integer type "
+                        f"(got {value.dtype})")
+    if value.dim() != 1 or (length is not None and value.numel() != length):
+        expected = '[N]' if length is None else f'[{length}]'
+        raise ValueError(f"'{name}' must have shape {expected} "
+                         f"(got {list(value.shape)})")
+    return value
+
+
+def check_range(name: str, value: Tensor, end: Optional[int] = None) -> None:
+    r"""Checks that integers lie in :obj:`[0, end)`, where looking is free."""
+    if value.numel() == 0 or not values_are_visible(value):
+        return
+    low, high = (int(limit) for limit in torch.aminmax(value))
+    if low < 0:
+        raise ValueError(f"'{name}' must not be negative (got {low})")
+    if end is not None and high >= end:
+        raise ValueError(f"'{name}' must be smaller than {end} (got {high})")
+
+
+def check_batch(batch: Any, num_nodes: int) -> Tensor:
+    check_index('batch', batch, num_nodes)
+    check_range('batch', batch)
+    return batch
+
+
+def check_atomic_numbers(z: Any, end: int) -> Tensor:
+    check_index('z', z, None)
+    check_range('z', z, end)
+    return z
+
+
+def check_edge_index(edge_index: Any, num_nodes: int,
+                     look: bool = True) -> Tensor:
+    if not isinstance(edge_index, Tensor):
+        raise TypeError(f"'edge_index' must be a tensor "
+                        f"(got {type(edge_index)})")
+    if edge_index.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"'edge_index' must be of type torch.int64 "
+                        f"(got {edge_index.dtype})")
+    if edge_index.dim() != 2 or edge_index.size(0) != 2:
+        raise ValueError(f"'edge_index' must have shape [2, E] "
+                         f"(got {list(edge_index.shape)})")
+    if look:
+        check_range('edge_index', edge_index, num_nodes)
+    return edge_index

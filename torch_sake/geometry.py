@@ -1,0 +1,46 @@
+r"""Geometry of edges: vectors, distances that stay smooth at zero, and
+directions (paper, section 3; the two small constants are those of the official
+implementation).
+"""
+
+from typing import Optional, Tuple
+
+from torch import Tensor
+
+EPSILON = 1e-5
+
+
+def edge_vectors(pos: Tensor, edge_index: Tensor,
+                 edge_shift: Optional[Tensor] = None) -> Tensor:
+    r"""Returns :math:`\vec{r}_{ij} = \vec{x}_j - \vec{x}_i + \vec{s}_{ij}` of
+    the edges :math:`j \to i`.
+
+    Args:
+        pos (torch.Tensor): Positions.
+        edge_index (torch.Tensor): Sources and targets of the edges.
+        edge_shift (torch.Tensor, optional): Shift of each edge, such as the
+            lattice translation to a periodic image. (default: :obj:`None`)
+
+    Shapes:
+        - **input:** positions :math:`(N, D)`, edges :math:`(2, E)`, shifts
+          :math:`(E, D)`
+        - **output:** vectors :math:`(E, D)`
+    """
+    vec = pos.index_select(0, edge_index[0]) - pos.index_select(
+        0, edge_index[1])  # [E, D]
+    return vec if edge_shift is None else vec + edge_shift
+
+
+def distance_and_direction(vec: Tensor) -> Tuple[Tensor, Tensor]:
+    r"""Returns :math:`d = \sqrt{|\vec{r}|^2 + 10^{-5}}` and
+    :math:`\vec{u} = \vec{r} / (d + 10^{-5})`.
+
+    Both are infinitely differentiable everywhere, at coincident nodes too,
+    where :math:`\vec{u}` is zero.
+
+    Shapes:
+        - **input:** vectors :math:`(E, D)`
+        - **output:** distances :math:`(E, 1)`, directions :math:`(E, D)`
+    """
+    dist = (vec.square().sum(dim=-1, keepdim=True) + EPSILON).sqrt()  # [E, 1]
+    return dist, vec / (dist + EPSILON)

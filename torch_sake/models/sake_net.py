@@ -1,0 +1,155 @@
+from typing import Any, Mapping, Optional, Sequence, Tuple, Union
+
+import torch
+from torch import Tensor
+from torch.nn import Linear, Sequential, SiLU
+
+from torch_sake.checks import (check_batch, check_edge_index, check_pos,
+                               check_positive_int, check_tensor)
+from torch_sake.models.stack import SAKEStack
+from torch_sake.neighbors import neighbor_list
+from torch_sake.nn.init import reset_linears
+
+
+class SAKENet(torch.nn.Module):
+    r"""The spatial attention kinetic network from the `"Spatial Attention
+    Kinetic Networks with E(n)-Equivariance"
+    <https://arxiv.org/abs/2301.08893>`_ paper, on a graph with any node
+    features in any number of dimensions: a linear embedding, a stack of
+    :class:`~torch_sake.nn.SAKEConv` layers and a perceptron with one hidden
+    layer.
+
+    Args:
+        in_channels (int): Size of the input features.
+        hidden_channels (int): Size of the hidden features.
+        out_channels (int): Size of the output features.
+        num_layers (int, optional): Number of layers. (default: :obj:`4`)
+        heads (int, optional): Number of attention heads. (default: :obj:`4`)
+        edge_dim (int, optional): Size of the edge features, if there are any.
+            (default: :obj:`None`)
+        cutoff (float, optional): Distance from which on nodes do not see each
+            other; :obj:`None` means that all see each other, as in the paper.
+            (default: :obj:`None`)
+        update_pos (bool or [bool], optional): Whether layers update positions
+            and velocities; for all, or for each. (default: :obj:`True`)
+        **kwargs (optional): Additional arguments of
+            :class:`~torch_sake.nn.SAKEConv`, and :obj:`vel_input=False` for a
+            network that takes no velocities (and spares their parameters).
+
+    Shapes:
+        - **input:** node features :math:`(N, F_{in})`, positions
+          :math:`(N, D)`, edges :math:`(2, E)` *(optional)*, velocities
+          :math:`(N, D)` *(optional)*, edge features :math:`(E, A)`
+          *(optional)*, graphs :math:`(N)` *(optional)*
+        - **output:** node features :math:`(N, F_{out})`, positions
+          :math:`(N, D)`, velocities :math:`(N, D)` or :obj:`None`
+
+    Raises:
+        TypeError, ValueError: If an argument is of the wrong type, shape or
+            range. Values of tensors are looked at on the CPU only.
+    """
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        num_layers: int = 4,
+        heads: int = 4,
+        edge_dim: Optional[int] = None,
+        cutoff: Optional[float] = None,
+        update_pos: Union[bool, Sequence[bool]] = True,
+        **kwargs,
+    ):
+        super().__init__()
+        self.in_channels = check_positive_int('in_channels', in_channels)
+        self.hidden_channels = check_positive_int('hidden_channels',
+                                                  hidden_channels)
+        self.out_channels = check_positive_int('out_channels', out_channels)
+        self.num_layers = check_positive_int('num_layers', num_layers)
+        self.cutoff = cutoff
+        self.lin_in = Linear(in_channels, hidden_channels)
+        self.stack = SAKEStack(hidden_channels, num_layers, heads=heads,
+                               edge_dim=edge_dim, cutoff=cutoff,
+                               update_pos=update_pos, **kwargs)
+        self.mlp_out = Sequential(Linear(hidden_channels, hidden_channels),
+                                  SiLU(),
+                                  Linear(hidden_channels, out_channels))
+        self.reset_parameters()
+
+    @classmethod
+    def from_flax(cls, params: Union[Mapping[str, Any], str]) -> 'SAKENet':
+        r"""Returns the network with the parameters of a
+        :obj:`DenseSAKEModel` of the official implementation. All settings
+        follow from the parameters.
+
+        Args:
+            params (dict or str): The nested dictionary of parameters, with or
+                without the level :obj:`"params"`, or the path of an
+                :obj:`npz` file with keys :obj:`"param/<a>/<b>/..."`.
+
+        Raises:
+            TypeError, ValueError: If these are not the parameters of such a
+                model.
+        """
+        from torch_sake.models.flax import read_flax
+        settings, state_dict = read_flax(params)
+        net = cls(**settings)
+        net.load_state_dict(state_dict)
+        return net
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        reset_linears(self.lin_in)
+        self.stack.reset_parameters()
+        reset_linears(self.mlp_out)
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        edge_index: Optional[Tensor] = None,
+        vel: Optional[Tensor] = None,
+        edge_attr: Optional[Tensor] = None,
+        batch: Optional[Tensor] = None,
+        edge_shift: Optional[Tensor] = None,
+    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+        r"""Runs the forward pass of the module.
+
+        Args:
+            x (torch.Tensor): The node features.
+            pos (torch.Tensor): The positions.
+            edge_index (torch.Tensor, optional): The edges, from sources to
+                targets. (default: every ordered pair of different nodes of a
+                graph, within the cutoff if there is one)
+            vel (torch.Tensor, optional): The velocities.
+                (default: :obj:`None`)
+            edge_attr (torch.Tensor, optional): The edge features; they need
+                :obj:`edge_index`. (default: :obj:`None`)
+            batch (torch.Tensor, optional): The graph of each node.
+                (default: :obj:`None`)
+            edge_shift (torch.Tensor, optional): Added to
+                :obj:`pos[j] - pos[i]`; needs :obj:`edge_index`.
+                (default: :obj:`None`)
+        """
+        dtype = self.lin_in.weight.dtype
+        check_tensor('x', x, ('N', self.in_channels), dtype)
+        check_pos(pos, x.size(0), dtype=dtype)
+        if batch is not None:
+            check_batch(batch, x.size(0))
+        if edge_index is None:
+            for name, value in (('edge_attr', edge_attr),
+                                ('edge_shift', edge_shift)):
+                if value is not None:
+                    raise ValueError(f"'{name}' needs 'edge_index' "
+                                     f"(got None)")
+            edge_index, _ = neighbor_list(pos, self.cutoff, batch)
+        else:
+            check_edge_index(edge_index, x.size(0))
+        x, pos, vel = self.stack(self.lin_in(x), pos, edge_index, vel,
+                                 edge_attr, edge_shift)
+        return self.mlp_out(x), pos, vel
+
+    def __repr__(self) -> str:
+        return (f'{self.__class__.__name__}({self.in_channels}, '
+                f'{self.hidden_channels}, {self.out_channels}, '
+                f'num_layers={self.num_layers}, cutoff={self.cutoff})')

@@ -1,0 +1,84 @@
+from typing import Optional, Sequence, Tuple, Union
+
+import torch
+from torch import Tensor
+
+from torch_sake.checks import check_positive_int
+from torch_sake.geometry import distance_and_direction, edge_vectors
+from torch_sake.nn.sake_conv import SAKEConv
+
+
+class SAKEStack(torch.nn.Module):
+    r"""A stack of :class:`~torch_sake.nn.SAKEConv` layers of one width.
+
+    The edges stay those of the input positions, and so do their envelopes: an
+    edge that vanishes at the cutoff has no weight in any layer, however far
+    the layers have moved its nodes.
+
+    Args:
+        hidden_channels (int): Size of all features.
+        num_layers (int): Number of layers.
+        update_pos (bool or [bool], optional): Whether layers update positions
+            and velocities; for all, or for each. (default: :obj:`True`)
+        vel_input (bool, optional): If set to :obj:`False`, the stack is built
+            for inputs without velocities. (default: :obj:`True`)
+        **kwargs (optional): Additional arguments of
+            :class:`~torch_sake.nn.SAKEConv`.
+
+    Shapes:
+        As those of :class:`~torch_sake.nn.SAKEConv`.
+    """
+    def __init__(self, hidden_channels: int, num_layers: int,
+                 update_pos: Union[bool, Sequence[bool]] = True,
+                 vel_input: bool = True, **kwargs):
+        super().__init__()
+        check_positive_int('num_layers', num_layers)
+        update_pos = expand_update_pos(update_pos, num_layers)
+        self.convs = torch.nn.ModuleList()
+        for layer, update in enumerate(update_pos):
+            conv = SAKEConv(hidden_channels, hidden_channels,
+                            update_pos=update,
+                            vel_gate=vel_input or any(update_pos[:layer]),
+                            **kwargs)
+            conv.look_at_values = False
+            self.convs.append(conv)
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        for conv in self.convs:
+            conv.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        edge_index: Tensor,
+        vel: Optional[Tensor] = None,
+        edge_attr: Optional[Tensor] = None,
+        edge_shift: Optional[Tensor] = None,
+    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+        """"""  # noqa: D419
+        edge_weight = None
+        envelope = self.convs[0].envelope
+        if envelope is not None:
+            vec = edge_vectors(pos, edge_index, edge_shift)
+            edge_weight = envelope(distance_and_direction(vec)[0]).squeeze(1)
+        for conv in self.convs:
+            x, pos, vel = conv(x, pos, edge_index, vel, edge_attr, edge_shift,
+                               edge_weight)
+        return x, pos, vel
+
+
+def expand_update_pos(update_pos: Union[bool, Sequence[bool]],
+                      num_layers: int) -> Sequence[bool]:
+    r"""Returns :obj:`update_pos` as one value for each layer."""
+    if isinstance(update_pos, bool):
+        return [update_pos] * num_layers
+    if not isinstance(update_pos, (list, tuple)) or any(
+            not isinstance(update, bool) for update in update_pos):
+        raise TypeError(f"'update_pos' must be a bool or a list of bools "
+                        f"(got {update_pos!r})")
+    if len(update_pos) != num_layers:
+        raise ValueError(f"'update_pos' must have one value for each of the "
+                         f"{num_layers} layers (got {len(update_pos)})")
+    return list(update_pos)

@@ -1,0 +1,79 @@
+from typing import Optional
+
+import torch
+from torch import Tensor
+from torch.nn import Linear
+from torch_geometric.utils import scatter
+
+from torch_sake.checks import check_positive_int
+from torch_sake.nn.init import reset_linear
+from torch_sake.nn.scatter import sum_edges
+
+
+class SemanticAttention(torch.nn.Module):
+    r"""The semantic attention of SAKE (paper, section 3.2): weights of the
+    neighbors of a node, for each head, from the embeddings of its edges
+
+    .. math::
+        s_{ij} = \mathrm{celu}_2(\mathbf{W} \mathbf{e}_{ij} + \mathbf{b}),
+        \quad
+        w_{ij} = \frac{f_{ij} \exp s_{ij}}
+        {n_i + \sum_{k \in \mathcal{N}(i)} f_{ik} \exp s_{ik}}
+
+    Without edge weights :math:`f_{ij}`, :math:`n_i` is zero and the weights
+    are the paper's softmax. With them (the envelope of a cutoff),
+    :math:`n_i = 1` is a neighbor that is always there and says nothing:
+    without it, the weight of a last neighbor would stay 1 up to the very
+    cutoff, and the energy would jump when it leaves.
+
+    Args:
+        hidden_channels (int): Size of the edge embeddings.
+        heads (int, optional): Number of heads :math:`H`. (default: :obj:`4`)
+
+    Shapes:
+        - **input:** edge embeddings :math:`(E, F)`, target of each edge
+          :math:`(E)`, edge weights :math:`(E, 1)` *(optional)*
+        - **output:** attention weights :math:`(E, H)`
+    """
+    def __init__(self, hidden_channels: int, heads: int = 4):
+        super().__init__()
+        self.heads = check_positive_int('heads', heads)
+        self.lin = Linear(hidden_channels, heads)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        reset_linear(self.lin)
+
+    def forward(self, edge_embedding: Tensor, index: Tensor, num_nodes: int,
+                edge_weight: Optional[Tensor] = None) -> Tensor:
+        """"""  # noqa: D419
+        logits = torch.nn.functional.celu(self.lin(edge_embedding), alpha=2.0)
+        return normalize_attention(logits, index, num_nodes, edge_weight)
+
+    def __repr__(self) -> str:
+        return (f'{self.__class__.__name__}({self.lin.in_features}, '
+                f'heads={self.heads})')
+
+
+def normalize_attention(logits: Tensor, index: Tensor, num_nodes: int,
+                        edge_weight: Optional[Tensor] = None) -> Tensor:
+    r"""The second formula of :class:`SemanticAttention`.
+
+    Shapes:
+        - **input:** logits :math:`(E, H)`, target of each edge :math:`(E)`,
+          edge weights :math:`(E, 1)` *(optional)*
+        - **output:** attention weights :math:`(E, H)`
+    """
+    # The largest logit of each node is taken out before the exponential; it
+    # cancels, so needs no derivative.
+    largest = scatter(logits.detach(), index, 0, num_nodes, 'max')  # [N, H]
+    if edge_weight is not None:
+        largest = largest.clamp(min=0.0)  # the logit of the silent neighbor
+    weights = torch.exp(logits - largest.index_select(0, index))  # [E, H]
+    if edge_weight is None:
+        total = sum_edges(weights, index, num_nodes)  # [N, H]
+    else:
+        weights = weights * edge_weight
+        total = sum_edges(weights, index, num_nodes) + torch.exp(-largest)
+    return weights / total.index_select(0, index)

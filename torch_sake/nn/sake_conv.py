@@ -1,0 +1,316 @@
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.nn import Linear, Sequential, SiLU
+from torch_geometric import EdgeIndex
+from torch_geometric.nn import MessagePassing
+
+from torch_sake.checks import (check_edge_index, check_pos,
+                               check_positive_float, check_positive_int,
+                               check_tensor)
+from torch_sake.geometry import distance_and_direction, edge_vectors
+from torch_sake.nn.attention import SemanticAttention, normalize_attention
+from torch_sake.nn.edge_embedding import EdgeEmbedding
+from torch_sake.nn.envelope import build_envelope
+from torch_sake.nn.init import reset_linears
+from torch_sake.nn.scatter import sum_edges, sum_outer_products
+
+
+class SAKEConv(MessagePassing):
+    r"""The layer of the `"Spatial Attention Kinetic Networks with
+    E(n)-Equivariance" <https://arxiv.org/abs/2301.08893>`_ paper (section 3),
+    on a graph in any number of dimensions
+
+    .. math::
+        \mathbf{m}_{ij} &= \mathbf{e}_{ij} \otimes \mathbf{w}_{ij} \\
+        \vec{p}_i &= \frac{1}{1 + \sum_j f_{ij}} \sum_j
+        \tanh(\mathbf{W}_c \mathbf{m}_{ij}) \, \vec{u}_{ij} \\
+        \mathbf{g}_i &= \mathrm{silu} \circ \mathrm{Linear} \circ
+        \mathrm{silu} \circ \mathrm{Linear} \left( |\vec{p}_i|^2 \right) \\
+        \mathbf{x}^{\prime}_i &= \mathbf{x}_i + \mathrm{silu} \circ
+        \mathrm{Linear} \circ \mathrm{silu} \circ \mathrm{Linear} \left(
+        [\mathbf{x}_i, \textstyle\sum_j \mathbf{m}_{ij}, \mathbf{g}_i]
+        \right) \\
+        \vec{v}^{\prime}_i &= \mathbf{w}_v^{\top} \vec{p}_i +
+        2 \sigma \left( \mathbf{w}^{\top} \mathrm{silu}(\mathrm{Linear}(
+        \mathbf{x}^{\prime}_i)) \right) \vec{v}_i \\
+        \vec{r}^{\,\prime}_i &= \vec{r}_i + \vec{v}^{\prime}_i
+
+    with the edge embeddings :math:`\mathbf{e}_{ij}` of
+    :class:`~torch_sake.nn.EdgeEmbedding`, the attention weights
+    :math:`\mathbf{w}_{ij}` of :class:`~torch_sake.nn.SemanticAttention`, the
+    directions :math:`\vec{u}_{ij}` from the target to the source and
+    :math:`f_{ij} = 1`, or the envelope of the cutoff.
+    With a cutoff, every term of an edge carries its envelope, in a way that
+    keeps outputs smooth as the last neighbor leaves.
+
+    Args:
+        in_channels (int): Size of the input features.
+        out_channels (int): Size of the output features. If it differs from
+            :obj:`in_channels`, a linear map without bias takes the place of
+            :math:`\mathbf{x}_i` in the residual connection.
+        hidden_channels (int, optional): Size of the edge embeddings and of
+            all hidden layers, :math:`F`. (default: :obj:`out_channels`)
+        heads (int, optional): Number of attention heads :math:`H`. There are
+            :math:`C = HF` combinations :math:`\vec{p}_i`.
+            (default: :obj:`4`)
+        num_rbf (int, optional): Number of radial functions.
+            (default: :obj:`50`)
+        edge_dim (int, optional): Size of the edge features, if there are any.
+            (default: :obj:`None`)
+        cutoff (float, optional): Distance from which on an edge has no
+            effect. :obj:`None` means that all edges count in full, as in the
+            paper. (default: :obj:`None`)
+        update_pos (bool, optional): If set to :obj:`False`, positions and
+            velocities are returned as they came. (default: :obj:`True`)
+        vel_gate (bool, optional): If set to :obj:`False`, the layer has no
+            gate for an incoming velocity and takes none.
+            (default: :obj:`True`)
+        semantic_attention (bool, optional): If set to :obj:`False`, all
+            neighbors have the same attention logit.
+            (default: :obj:`True`)
+        spatial_attention (bool, optional): If set to :obj:`False`, there are
+            no combinations: :math:`\mathbf{g}_i` is left out and only an
+            incoming velocity moves positions. (default: :obj:`True`)
+        envelope (str, optional): The envelope of the cutoff
+            (:obj:`"polynomial"` or :obj:`"cosine"`).
+            (default: :obj:`"polynomial"`)
+        **kwargs (optional): Additional arguments of
+            :class:`torch_geometric.nn.conv.MessagePassing`.
+
+    Shapes:
+        - **input:** node features :math:`(N, F_{in})`, positions
+          :math:`(N, D)`, edges :math:`(2, E)`, velocities :math:`(N, D)`
+          *(optional)*, edge features :math:`(E, A)` *(optional)*, edge shifts
+          :math:`(E, D)` *(optional)*, edge weights :math:`(E)` *(optional)*
+        - **output:** node features :math:`(N, F_{out})`, positions
+          :math:`(N, D)`, velocities :math:`(N, D)` or :obj:`None`
+
+    Raises:
+        TypeError, ValueError: If an argument is of the wrong type, shape or
+            range. Values of tensors are looked at on the CPU only.
+    """
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        hidden_channels: Optional[int] = None,
+        heads: int = 4,
+        num_rbf: int = 50,
+        edge_dim: Optional[int] = None,
+        cutoff: Optional[float] = None,
+        update_pos: bool = True,
+        vel_gate: bool = True,
+        semantic_attention: bool = True,
+        spatial_attention: bool = True,
+        envelope: str = 'polynomial',
+        **kwargs,
+    ):
+        super().__init__(aggr='sum', node_dim=0, **kwargs)
+        check_positive_int('in_channels', in_channels)
+        check_positive_int('out_channels', out_channels)
+        check_positive_int('heads', heads)
+        hidden = check_positive_int(
+            'hidden_channels',
+            out_channels if hidden_channels is None else hidden_channels)
+        if cutoff is not None:
+            check_positive_float('cutoff', cutoff)
+
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.hidden_channels = hidden
+        self.heads = heads
+        self.edge_dim = edge_dim
+        self.cutoff = cutoff
+        self.update_pos = update_pos
+        self.vel_gate = vel_gate and update_pos
+        self.semantic_attention = semantic_attention
+        self.spatial_attention = spatial_attention
+        self.look_at_values = True  # off inside a stack, which looks itself
+
+        channels = heads * hidden  # C
+        self.edge_embedding = EdgeEmbedding(
+            in_channels, hidden, num_rbf, edge_dim,
+            max_distance=5.0 if cutoff is None else cutoff)
+        self.envelope = None
+        if cutoff is not None:
+            self.envelope = build_envelope(envelope, cutoff)
+        if semantic_attention:
+            self.attention = SemanticAttention(hidden, heads)
+        if spatial_attention:
+            self.lin_coefficients = Linear(channels, channels, bias=False)
+            self.mlp_norm = Sequential(Linear(channels, hidden), SiLU(),
+                                       Linear(hidden, hidden), SiLU())
+        self.lin_skip = None
+        if in_channels != out_channels:
+            self.lin_skip = Linear(in_channels, out_channels, bias=False)
+        node_inputs = in_channels + channels + (
+            hidden if spatial_attention else 0)
+        self.mlp_node = Sequential(Linear(node_inputs, hidden), SiLU(),
+                                   Linear(hidden, out_channels), SiLU())
+        if update_pos and spatial_attention:
+            self.lin_vel = Linear(channels, 1, bias=False)
+        if self.vel_gate:
+            self.mlp_vel = Sequential(Linear(out_channels, hidden), SiLU(),
+                                      Linear(hidden, 1, bias=False))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        super().reset_parameters()
+        reset_linears(self)
+        self.edge_embedding.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        edge_index: Tensor,
+        vel: Optional[Tensor] = None,
+        edge_attr: Optional[Tensor] = None,
+        edge_shift: Optional[Tensor] = None,
+        edge_weight: Optional[Tensor] = None,
+    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+        r"""Runs the forward pass of the module.
+
+        Args:
+            x (torch.Tensor): The node features.
+            pos (torch.Tensor): The positions.
+            edge_index (torch.Tensor): The edges, from sources
+                (:obj:`edge_index[0]`) to targets (:obj:`edge_index[1]`).
+            vel (torch.Tensor, optional): The velocities.
+                (default: :obj:`None`)
+            edge_attr (torch.Tensor, optional): The edge features.
+                (default: :obj:`None`)
+            edge_shift (torch.Tensor, optional): Added to
+                :obj:`pos[j] - pos[i]`, such as the lattice translation to a
+                periodic image. (default: :obj:`None`)
+            edge_weight (torch.Tensor, optional): The weight :math:`f_{ij}` of
+                each edge, in place of the envelope of its length. A stack of
+                layers that moves positions passes the envelope of the lengths
+                it was given: only then its outputs are smooth, as edges come
+                and go by these. (default: :obj:`None`)
+        """
+        if isinstance(edge_index, EdgeIndex):
+            # Its row pointers lead to operators without second derivatives.
+            edge_index = edge_index.as_tensor()
+        self.check_input(x, pos, edge_index, vel, edge_attr, edge_shift,
+                         edge_weight)
+        source_to_target = self.flow == 'source_to_target'
+        vec = edge_vectors(pos, edge_index
+                           if source_to_target else edge_index.flip(0),
+                           edge_shift)
+        dist, direction = distance_and_direction(vec)  # [E, 1], [E, D]
+        if edge_weight is not None:
+            edge_weight = edge_weight.view(-1, 1)
+        elif self.envelope is not None:
+            edge_weight = self.envelope(dist)
+
+        source_part, target_part = self.edge_embedding.project(x)
+        # propagate_type: (source: Tensor, target: Tensor, dist: Tensor, direction: Tensor, edge_attr: OptTensor, edge_weight: OptTensor)  # noqa: E501
+        message, combinations = self.propagate(
+            edge_index, source=source_part, target=target_part, dist=dist,
+            direction=direction, edge_attr=edge_attr, edge_weight=edge_weight,
+            size=(x.size(0), x.size(0)))  # [N, C], [N, D, C] or None
+
+        inputs = [x, message]
+        if combinations is not None:
+            inputs.append(self.mlp_norm(combinations.square().sum(dim=1)))
+        skip = x if self.lin_skip is None else self.lin_skip(x)
+        x = skip + self.mlp_node(torch.cat(inputs, dim=1))
+
+        if self.update_pos:
+            pos, vel = self.update_kinetics(x, pos, vel, combinations)
+        return x, pos, vel
+
+    def message(self, source_j: Tensor, target_i: Tensor, dist: Tensor,
+                direction: Tensor, edge_attr: Optional[Tensor],
+                edge_weight: Optional[Tensor], index: Tensor,
+                size_i: int) -> Tuple[Tensor, Optional[Tensor], Tensor,
+                                      Optional[Tensor]]:
+        """"""  # noqa: D419
+        embedding = self.edge_embedding(source_j, target_i, dist,
+                                        edge_attr)  # [E, F]
+        if self.semantic_attention:
+            attention = self.attention(embedding, index, size_i, edge_weight)
+        else:
+            attention = normalize_attention(
+                embedding.new_zeros(embedding.size(0), self.heads), index,
+                size_i, edge_weight)
+        message = (embedding.unsqueeze(1) * attention.unsqueeze(2)).flatten(
+            start_dim=1)  # [E, C], head by head
+        coefficients = None
+        if self.spatial_attention:
+            coefficients = torch.tanh(self.lin_coefficients(message))
+        return message, coefficients, direction, edge_weight
+
+    def aggregate(self, inputs: Tuple[Tensor, Optional[Tensor], Tensor,
+                                      Optional[Tensor]], index: Tensor,
+                  dim_size: int) -> Tuple[Tensor, Optional[Tensor]]:
+        """"""  # noqa: D419
+        message, coefficients, direction, edge_weight = inputs
+        combinations = None
+        if coefficients is not None:
+            if edge_weight is None:
+                edge_weight = torch.ones_like(direction[:, :1])
+            count = 1 + sum_edges(edge_weight, index, dim_size)  # [N, 1]
+            combinations = sum_outer_products(
+                coefficients, direction, index,
+                dim_size) / count.unsqueeze(1)  # [N, D, C]
+        return sum_edges(message, index, dim_size), combinations
+
+    def update_kinetics(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        vel: Optional[Tensor],
+        combinations: Optional[Tensor],
+    ) -> Tuple[Tensor, Tensor]:
+        r"""Returns the new positions and velocities (paper, section 3.4).
+
+        Shapes:
+            - **input:** updated node features :math:`(N, F_{out})`, positions
+              :math:`(N, D)`, velocities :math:`(N, D)` *(optional)*,
+              combinations :math:`(N, D, C)` *(optional)*
+            - **output:** positions :math:`(N, D)`, velocities :math:`(N, D)`
+        """
+        if combinations is None:
+            new_vel = torch.zeros_like(pos)
+        else:
+            new_vel = self.lin_vel(combinations).squeeze(2)  # [N, D]
+        if vel is not None:
+            new_vel = new_vel + 2 * torch.sigmoid(self.mlp_vel(x)) * vel
+        return pos + new_vel, new_vel
+
+    def check_input(self, x, pos, edge_index, vel, edge_attr, edge_shift,
+                    edge_weight) -> None:
+        r"""Raises an error that names the first wrong argument."""
+        dtype = self.mlp_node[0].weight.dtype
+        check_tensor('x', x, ('N', self.in_channels), dtype)
+        check_pos(pos, x.size(0), dtype=dtype, look=self.look_at_values)
+        check_edge_index(edge_index, x.size(0), look=self.look_at_values)
+        num_edges, num_dimensions = edge_index.size(1), pos.size(1)
+        if vel is not None:
+            check_tensor('vel', vel, (x.size(0), num_dimensions), dtype)
+            if self.update_pos and not self.vel_gate:
+                raise ValueError("'vel' was given to a layer without a gate "
+                                 "for it (built with 'vel_gate=False')")
+        if (edge_attr is None) != (self.edge_dim is None):
+            raise ValueError(
+                f"'edge_attr' must be given exactly if the layer has an "
+                f"'edge_dim' (got edge_dim={self.edge_dim} and edge_attr of "
+                f"shape {None if edge_attr is None else edge_attr.shape})")
+        if edge_attr is not None:
+            check_tensor('edge_attr', edge_attr, (num_edges, self.edge_dim),
+                         dtype)
+        if edge_shift is not None:
+            check_tensor('edge_shift', edge_shift, (num_edges, num_dimensions),
+                         dtype)
+        if edge_weight is not None:
+            check_tensor('edge_weight', edge_weight, (num_edges, ), dtype)
+
+    def __repr__(self) -> str:
+        return (f'{self.__class__.__name__}({self.in_channels}, '
+                f'{self.out_channels}, heads={self.heads}, '
+                f'cutoff={self.cutoff}, update_pos={self.update_pos})')

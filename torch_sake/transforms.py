@@ -1,0 +1,41 @@
+from typing import Optional
+
+from torch_geometric.data import Data
+from torch_geometric.transforms import BaseTransform
+
+from torch_sake.checks import check_positive_float
+from torch_sake.neighbors import neighbor_list
+
+
+class NeighborList(BaseTransform):
+    r"""Puts the exact neighbor list of :obj:`data.pos` in the place of
+    :obj:`data.edge_index`, for positions that stay as they are: as a
+    :obj:`pre_transform` it is computed once and for all. Models take it as
+    their argument :obj:`edge_index`.
+
+    Edge features, which belong to the edges that were, are removed.
+
+    Args:
+        cutoff (float, optional): Length from which on there is no edge;
+            :obj:`None` stands for all pairs. (default: :obj:`None`)
+
+    Raises:
+        TypeError, ValueError: If the cutoff is not positive and finite, or
+            there are no positions.
+    """
+    def __init__(self, cutoff: Optional[float] = None):
+        if cutoff is not None:
+            check_positive_float('cutoff', cutoff)
+        self.cutoff = cutoff
+
+    def forward(self, data: Data) -> Data:
+        """"""  # noqa: D419
+        if data.get('pos') is None:
+            raise ValueError("'data' must have positions 'pos' (got None)")
+        data.edge_index, _ = neighbor_list(data.pos, self.cutoff,
+                                           data.get('batch'))
+        data.edge_attr = None
+        return data
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}(cutoff={self.cutoff})'
