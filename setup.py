@@ -4,8 +4,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 root = Path(__file__).resolve().parent
-init = (root / 'torch_sake' / '__init__.py').read_text()
-version = re.search(r"__version__ = '(.+)'", init).group(1)
+source = (root / 'torch_sake' / 'version.py').read_text()
+version = re.search(r"__version__ = '(.+)'", source).group(1)
 
 train = [
     'ase>=3.23',

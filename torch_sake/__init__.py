@@ -2,12 +2,12 @@ r"""SAKE: spatial attention kinetic networks with E(n)-equivariance, for
 PyTorch Geometric.
 """
 
+from torch_sake.checkpoint import load_potential
 from torch_sake.models import SAKE, SAKENet
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.nn import SAKEConv
 from torch_sake.potential import Potential
-
-__version__ = '0.1.0'
+from torch_sake.version import __version__
 
 __all__ = [
     'Potential',
@@ -15,6 +15,7 @@ __all__ = [
     'SAKE',
     'SAKEConv',
     'SAKENet',
+    'load_potential',
     'neighbor_list',
     '__version__',
 ]

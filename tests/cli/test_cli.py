@@ -1,0 +1,122 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from torch_sake.checkpoint import load_checkpoint
+from torch_sake.cli import main
+
+pytest.importorskip('jsonargparse')
+pytest.importorskip('ase')
+pytest.importorskip('matplotlib')
+
+SMALL = ['--num_train', '16', '--num_val', '4', '--num_steps', '6',
+         '--batch_size', '4', '--val_interval', '3', '--hidden_channels', '8',
+         '--num_layers', '1', '--num_rbf', '4']
+
+
+@pytest.fixture
+def data(tmp_path):
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..',
+                                    'training'))
+    from test_trainer import write_frames
+    write_frames(tmp_path / 'water.extxyz')
+    return str(tmp_path / 'water.extxyz')
+
+
+def test_train_and_evaluate(data, tmp_path, capsys):
+    out = str(tmp_path / 'run')
+    assert main(['train', '--data', data, '--out', out, *SMALL]) == 0
+    assert sorted(os.listdir(out)) == [
+        'best.safetensors', 'config.yaml', 'last.safetensors',
+        'learning_curve.png', 'metrics.csv', 'parity.png', 'test.json'
+    ]
+    printed = capsys.readouterr().out
+    assert 'Test errors (10 frames' in printed and 'zero force' in printed
+    trained = json.load(open(os.path.join(out, 'test.json')))
+
+    assert main(['evaluate', '--checkpoint', out]) == 0
+    again = json.load(open(os.path.join(out, 'evaluation',
+                                        'evaluation.json')))
+    assert again == trained
+    assert main(['evaluate', '--checkpoint', os.path.join(
+        out, 'last.safetensors'), '--data', data, '--out', out + '-2']) == 0
+    assert '(30)' in capsys.readouterr().out
+
+
+def test_config_file_of_a_run_repeats_it(data, tmp_path):
+    out = str(tmp_path / 'run')
+    assert main(['train', '--data', data, '--out', out, *SMALL]) == 0
+    assert main(['train', '--config', os.path.join(out, 'config.yaml'),
+                 '--out', out + '-2']) == 0
+    first, second = (json.load(open(os.path.join(path, 'test.json')))
+                     for path in (out, out + '-2'))
+    assert first == second
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
+@pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_and_resume(data, tmp_path, signum):
+    out = str(tmp_path / 'run')
+    command = [sys.executable, '-c', 'import sys; from torch_sake.cli import '
+               'main; sys.exit(main())', 'train', '--data', data, '--out', out,
+               *SMALL, '--num_steps', '100000']
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not os.path.exists(os.path.join(out, 'metrics.csv')):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and 'interrupted' in errors
+    step = load_checkpoint(os.path.join(out, 'last.safetensors'))[1]['step']
+    assert step >= 3
+    assert main(['evaluate', '--checkpoint', out]) == 0
+    assert main(['train', '--data', data, '--out', out, *SMALL,
+                 '--num_steps', str(step + 2), '--resume']) == 2
+    # The number of steps belongs to the schedule, and so to the run.
+
+
+def test_resume_flag(data, tmp_path):
+    out = str(tmp_path / 'run')
+    arguments = ['train', '--data', data, '--out', out, *SMALL]
+    assert main(arguments) == 0
+    assert main(arguments) == 2
+    assert main([*arguments, '--resume']) == 0
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['train', '--data', 'nothing.xyz'], "'data' must be"),
+    (['train', '--data', 'md17:ethanol'], "'root'"),
+    (['train', '--num_steps', '0'], "'num_steps' must be at least 1"),
+    (['evaluate', '--checkpoint', 'nowhere'], "no checkpoint 'nowhere'"),
+], ids=str)
+def test_wrong_arguments(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_other_units_and_elements(data, tmp_path, capsys):
+    out = str(tmp_path / 'run')
+    assert main(['train', '--data', data, '--out', out, *SMALL]) == 0
+    import ase.io
+    atoms = ase.io.read(data)
+    calc = atoms.calc
+    atoms.symbols[0] = 'S'
+    atoms.calc = calc
+    ase.io.write(tmp_path / 'other.extxyz', atoms)
+    assert main(['evaluate', '--checkpoint', out, '--data',
+                 str(tmp_path / 'other.extxyz')]) == 2
+    assert 'atomic numbers [16]' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('command', [[], ['train'], ['evaluate']])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as error:
+        main([*command, '--help'])
+    assert error.value.code == 0
+    assert 'usage: torch-sake' in capsys.readouterr().out

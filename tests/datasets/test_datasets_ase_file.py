@@ -1,0 +1,134 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from torch_sake.datasets import read_frames
+
+ase = pytest.importorskip('ase')
+ase_io = pytest.importorskip('ase.io')
+
+
+def molecules():
+    from ase.build import molecule
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    rng = np.random.default_rng(0)
+    structures = []
+    for name in ('H2O', 'CH4', 'CO2'):
+        atoms = molecule(name)
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=rng.normal() - 2000,
+            forces=rng.normal(size=(len(atoms), 3)))
+        structures.append(atoms)
+    return structures
+
+
+def check(frames, structures, tolerance=0.0):
+    assert len(frames) == len(structures)
+    assert frames.units == {'length': 'Angstrom', 'energy': 'eV'}
+    for data, atoms in zip(frames, structures):
+        assert data.z.tolist() == atoms.numbers.tolist()
+        for value, expected in (
+            (data.pos, atoms.positions),
+            (data.force, atoms.calc.results['forces']),
+            (data.energy, np.array([atoms.calc.results['energy']])),
+        ):
+            assert value.dtype == torch.float64
+            assert value.shape == expected.shape
+            assert np.abs(value.numpy() - expected).max() <= tolerance
+
+
+@pytest.mark.parametrize('name,tolerance', [('m.traj', 0.0), ('m.xyz', 1e-8)])
+def test_read_frames(tmp_path, name, tolerance):
+    ase_io.write(tmp_path / name, molecules())
+    frames = read_frames(tmp_path / name)
+    check(frames, molecules(), tolerance)
+    assert frames.name == 'm'
+    assert frames.source == str(tmp_path / name)
+    assert frames.test_start is None
+
+
+def test_read_frames_with_constraints(tmp_path):
+    from ase.constraints import FixAtoms
+
+    structures = molecules()
+    structures[0].set_constraint(FixAtoms([0]))
+    ase_io.write(tmp_path / 'm.traj', structures)
+    check(read_frames(tmp_path / 'm.traj'), molecules())
+
+
+def test_read_frames_without_labels(tmp_path):
+    path = tmp_path / 'm.xyz'
+    for label, other in (('energy', 'forces'), ('forces', 'energy')):
+        structures = molecules()
+        del structures[1].calc.results[label]
+        ase_io.write(path, structures)
+        with pytest.raises(ValueError, match=rf"m.xyz', frame 1: There is no "
+                           rf"'{label}' .*'{other}'"):
+            read_frames(path)
+    structures[1].calc = None
+    ase_io.write(path, structures)
+    with pytest.raises(ValueError, match="frame 1: There is no 'energy'"):
+        read_frames(path)
+
+
+def test_read_frames_rejects_periodic_structures(tmp_path):
+    structures = molecules()
+    structures[2].set_cell([9, 9, 9])
+    structures[2].pbc = [False, False, True]
+    ase_io.write(tmp_path / 'm.xyz', structures)
+    with pytest.raises(ValueError, match="frame 2: Periodic structures .*yet"):
+        read_frames(tmp_path / 'm.xyz')
+
+
+def test_read_frames_errors(tmp_path):
+    with pytest.raises(ValueError, match="no file '.*absent.xyz'"):
+        read_frames(tmp_path / 'absent.xyz')
+
+    path = tmp_path / 'm.xyz'
+    structures = molecules()
+    structures[1].calc.results['forces'][2, 0] = np.nan
+    ase_io.write(path, structures)
+    with pytest.raises(ValueError, match="m.xyz, frame 1: 'force' must be fi"):
+        read_frames(path)
+
+    ase_io.write(path, molecules())
+    lines = path.read_text().splitlines(keepends=True)
+    # In the middle of the second of 3 + 5 + 3 atoms, and within a line.
+    for content in (''.join(lines[:9]), ''.join(lines)[:-30], ''):
+        path.write_text(content)
+        with pytest.raises(ValueError, match='m.xyz'):
+            read_frames(path)
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(ValueError, match="m.xyz', frame 0: The file cannot"):
+        read_frames(path)
+
+
+def test_read_frames_without_ase(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'ase.io', None)
+    with pytest.raises(ImportError, match=r'torch-sake\[train\]'):
+        read_frames(tmp_path / 'm.xyz')
+
+
+def test_read_frames_real(shared_data):
+    path = shared_data / 'acac' / 'train_300K.xyz'
+    frames = read_frames(path)
+    assert len(frames) == 500
+    # Read by hand: columns are species, positions and, somewhere, forces.
+    lines = path.read_text().splitlines()
+    first, second = lines[2].split(), lines[17 + 2].split()
+    assert frames[0].pos[0].tolist() == [float(x) for x in first[1:4]]
+    assert frames[1].pos[0].tolist() == [float(x) for x in second[1:4]]
+    assert frames[0].z.tolist() == [
+        {'H': 1, 'C': 6, 'O': 8}[line.split()[0]] for line in lines[2:17]]
+    energies = 8 * -13.568422 + 5 * -1026.853900 + 2 * -2037.796869
+    energy = frames.energy - energies
+    assert abs(energy.mean().item() + 72.977) < 1e-3
+    assert abs(energy.std(correction=0).item() - 0.1500) < 1e-3
+    assert abs(frames.force.abs().mean().item() - 0.774) < 1e-3
+    with pytest.raises(ValueError, match="dihedral.xyz', frame 0: .*'forces'"):
+        read_frames(shared_data / 'acac' / 'test_dihedral.xyz')
+    with pytest.raises(ValueError, match="Si_test.xyz', frame 0: Periodic"):
+        read_frames(shared_data / 'mlearn' / 'Si_test.xyz')

@@ -1,0 +1,165 @@
+import copy
+import pickle
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+
+from torch_sake.datasets import Frames
+
+UNITS = {'length': 'Angstrom', 'energy': 'eV'}
+SIZES = [3, 1, 4, 2]
+
+
+def arrays():
+    rng = np.random.default_rng(0)
+    return {
+        'z': [rng.integers(1, 10, n) for n in SIZES],
+        'pos': [rng.normal(size=(n, 3)) for n in SIZES],
+        'energy': [-97196.123456789 - i for i in range(len(SIZES))],
+        'force': [rng.normal(size=(n, 3)) for n in SIZES],
+    }
+
+
+def make(**changes):
+    options = {'name': 'mixed', 'units': UNITS, 'source': 'mixed.xyz'}
+    return Frames(**{**arrays(), **options, **changes})
+
+
+def check_frame(data, index):
+    given = arrays()
+    assert isinstance(data, Data)
+    assert data.z.dtype == torch.long
+    assert data.z.tolist() == given['z'][index].tolist()
+    assert data.num_nodes == SIZES[index]
+    assert data.energy.shape == (1, )
+    assert data.energy.item() == given['energy'][index]
+    for key in ('pos', 'force'):
+        assert data[key].dtype == torch.float64
+        assert np.array_equal(data[key].numpy(), given[key][index])
+
+
+def test_frames_of_lists():
+    frames = make()
+    assert len(frames) == 4
+    assert str(frames) == "Frames(4, source='mixed.xyz')"
+    for index, data in enumerate(frames):
+        check_frame(data, index)
+    check_frame(frames[-1], 3)
+
+
+def test_frames_of_tensors():
+    given = {key: torch.from_numpy(np.concatenate(value))
+             for key, value in arrays().items() if key != 'energy'}
+    frames = make(**given, num_atoms=torch.tensor(SIZES))
+    for index, data in enumerate(frames):
+        check_frame(data, index)
+
+    frames = make(**given, energy=[1.0, 2.0], num_atoms=5)
+    assert frames[1].pos.equal(given['pos'][5:])
+    assert frames[1].energy.tolist() == [2.0]
+
+
+def test_frames_single():
+    frames = make()[2:3].copy()
+    assert len(frames) == 1
+    check_frame(frames[0], 2)
+    given = {key: value[:1] for key, value in arrays().items()}
+    check_frame(make(**given)[0], 0)
+
+
+@pytest.mark.parametrize('index', [[2, 0], slice(0, 3, 2), np.array([1, 3]),
+                                   torch.tensor([3, 3, 1]),
+                                   torch.tensor([True, False, False, True])])
+def test_frames_selection(index):
+    expected = torch.arange(4)[index].tolist()
+    frames = make(test_start=2)
+    assert frames.test_start == 2
+    for part in (frames[index], frames[index].copy(), frames.copy(index)):
+        assert isinstance(part, Frames)
+        assert (part.name, part.units, part.source) == ('mixed', UNITS,
+                                                        'mixed.xyz')
+        assert part.test_start is None
+        assert len(part) == len(expected)
+        for data, original in zip(part, expected):
+            check_frame(data, original)
+    assert frames.test_start == frames.copy().test_start == 2
+
+
+def test_frames_copies():
+    frames = make()
+    for clone in (pickle.loads(pickle.dumps(frames)), copy.deepcopy(frames)):
+        assert clone.units == UNITS
+        check_frame(clone[2], 2)
+
+
+def test_frames_loader():
+    loader = DataLoader(make(), batch_size=3)
+    batch, rest = list(loader)
+    given = arrays()
+    assert batch.batch.tolist() == [0] * 3 + [1] + [2] * 4
+    assert batch.energy.tolist() == given['energy'][:3]
+    assert np.array_equal(batch.force, np.concatenate(given['force'][:3]))
+    assert rest.num_nodes == 2
+
+
+def test_frames_of_many_equal_molecules():
+    num_frames, num_atoms = 100_000, 9
+    pos = torch.randn(num_frames * num_atoms, 3, dtype=torch.float64)
+    start = time.process_time()
+    frames = make(z=torch.ones(num_frames * num_atoms, dtype=torch.uint8),
+                  pos=pos, energy=torch.arange(num_frames), force=pos,
+                  num_atoms=num_atoms)
+    frames[[5, 99_999]][1]
+    # A list of as many Data objects takes several seconds.
+    assert time.process_time() - start < 1.0
+    assert frames[99_999].pos.equal(pos[-9:])
+    assert frames[99_999].energy.item() == 99_999
+
+
+def test_frames_errors():
+    given = arrays()
+
+    def replaced(key, index, value):
+        return {key: [*given[key][:index], value, *given[key][index + 1:]]}
+
+    for key, value, match in (
+        ('z', [1, 1, 119, 1], r"frame 2: 'z' must lie .*\(got 119\)"),
+        ('z', [1, 0, 1, 1], r"frame 2: 'z' must lie .*\(got 0\)"),
+        ('pos', np.full((4, 3), np.nan), r"frame 2: 'pos' must be finite"),
+        ('force', np.full((4, 3), np.inf), r"frame 2: 'force' must be fin"),
+        ('energy', float('nan'), r"frame 2: 'energy' must be finite"),
+        ('pos', np.zeros((3, 3)), r"frame 2: 'pos' .*\[4, 3\] \(got \[3, 3\]"),
+        ('force', np.zeros((4, 2)), r"frame 2: 'force' .* \(got \[4, 2\]"),
+        ('z', np.zeros((0, ), int), r"frame 2: 'pos' must have shape \[0, 3"),
+    ):
+        with pytest.raises(ValueError, match='mixed.xyz, ' + match):
+            make(**replaced(key, 2, value))
+    with pytest.raises(TypeError, match="frame 1: 'z' must be of integer"):
+        make(**replaced('z', 1, np.array([1.0])))
+    with pytest.raises(TypeError, match="'energy' must be an array"):
+        make(energy=['a', 'b', 'c', 'd'])
+    with pytest.raises(ValueError, match=r"'force' must hold .* 4 \(got 3"):
+        make(force=given['force'][:3])
+    with pytest.raises(ValueError, match='no frames'):
+        make(z=[], pos=[], energy=[], force=[])
+    with pytest.raises(ValueError, match="'units' must have"):
+        make(units={'energy': 'eV'})
+    for test_start in (0, 4):
+        with pytest.raises(ValueError, match="'test_start' must lie"):
+            make(test_start=test_start)
+
+    whole = {key: np.concatenate(given[key]) for key in ('z', 'pos', 'force')}
+    with pytest.raises(ValueError, match="'z' must be a list"):
+        make(**whole)
+    with pytest.raises(ValueError, match=r"'z' .* \[11\] \(got \[10\]"):
+        make(**whole, num_atoms=torch.tensor([3, 1, 4, 3]))
+    with pytest.raises(ValueError, match='frame 1: There are no atoms'):
+        make(**whole, num_atoms=torch.tensor([4, 0, 4, 2]))
+    with pytest.raises(ValueError, match="'num_atoms' must have shape"):
+        make(**whole, num_atoms=torch.tensor([8, 2]))
+    with pytest.raises(TypeError, match="'num_atoms' must be of integer"):
+        make(**whole, num_atoms=2.5)

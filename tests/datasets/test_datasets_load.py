@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from torch_sake.datasets import load, load_frames
+
+
+def test_load_frames_md17(tmp_path):
+    np.savez(tmp_path / 'rmd17_ethanol.npz', nuclear_charges=[1, 8],
+             coords=np.ones((3, 2, 3)), energies=np.arange(3.0),
+             forces=np.zeros((3, 2, 3)))
+    frames = load_frames('md17:revised ethanol', root=tmp_path)
+    assert frames.source == 'md17:revised ethanol'
+    assert frames.energy.tolist() == [0.0, 1.0, 2.0]
+    with pytest.raises(ValueError, match="'root'"):
+        load_frames('md17:revised ethanol')
+    with pytest.raises(TypeError, match="'temperature'"):
+        load_frames('md17:revised ethanol', root=tmp_path, temperature=1.0)
+
+
+@pytest.mark.parametrize('convert', [str, lambda path: path])
+def test_load_frames_file(tmp_path, convert):
+    path = tmp_path / 'm.xyz'
+    path.write_text('2\nProperties=species:S:1:pos:R:3:forces:R:3 energy=-1.5 '
+                    'pbc="F F F"\nH 0 0 0 0 0 1\nO 0 0 0.9 0 0 -1\n')
+    pytest.importorskip('ase')
+    frames = load_frames(convert(path))
+    assert frames[0].z.tolist() == [1, 8]
+    assert frames[0].force[:, 2].tolist() == [1.0, -1.0]
+    with pytest.raises(TypeError, match="'num_frames'"):
+        load_frames(str(path), num_frames=5)
+
+
+def test_load_frames_xtb(monkeypatch):
+    calls = []
+    monkeypatch.setattr(load, 'xtb_frames',
+                        lambda *args, **kwargs: calls.append((args, kwargs)))
+    load_frames('xtb:acetic acid', root='cache', seed=7, num_frames=5)
+    assert calls == [(('acetic acid', ),
+                      {'root': 'cache', 'seed': 7, 'num_frames': 5})]
+
+
+@pytest.mark.parametrize('data', ['ethanol', 'absent.xyz', 'qm9:ethanol',
+                                  'xtb:', 'md17:', '', '.'])
+def test_load_frames_unknown(data):
+    with pytest.raises(ValueError, match="'xtb:NAME'.*'md17:NAME'.*existing "
+                       "file"):
+        load_frames(data)

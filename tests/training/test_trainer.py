@@ -1,0 +1,213 @@
+import csv
+import json
+import os
+from dataclasses import replace
+
+import numpy
+import pytest
+import torch
+
+from torch_sake import load_potential
+from torch_sake.checkpoint import (BEST, LAST, load_checkpoint,
+                                   save_checkpoint)
+from torch_sake.training import TrainConfig, Trainer
+from torch_sake.training.data import shuffled_batches
+from torch_sake.training.metrics import error_metrics, predict
+
+ase_io = pytest.importorskip('ase.io')
+
+
+def write_frames(path, num_frames=30):
+    """Writes water-like molecules of springs, in eV and Angstrom."""
+    from ase import Atoms
+    from ase.calculators.singlepoint import SinglePointCalculator
+    rest = numpy.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    generator = numpy.random.default_rng(0)
+    frames = []
+    for _ in range(num_frames):
+        pos = rest + generator.normal(0, 0.05, rest.shape)
+        energy, forces = -2000.0, numpy.zeros((3, 3))
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            vec, length = pos[j] - pos[i], numpy.linalg.norm(rest[j] - rest[i])
+            stretch = numpy.linalg.norm(vec) - length
+            energy += 10 * stretch**2
+            pull = 20 * stretch * vec / numpy.linalg.norm(vec)
+            forces[i] += pull
+            forces[j] -= pull
+        atoms = Atoms('OH2', pos)
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        frames.append(atoms)
+    ase_io.write(path, frames)
+
+
+@pytest.fixture
+def config(tmp_path):
+    write_frames(tmp_path / 'water.extxyz')
+    return TrainConfig(data=str(tmp_path / 'water.extxyz'), num_train=16,
+                       num_val=4, out=str(tmp_path / 'run'), num_steps=12,
+                       batch_size=4, val_interval=4, hidden_channels=8,
+                       num_layers=2, heads=2, num_rbf=8)
+
+
+def test_training_learns(config):
+    trainer = Trainer(replace(config, num_steps=150, val_interval=50,
+                              hidden_channels=16, num_rbf=16,
+                              learning_rate=1e-2))
+    trainer.fit()
+    outputs = predict(load_potential(config.out),
+                      trainer.data.batches('test', 8), torch.float, 'cpu')
+    trivial = float(outputs['force_label'].abs().mean())
+    assert error_metrics(outputs)['force_mae'] < 0.2 * trivial
+    assert float((outputs['energy'] - outputs['energy_label']).abs().mean()
+                 ) < float(outputs['energy_label'].std())
+
+    with open(os.path.join(config.out, 'metrics.csv')) as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row['step']) for row in rows] == [50, 100, 150]
+    assert float(rows[-1]['force_mae']) < float(rows[0]['force_mae'])
+
+
+@pytest.mark.parametrize('stop', [1, 6, 8])
+def test_resumed_run_ends_where_an_uninterrupted_one_does(config, stop):
+    whole = Trainer(config)
+    whole.fit()
+
+    interrupted = Trainer(replace(config, out=config.out + '-2'))
+    train_step = interrupted._train_step
+
+    def train_step_until(data):
+        if interrupted.step == stop:
+            raise KeyboardInterrupt
+        return train_step(data)
+
+    interrupted._train_step = train_step_until
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.fit()
+    load_potential(interrupted.config.out)  # can be used
+    resumed = Trainer(replace(interrupted.config, resume=True))
+    assert resumed.step == stop
+    resumed.fit()
+    expected = whole.potential.state_dict()
+    for key, value in resumed.potential.state_dict().items():
+        assert torch.equal(value, expected[key]), key
+    expected = load_potential(config.out).state_dict()
+    for key, value in load_potential(resumed.config.out).state_dict().items():
+        assert torch.equal(value, expected[key]), key
+    steps = [metrics['step'] for metrics in resumed.history]
+    assert steps == [4, 8, 12]
+
+
+def test_a_seed_fixes_a_run(config):
+    states = []
+    for seed, out in ((0, 'a'), (0, 'b'), (1, 'c')):
+        trainer = Trainer(replace(config, seed=seed, out=config.out + out))
+        trainer.fit()
+        states.append(trainer.potential.model.mlp_out[0].weight)
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
+def test_checkpoint_carries_what_it_came_from(config):
+    trainer = Trainer(config)
+    trainer.fit()
+    tensors, description = load_checkpoint(config.out)
+    assert description['config']['num_steps'] == 12
+    assert description['units'] == {'length': 'Angstrom', 'energy': 'eV'}
+    assert description['versions']['torch'] == torch.__version__
+    assert description['elements'] == [1, 8]
+    assert torch.equal(tensors['split.test'], trainer.data.split.test)
+    potential = load_potential(config.out)
+    assert potential.atomic_energies.dtype == torch.double
+    z, pos = torch.tensor([8, 1, 1]), torch.randn(3, 3)
+    expected = trainer.average.module(z, pos)
+    best = load_potential(os.path.join(config.out, LAST))(z, pos)
+    assert torch.equal(best[0], expected[0])
+    assert torch.equal(best[1], expected[1])
+
+
+def test_checkpoints_that_cannot_be_read(config, tmp_path):
+    with pytest.raises(ValueError, match='no checkpoint'):
+        load_potential(tmp_path)
+    path = str(tmp_path / BEST)
+    save_checkpoint(path, {'x': torch.zeros(3)}, {})
+    content = open(path, 'rb').read()
+    open(path, 'wb').write(content[:-4])
+    with pytest.raises(ValueError, match='not a complete safetensors file'):
+        load_checkpoint(path)
+    open(path, 'wb').write(content.replace(b'\\"format\\": 1',
+                                           b'\\"format\\": 9'))
+    with pytest.raises(ValueError, match='format 9'):
+        load_checkpoint(path)
+    from safetensors.torch import save_file
+    save_file({'x': torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match='not a checkpoint of torch_sake'):
+        load_checkpoint(path)
+
+
+def test_folders_that_hold_a_run(config):
+    with pytest.raises(ValueError, match="'resume' needs a run"):
+        Trainer(replace(config, resume=True))
+    Trainer(config).fit()
+    with pytest.raises(ValueError, match="'out' must not hold a run"):
+        Trainer(config)
+    with pytest.raises(ValueError, match="'batch_size' must be 4"):
+        Trainer(replace(config, resume=True, batch_size=2))
+
+
+def test_batches_of_every_epoch():
+    frames = list(range(10))
+    steps = [batch.tolist() for batch in
+             shuffled_batches(torch.arange(10).tolist(), 4, 0, 0, 7)]
+    assert len(steps) == 7
+    for epoch in range(3):
+        seen = sum(steps[2 * epoch:2 * epoch + 2], [])
+        assert len(set(seen)) == len(seen) and set(seen) <= set(frames)
+    assert steps[0] != steps[2]
+    later = [batch.tolist() for batch in
+             shuffled_batches(torch.arange(10).tolist(), 4, 0, 3, 7)]
+    assert later == steps[3:]
+
+
+def test_metrics():
+    generator = numpy.random.default_rng(0)
+    arrays = {'energy': generator.normal(size=4),
+              'energy_label': generator.normal(size=4),
+              'num_atoms': numpy.array([1, 2, 3, 4]),
+              'force': generator.normal(size=(10, 3)),
+              'force_label': generator.normal(size=(10, 3))}
+    metrics = error_metrics({key: torch.from_numpy(value)
+                             for key, value in arrays.items()})
+    error = arrays['energy'] - arrays['energy_label']
+    force = arrays['force'] - arrays['force_label']
+    assert metrics == pytest.approx({
+        'energy_mae': abs(error).mean(),
+        'energy_rmse': (error**2).mean()**0.5,
+        'energy_per_atom_mae': abs(error / arrays['num_atoms']).mean(),
+        'energy_per_atom_rmse': ((error / arrays['num_atoms'])**2).mean()**0.5,
+        'force_mae': abs(force).mean(),
+        'force_rmse': (force**2).mean()**0.5,
+    })
+
+
+@pytest.mark.parametrize('change, error, match', [
+    (dict(num_steps=0), ValueError, "'num_steps' must be at least 1"),
+    (dict(heads=0), ValueError, "'heads' must be at least 1"),
+    (dict(learning_rate=-1.0), ValueError, "'learning_rate' must be positive"),
+    (dict(cutoff=0.0), ValueError, "'cutoff' must be positive"),
+    (dict(ema_decay=1.0), ValueError, "'ema_decay' must be at least 0"),
+    (dict(energy_weight=-1.0), ValueError, "'energy_weight' must not be"),
+    (dict(precision='half'), ValueError, "'precision' must be"),
+], ids=str)
+def test_wrong_settings(change, error, match):
+    with pytest.raises(error, match=match):
+        TrainConfig(**change)
+
+
+def test_files_of_a_run_are_readable_without_this_package(config):
+    Trainer(config).fit()
+    from safetensors import safe_open
+    with safe_open(os.path.join(config.out, BEST), framework='numpy') as file:
+        description = json.loads(file.metadata()['torch_sake'])
+        assert file.get_tensor('potential.model.embedding.weight').shape == (
+            100, 8)
+    assert description['model']['hidden_channels'] == 8

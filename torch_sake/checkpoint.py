@@ -1,0 +1,109 @@
+r"""Checkpoints: one file of tensors in the safetensors format, which holds no
+code, and a description in JSON in its header.
+"""
+
+import json
+import os
+import os.path as osp
+import platform
+from typing import Any, Dict, Tuple
+
+import safetensors
+import safetensors.torch
+import torch
+import torch_geometric
+from torch import Tensor
+
+from torch_sake.files import PathLike, replace_when_complete
+from torch_sake.models import SAKE
+from torch_sake.potential import Potential
+from torch_sake.version import __version__
+
+FORMAT = 1
+BEST = 'best.safetensors'
+LAST = 'last.safetensors'
+
+
+def save_checkpoint(path: PathLike, tensors: Dict[str, Tensor],
+                    description: Dict[str, Any]) -> None:
+    r"""Writes a checkpoint, completely or not at all. The versions of all that
+    takes part are added to the description.
+    """
+    description = dict(
+        description, format=FORMAT, versions={
+            'torch_sake': __version__,
+            'torch': torch.__version__,
+            'torch_geometric': torch_geometric.__version__,
+            'python': platform.python_version(),
+        })
+    tensors = {
+        key: value.detach().cpu().contiguous().clone()
+        for key, value in tensors.items()
+    }
+    with replace_when_complete(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata={
+            'torch_sake': json.dumps(description)
+        })
+
+
+def load_checkpoint(
+        path: PathLike) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
+    r"""Returns the tensors and the description of a checkpoint.
+
+    Args:
+        path (str or os.PathLike): The file, or the folder of a training run,
+            of which the best checkpoint is taken.
+
+    Raises:
+        ValueError: If there is none, or it was written by a version of this
+            package that this one does not understand.
+    """
+    path = os.fspath(path)
+    if osp.isdir(path):
+        path = osp.join(path, BEST)
+    if not osp.isfile(path):
+        raise ValueError(f"There is no checkpoint '{path}'")
+    try:
+        with safetensors.safe_open(path, framework='pt') as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"'{path}' is not a complete safetensors file "
+                         f"({error})") from error
+    if 'torch_sake' not in metadata:
+        raise ValueError(f"'{path}' is not a checkpoint of torch_sake")
+    description = json.loads(metadata['torch_sake'])
+    if description.get('format') != FORMAT:
+        raise ValueError(
+            f"'{path}' must be a checkpoint of format {FORMAT} (got format "
+            f"{description.get('format')}, written by torch_sake "
+            f"{description.get('versions', {}).get('torch_sake')})")
+    return tensors, description
+
+
+def load_potential(path: PathLike) -> Potential:
+    r"""Returns the trained :class:`~torch_sake.Potential` of a checkpoint.
+
+    Args:
+        path (str or os.PathLike): The file, or the folder of a training run.
+
+    Raises:
+        ValueError: See :func:`load_checkpoint`.
+    """
+    tensors, description = load_checkpoint(path)
+    return build_potential(tensors, description)
+
+
+def build_potential(tensors: Dict[str, Tensor],
+                    description: Dict[str, Any]) -> Potential:
+    r"""Returns the potential of the tensors called :obj:`"potential.*"`."""
+    state_dict = {
+        key[len('potential.'):]: value
+        for key, value in tensors.items() if key.startswith('potential.')
+    }
+    potential = Potential(SAKE(**description['model']),
+                          description['energy_scale'],
+                          state_dict['atomic_energies'])
+    potential.to(state_dict['model.embedding.weight'].dtype)
+    potential.load_state_dict(state_dict)
+    return potential.eval()

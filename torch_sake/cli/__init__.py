@@ -1,0 +1,56 @@
+r"""The command :obj:`torch-sake`."""
+
+import signal
+import sys
+from typing import List, Optional
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    r"""Runs a command and returns the exit status: 0, 2 for wrong arguments
+    or files, 130 for an interruption.
+    """
+    try:
+        from jsonargparse import ArgumentParser
+    except ImportError:
+        print("torch-sake needs 'jsonargparse': "
+              "pip install 'torch-sake[train]'", file=sys.stderr)
+        return 2
+    from torch_sake.cli.evaluate import EvaluateConfig, evaluate
+    from torch_sake.cli.train import train
+    from torch_sake.training import TrainConfig
+
+    commands = {
+        'train': (TrainConfig, train,
+                  'Train a potential on energies and forces.'),
+        'evaluate': (EvaluateConfig, evaluate,
+                     'Measure the errors of a trained potential.'),
+    }
+    parser = ArgumentParser(
+        prog='torch-sake', description='SAKE: equivariant potentials, from '
+        'data to a trained model.')
+    subcommands = parser.add_subcommands(dest='command')
+    for name, (config, _, description) in commands.items():
+        command = ArgumentParser(description=description)
+        command.add_argument('--config', action='config',
+                             help='A YAML file with these settings.')
+        command.add_class_arguments(config, as_group=False, skip={'resume'})
+        if name == 'train':
+            command.add_argument('--resume', action='store_true',
+                                 help="Go on with the run in 'out'.")
+        subcommands.add_subcommand(name, command, help=description)
+
+    # A scheduler's polite end of a job is an interruption, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings = parser.parse_args(arguments)
+    config_class, run, _ = commands[settings.command]
+    values = settings[settings.command].as_dict()
+    values.pop('config', None)
+    try:
+        run(config_class(**values))
+    except (ValueError, TypeError) as error:
+        print(f'torch-sake {settings.command}: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f'torch-sake {settings.command}: interrupted', file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,70 @@
+import os.path as osp
+from dataclasses import dataclass
+from typing import Literal, Optional
+
+import torch
+from torch_geometric.loader import DataLoader
+
+from torch_sake.checkpoint import build_potential, load_checkpoint
+from torch_sake.datasets import load_frames
+from torch_sake.training.metrics import predict
+from torch_sake.training.references import sum_atomic_energies
+from torch_sake.training.report import (check_elements, check_units,
+                                        report_errors)
+from torch_sake.training.trainer import EVAL_BATCH_SIZE
+
+
+@dataclass
+class EvaluateConfig:
+    r"""What to measure.
+
+    Args:
+        checkpoint: Folder of a training run, or one of its checkpoints.
+        data: The data, as for 'train'; those of the run if not given.
+        root: Folder of the data, as for 'train'.
+        part: 'test' takes the test frames of the run's own data, 'all' takes
+            all frames; 'test' if no data are given, 'all' otherwise.
+        out: Folder of 'evaluation.json' and 'parity.png'; 'evaluation' beside
+            the checkpoint if not given.
+        device: Where to compute; 'auto' takes a GPU if there is one.
+    """
+    checkpoint: str
+    data: Optional[str] = None
+    root: Optional[str] = None
+    part: Optional[Literal['test', 'all']] = None
+    out: Optional[str] = None
+    device: str = 'auto'
+
+
+def evaluate(config: EvaluateConfig) -> None:
+    r"""Measures the errors of a trained potential."""
+    tensors, description = load_checkpoint(config.checkpoint)
+    potential = build_potential(tensors, description)
+    run = description['config']
+    frames = load_frames(config.data or run['data'],
+                         root=config.root or run['root'],
+                         seed=run['data_seed'])
+    check_units(frames.units, description['units'])
+    part = config.part or ('test' if config.data is None else 'all')
+    if part == 'test':
+        if config.data not in (None, run['data']):
+            raise ValueError(f"'part' must be 'all' for data other than the "
+                             f"run's {run['data']!r} (got {config.data!r})")
+        frames = frames[tensors['split.test']]
+    everything = next(iter(DataLoader(frames, batch_size=len(frames))))
+    check_elements(everything.z.unique().tolist(), description['elements'])
+
+    device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu')
+                          if config.device == 'auto' else config.device)
+    outputs = predict(potential.to(device),
+                      DataLoader(frames, batch_size=EVAL_BATCH_SIZE),
+                      getattr(torch, run['precision']), device)
+    trivial = sum_atomic_energies(tensors['potential.atomic_energies'],
+                                  everything.z, everything.batch, len(frames))
+    folder = config.checkpoint
+    if not osp.isdir(folder):
+        folder = osp.dirname(folder)
+    out = config.out or osp.join(folder, 'evaluation')
+    report_errors(outputs, trivial, frames.units, out, 'evaluation',
+                  f'Errors of {config.checkpoint} on {part} frames of '
+                  f'{frames.source} ({len(frames)})')

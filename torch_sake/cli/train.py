@@ -1,0 +1,40 @@
+import os.path as osp
+from dataclasses import asdict
+
+from torch_sake.checkpoint import BEST, LAST, load_potential
+from torch_sake.files import replace_when_complete
+from torch_sake.training import TrainConfig, Trainer
+from torch_sake.training.metrics import predict
+from torch_sake.training.plots import plot_learning_curve
+from torch_sake.training.report import report_errors
+from torch_sake.training.trainer import EVAL_BATCH_SIZE
+
+
+def train(config: TrainConfig) -> None:
+    r"""Trains a potential and reports its errors on the test frames."""
+    import yaml
+
+    trainer = Trainer(config)
+    data = trainer.data
+    with replace_when_complete(osp.join(config.out, 'config.yaml')) as path:
+        with open(path, 'w') as file:
+            yaml.safe_dump(asdict(config), file, sort_keys=False)
+    sizes = {name: part.numel() for name, part in vars(data.split).items()}
+    parameters = sum(p.numel() for p in trainer.potential.parameters())
+    print(f'{data.frames.source}: {sizes} frames, {parameters} parameters, '
+          f'on {trainer.device}')
+    try:
+        trainer.fit()
+    except KeyboardInterrupt:
+        print(f"\nStopped at step {trainer.step}; '{BEST}' in {config.out} "
+              f"can be used, '--resume' goes on from '{LAST}'.")
+        raise
+    units = data.frames.units
+    plot_learning_curve(trainer.history, units, config.out)
+    outputs = predict(
+        load_potential(config.out).to(trainer.device),
+        data.batches('test', EVAL_BATCH_SIZE), trainer.dtype, trainer.device)
+    report_errors(outputs, data.trivial_energies('test'), units, config.out,
+                  'test', f"\nTest errors ({sizes['test']} frames, "
+                  f'{trainer.seconds:.0f} s of processor time for training)')
+    print(f'\nThe run is in {config.out}')

@@ -1,0 +1,21 @@
+r"""Labeled structures and their division into training, validation and test
+sets.
+"""
+
+from torch_sake.datasets.ase_file import read_frames
+from torch_sake.datasets.frames import Frames
+from torch_sake.datasets.load import load_frames
+from torch_sake.datasets.md17 import md17_frames
+from torch_sake.datasets.split import Split, random_split, read_split
+from torch_sake.datasets.xtb import xtb_frames
+
+__all__ = [
+    'Frames',
+    'Split',
+    'load_frames',
+    'md17_frames',
+    'random_split',
+    'read_frames',
+    'read_split',
+    'xtb_frames',
+]

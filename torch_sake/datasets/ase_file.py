@@ -1,0 +1,64 @@
+import os
+import os.path as osp
+from typing import Any, Union
+
+from torch_sake.datasets.frames import Frames
+
+UNITS = {'length': 'Angstrom', 'energy': 'eV'}
+
+
+def read_frames(path: Union[str, 'os.PathLike[str]']) -> Frames:
+    r"""Reads molecules with energies and forces from any file that
+    :meth:`ase.io.read` understands, such as extended XYZ.
+
+    Energies are in eV and positions in Angstrom, the units of ASE. Forces are
+    those of the energy, whatever constraints the file holds.
+
+    Args:
+        path (str or os.PathLike): The file.
+
+    Raises:
+        ImportError: If ASE is missing.
+        ValueError: If the file is missing, cannot be read, holds a periodic
+            structure or a frame without energy or forces.
+    """
+    try:
+        import ase.io
+    except ImportError as error:
+        raise ImportError("Reading structures needs ASE: "
+                          "pip install 'torch-sake[train]'") from error
+
+    path = osp.expanduser(path)
+    if not osp.isfile(path):
+        raise ValueError(f"There is no file '{path}'")
+
+    z, pos, energy, force = [], [], [], []
+    frames = ase.io.iread(path, ':')
+    while True:
+        where = f"'{path}', frame {len(z)}"
+        # The readers of ASE raise whatever a line of their format leads to.
+        try:
+            atoms = next(frames, None)
+        except Exception as error:
+            raise ValueError(f"{where}: The file cannot be read by ASE "
+                             f"({type(error).__name__}: {error})") from error
+        if atoms is None:
+            break
+        if atoms.pbc.any():
+            raise ValueError(f"{where}: Periodic structures are not supported "
+                             f"yet (got pbc={atoms.pbc.tolist()})")
+        z.append(atoms.numbers)
+        pos.append(atoms.positions)
+        energy.append(_label(atoms, 'energy', where))
+        force.append(_label(atoms, 'forces', where))
+
+    return Frames(z, pos, energy, force, units=UNITS, source=path,
+                  name=osp.splitext(osp.basename(path))[0])
+
+
+def _label(atoms: Any, key: str, where: str) -> Any:
+    results = {} if atoms.calc is None else atoms.calc.results
+    if results.get(key) is None:
+        present = sorted({*results, *atoms.info, *atoms.arrays})
+        raise ValueError(f"{where}: There is no '{key}' (it has {present})")
+    return results[key]

@@ -1,0 +1,202 @@
+from typing import Any, Dict, List, Optional, Union
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data, InMemoryDataset
+
+from torch_sake.checks import INTEGERS
+
+
+class Frames(InMemoryDataset):
+    r"""Structures labeled with energies and forces, in memory.
+
+    Each frame is a :class:`~torch_geometric.data.Data` object with the
+    attribute names of :class:`~torch_geometric.datasets.MD17`: :obj:`z`
+    (:obj:`[n]`, integer), :obj:`pos` (:obj:`[n, 3]`), :obj:`energy`
+    (:obj:`[1]`) and :obj:`force` (:obj:`[n, 3]`), the latter three in double
+    precision: total energies are large numbers of which a small part matters.
+
+    .. code-block:: python
+
+        frames = Frames(z=[z0, z1], pos=[pos0, pos1], energy=[e0, e1],
+                        force=[force0, force1], name='dimers',
+                        units={'length': 'Angstrom', 'energy': 'eV'},
+                        source='dimers.xyz')
+        frames[0]    # Data
+        frames[:1]   # Frames
+
+    Args:
+        z (list or torch.Tensor): Atomic numbers, either one array :obj:`[n]`
+            per frame or, together with :obj:`num_atoms`, those of all frames
+            one after the other, :obj:`[N]`.
+        pos (list or torch.Tensor): Positions, one array :obj:`[n, 3]` per
+            frame or :obj:`[N, 3]`.
+        energy (list or torch.Tensor): Energies, one per frame.
+        force (list or torch.Tensor): Forces, one array :obj:`[n, 3]` per frame
+            or :obj:`[N, 3]`.
+        num_atoms (int or torch.Tensor, optional): Number of atoms of every
+            frame, or of each frame. Needed if arrays are given as one tensor.
+            (default: :obj:`None`)
+        name (str): Short name of the data.
+        units (dict): Names of the units, with the keys :obj:`'length'` and
+            :obj:`'energy'`. Forces are in energy per length.
+        source (str): Where the data come from, as the user asked for it.
+        test_start (int, optional): Index of the first frame of a pre-defined
+            test set, which extends to the last frame. A selection of frames
+            has none. (default: :obj:`None`)
+
+    Raises:
+        TypeError: If atomic numbers are not integers.
+        ValueError: If shapes do not fit together, a number is not finite or an
+            atomic number is outside of 1 to 118.
+    """
+    def __init__(
+        self,
+        z: Union[List[Any], Tensor],
+        pos: Union[List[Any], Tensor],
+        energy: Union[List[Any], Tensor],
+        force: Union[List[Any], Tensor],
+        num_atoms: Union[int, Tensor, None] = None,
+        *,
+        name: str,
+        units: Dict[str, str],
+        source: str,
+        test_start: Optional[int] = None,
+    ):
+        super().__init__()
+        if set(units) != {'length', 'energy'}:
+            raise ValueError(f"'units' must have the keys 'length' and "
+                             f"'energy' (got {units})")
+        self.name = name
+        self.units = dict(units)
+        self.source = source
+        self.test_start = test_start
+
+        energy = _to_tensor(source, 'energy', energy).reshape(-1)
+        num_frames = energy.numel()
+        if num_frames == 0:
+            raise ValueError(f'{source}: There are no frames')
+        if num_atoms is None:
+            num_atoms = _count_atoms(source, z, num_frames)
+            z, pos, force = (
+                _concatenate(source, key, value, num_atoms)
+                for key, value in (('z', z), ('pos', pos), ('force', force)))
+        z = _to_tensor(source, 'z', z)
+        pos = _to_tensor(source, 'pos', pos)
+        force = _to_tensor(source, 'force', force)
+        atom_slices = _to_slices(source, num_atoms, num_frames)
+        _check_shapes(source, z, pos, force, num_atoms=int(atom_slices[-1]))
+        _check_values(source, z, pos, energy, force, atom_slices)
+        if test_start is not None and not 0 < test_start < num_frames:
+            raise ValueError(f"'test_start' must lie between 1 and "
+                             f"{num_frames - 1} (got {test_start})")
+
+        frame_slices = torch.arange(num_frames + 1)
+        self._data = Data(z=z, pos=pos, energy=energy, force=force)
+        self.slices = {'z': atom_slices, 'pos': atom_slices,
+                       'energy': frame_slices, 'force': atom_slices}
+
+    def index_select(self, idx: Any) -> 'Frames':
+        frames = super().index_select(idx)
+        frames.test_start = None
+        return frames
+
+    def copy(self, idx: Optional[Any] = None) -> 'Frames':
+        if idx is not None:
+            return self.index_select(idx).copy()
+        return super().copy()
+
+    def __repr__(self) -> str:
+        return (f"{self.__class__.__name__}({len(self)}, "
+                f"source='{self.source}')")
+
+
+def _to_tensor(source: str, key: str, value: Any) -> Tensor:
+    # Python numbers would become single precision without a type.
+    dtype = None if key == 'z' else torch.float64
+    try:
+        tensor = torch.as_tensor(value, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{source}: '{key}' must be an array of numbers "
+                        f"({error})") from error
+    if key == 'z' and tensor.dtype not in INTEGERS:
+        raise TypeError(f"{source}: 'z' must be of integer type "
+                        f"(got {tensor.dtype})")
+    return tensor.long() if key == 'z' else tensor
+
+
+def _count_atoms(source: str, z: List[Any], num_frames: int) -> Tensor:
+    if isinstance(z, Tensor) or getattr(z, 'ndim', 2) == 1:
+        raise ValueError(f"{source}: 'z' must be a list with one array per "
+                         f"frame where 'num_atoms' is not given")
+    if len(z) != num_frames:
+        raise ValueError(f"{source}: 'z' must hold one array per energy, "
+                         f"{num_frames} (got {len(z)})")
+    return torch.tensor([len(rows) for rows in z])
+
+
+def _concatenate(source: str, key: str, value: List[Any],
+                 num_atoms: Tensor) -> Tensor:
+    if len(value) != len(num_atoms):
+        raise ValueError(f"{source}: '{key}' must hold one array per energy, "
+                         f"{len(num_atoms)} (got {len(value)})")
+    frames = []
+    for index, (rows, num) in enumerate(zip(value, num_atoms.tolist())):
+        rows = _to_tensor(f'{source}, frame {index}', key, rows)
+        expected = [num] if key == 'z' else [num, 3]
+        if list(rows.shape) != expected:
+            raise ValueError(f"{source}, frame {index}: '{key}' must have "
+                             f"shape {expected} (got {list(rows.shape)})")
+        frames.append(rows)
+    return torch.cat(frames)
+
+
+def _to_slices(source: str, num_atoms: Union[int, Tensor],
+               num_frames: int) -> Tensor:
+    num_atoms = torch.as_tensor(num_atoms)
+    if num_atoms.dtype not in INTEGERS:
+        raise TypeError(f"{source}: 'num_atoms' must be of integer type "
+                        f"(got {num_atoms.dtype})")
+    if num_atoms.dim() > 0 and list(num_atoms.shape) != [num_frames]:
+        raise ValueError(f"{source}: 'num_atoms' must have shape "
+                         f"[{num_frames}] (got {list(num_atoms.shape)})")
+    num_atoms = num_atoms.long().expand(num_frames)
+    if (num_atoms < 1).any():
+        index = int((num_atoms < 1).nonzero()[0])
+        raise ValueError(f'{source}, frame {index}: There are no atoms')
+    return torch.cat([num_atoms.new_zeros(1), num_atoms.cumsum(0)])
+
+
+def _check_shapes(source: str, z: Tensor, pos: Tensor, force: Tensor,
+                  num_atoms: int) -> None:
+    for key, value, expected in (('z', z, [num_atoms]),
+                                 ('pos', pos, [num_atoms, 3]),
+                                 ('force', force, [num_atoms, 3])):
+        if list(value.shape) != expected:
+            raise ValueError(f"{source}: '{key}' of all frames must have "
+                             f"shape {expected} (got {list(value.shape)})")
+
+
+def _check_values(source: str, z: Tensor, pos: Tensor, energy: Tensor,
+                  force: Tensor, atom_slices: Tensor) -> None:
+    wrong_z = (z < 1) | (z > 118)
+    if wrong_z.any():
+        atom = wrong_z.nonzero()[0]
+        raise ValueError(f"{source}, frame {_frame_of(atom, atom_slices)}: "
+                         f"'z' must lie between 1 and 118 (got {int(z[atom])}"
+                         f")")
+    for key, value in (('pos', pos), ('force', force)):
+        wrong = ~value.isfinite().all(dim=1)
+        if wrong.any():
+            atom = wrong.nonzero()[0]
+            raise ValueError(f"{source}, frame {_frame_of(atom, atom_slices)}"
+                             f": '{key}' must be finite "
+                             f"(got {value[atom].flatten().tolist()})")
+    if not energy.isfinite().all():
+        index = int((~energy.isfinite()).nonzero()[0])
+        raise ValueError(f"{source}, frame {index}: 'energy' must be finite "
+                         f"(got {float(energy[index])})")
+
+
+def _frame_of(atom: Tensor, atom_slices: Tensor) -> int:
+    return int(torch.searchsorted(atom_slices, atom, right=True)) - 1

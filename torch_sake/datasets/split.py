@@ -1,0 +1,104 @@
+import os
+from dataclasses import dataclass
+from typing import Optional, Union
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_sake.files import read_arrays
+
+
+@dataclass(frozen=True)
+class Split:
+    r"""A division of frames into three sets, as indices of frames.
+
+    Args:
+        train (torch.Tensor): Indices to fit to.
+        val (torch.Tensor): Indices to select a model by.
+        test (torch.Tensor): Indices to measure the error on.
+    """
+    train: Tensor
+    val: Tensor
+    test: Tensor
+
+
+def random_split(num_frames: int, num_train: int, num_val: int,
+                 num_test: Optional[int] = None, seed: int = 0,
+                 test_start: Optional[int] = None) -> Split:
+    r"""Draws disjoint sets of frames at random.
+
+    Args:
+        num_frames (int): Number of all frames.
+        num_train (int): Number of training frames.
+        num_val (int): Number of validation frames.
+        num_test (int, optional): Number of test frames, by default all that
+            are left. (default: :obj:`None`)
+        seed (int, optional): Seed of the draw. (default: :obj:`0`)
+        test_start (int, optional): Index of the first frame of a pre-defined
+            test set. The first :obj:`num_test` frames from there on are then
+            the test set, and the other two are drawn from the frames before.
+            (default: :obj:`None`)
+
+    Raises:
+        ValueError: If there are not that many frames.
+    """
+    num_drawn = num_frames if test_start is None else test_start
+    if not 0 < num_drawn <= num_frames:
+        raise ValueError(f"'test_start' must lie between 1 and "
+                         f"'num_frames' = {num_frames} (got {test_start})")
+    if num_train < 1 or num_val < 0 or (num_test or 0) < 0:
+        raise ValueError(
+            f"'num_train' must be at least 1, 'num_val' and 'num_test' at "
+            f"least 0 (got {num_train}, {num_val} and {num_test})")
+    num_fitted = num_train + num_val
+    if num_fitted > num_drawn:
+        raise ValueError(
+            f"'num_train' + 'num_val' must be at most {num_drawn}, the number "
+            f"of frames to draw from (got {num_train} + {num_val})")
+
+    drawn = np.random.default_rng(seed).permutation(num_drawn)
+    test = drawn[num_fitted:]
+    if test_start is not None:
+        test = np.arange(test_start, num_frames)
+    if num_test is not None and num_test > len(test):
+        raise ValueError(
+            f"'num_test' must be at most {len(test)}, the number of frames "
+            f"left of {num_frames} (got {num_test})")
+    return Split(train=torch.from_numpy(drawn[:num_train]),
+                 val=torch.from_numpy(drawn[num_train:num_fitted]),
+                 test=torch.from_numpy(test[:num_test]))
+
+
+def read_split(path: Union[str, 'os.PathLike[str]'], num_frames: int,
+               prefix: str = '') -> Split:
+    r"""Reads a split from the arrays :obj:`<prefix>train`,
+    :obj:`<prefix>val` and :obj:`<prefix>test` of an :obj:`.npz` file.
+
+    Args:
+        path (str or os.PathLike): The file.
+        num_frames (int): Number of all frames.
+        prefix (str, optional): What the names of the arrays start with.
+            (default: :obj:`''`)
+
+    Raises:
+        ValueError: If the file or an array is missing, or the arrays are not
+            disjoint sets of frames.
+    """
+    keys = [prefix + key for key in ('train', 'val', 'test')]
+    arrays = read_arrays(path, keys)
+    for key, array in arrays.items():
+        if array.ndim != 1 or array.dtype.kind not in 'iu':
+            raise ValueError(f"'{path}': '{key}' must be a vector of integers "
+                             f"(got {array.dtype} of shape {array.shape})")
+        outside = array[(array < 0) | (array >= num_frames)]
+        if outside.size > 0:
+            raise ValueError(f"'{path}': '{key}' must hold indices of "
+                             f"{num_frames} frames (got {outside[0]})")
+    frames, counts = np.unique(np.concatenate(list(arrays.values())),
+                               return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"'{path}': {keys} must be disjoint (frame "
+                         f"{frames[counts > 1][0]} occurs more than once)")
+    return Split(*(torch.from_numpy(arrays[key].astype(np.int64))
+                   for key in keys))

@@ -1,0 +1,68 @@
+r"""Writing files completely or not at all, and reading arrays from them."""
+
+import os
+import os.path as osp
+import tempfile
+from contextlib import contextmanager
+from typing import Dict, Iterator, Sequence, Union
+
+import numpy as np
+
+PathLike = Union[str, 'os.PathLike[str]']
+
+
+@contextmanager
+def replace_when_complete(path: PathLike) -> Iterator[str]:
+    r"""Yields a temporary path in the folder of :obj:`path`, created if
+    missing, and moves the file written there to :obj:`path` at the end.
+    After an error or an interruption, :obj:`path` is as it was before.
+
+    .. code-block:: python
+
+        with replace_when_complete('model.pt') as path:
+            torch.save(state, path)
+
+    The temporary name keeps the ending of :obj:`path`, for writers that choose
+    the format by it.
+
+    Args:
+        path (str or os.PathLike): The file to write.
+    """
+    folder, name = osp.split(osp.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    # A folder of its own: unlike a temporary file, what is written there has
+    # the permissions of any other new file.
+    with tempfile.TemporaryDirectory(prefix='.incomplete-', dir=folder) as tmp:
+        temporary = osp.join(tmp, name)
+        yield temporary
+        os.replace(temporary, osp.join(folder, name))
+
+
+def read_arrays(path: PathLike, keys: Sequence[str]) -> Dict[str, np.ndarray]:
+    r"""Reads the arrays :obj:`keys` of an :obj:`.npz` file.
+
+    Args:
+        path (str or os.PathLike): The file.
+        keys (list of str): Names of the arrays.
+
+    Raises:
+        ValueError: If the file is no :obj:`.npz` file, is truncated or lacks
+            one of the arrays.
+    """
+    # A member of a damaged archive fails in as many ways as zlib, zipfile and
+    # numpy together, hence the broad clause.
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            present = sorted(archive.files)
+            arrays = {key: archive[key] for key in keys if key in present}
+    except FileNotFoundError:
+        raise ValueError(f"There is no file '{path}'") from None
+    except Exception as error:
+        raise ValueError(
+            f"'{path}' is not a complete .npz file "
+            f"({type(error).__name__}: {error})") from error
+    missing = [key for key in keys if key not in arrays]
+    if missing:
+        raise ValueError(f"'{path}' has no array {missing} "
+                         f"(it has {present})")
+    return arrays

@@ -1,0 +1,105 @@
+from dataclasses import dataclass
+from typing import Literal, Optional
+
+from torch_sake.checks import check_positive_float, check_positive_int
+
+
+@dataclass
+class TrainConfig:
+    r"""What a training run is made of. A seed fixes the run.
+
+    Args:
+        data: 'xtb:NAME' (a molecule, labeled by GFN2-xTB), 'md17:NAME' (a
+            trajectory of MD17, below 'root') or a file that ASE reads.
+        root: Folder of the MD17 files, or of the generated ones.
+        split: An npz file with the frames 'train', 'val' and 'test', in place
+            of a random split.
+        split_prefix: What these names start with in the file.
+        num_train: Number of training frames of a random split.
+        num_val: Number of validation frames of a random split.
+        num_test: Number of test frames of a random split; all that are left
+            if not given.
+        out: Folder of the run; 'runs/' and the name of the data if not given.
+        resume: Go on with the run in the folder 'out'.
+        hidden_channels: Size of the hidden features.
+        num_layers: Number of layers.
+        heads: Number of attention heads.
+        num_rbf: Number of radial functions.
+        cutoff: Distance from which on atoms do not see each other, in the
+            unit of the positions; null for all pairs.
+        update_pos: Whether layers move the atoms.
+        num_steps: Number of training steps.
+        batch_size: Number of frames of a step.
+        learning_rate: Largest learning rate.
+        warmup: Share of the steps in which the rate rises from zero; then it
+            falls along a cosine.
+        energy_weight: Weight of the mean absolute error of the energies in
+            the loss; that of the force components has weight 1.
+        ema_decay: Decay of the moving average of the weights, which is what is
+            validated and kept; 0 for none.
+        max_grad_norm: Largest norm of the gradient; larger ones are scaled.
+        val_interval: Number of steps from one validation to the next.
+        seed: Seed of the split, the weights and the order of the frames.
+        data_seed: Seed of frames that are generated.
+        precision: Type of all numbers but the energies, which are always
+            float64.
+        device: Where to train; 'auto' takes a GPU if there is one.
+    """
+    data: str = 'xtb:ethanol'
+    root: Optional[str] = None
+    split: Optional[str] = None
+    split_prefix: str = ''
+    num_train: int = 950
+    num_val: int = 50
+    num_test: Optional[int] = None
+    out: Optional[str] = None
+    resume: bool = False
+    hidden_channels: int = 64
+    num_layers: int = 6
+    heads: int = 1
+    num_rbf: int = 50
+    cutoff: Optional[float] = None
+    update_pos: bool = True
+    num_steps: int = 3000
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    warmup: float = 0.02
+    energy_weight: float = 0.1
+    ema_decay: float = 0.99
+    max_grad_norm: float = 10.0
+    val_interval: int = 200
+    seed: int = 0
+    data_seed: int = 0
+    precision: Literal['float32', 'float64'] = 'float32'
+    device: str = 'auto'
+
+    def __post_init__(self):
+        for name in ('num_train', 'num_val', 'num_steps', 'batch_size',
+                     'val_interval', 'hidden_channels', 'num_layers', 'heads',
+                     'num_rbf'):
+            check_positive_int(name, getattr(self, name))
+        for name in ('learning_rate', 'max_grad_norm'):
+            check_positive_float(name, getattr(self, name))
+        if self.cutoff is not None:
+            check_positive_float('cutoff', self.cutoff)
+        for name in ('warmup', 'ema_decay'):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"'{name}' must be at least 0 and below 1 "
+                                 f"(got {getattr(self, name)})")
+        if not 0 <= self.energy_weight < float('inf'):
+            raise ValueError(f"'energy_weight' must not be negative "
+                             f"(got {self.energy_weight})")
+        if self.precision not in ('float32', 'float64'):
+            raise ValueError(f"'precision' must be 'float32' or 'float64' "
+                             f"(got {self.precision!r})")
+        if self.out is None:
+            name = self.data.replace(':', '-').replace('/', '-')
+            self.out = f'runs/{name}'
+
+    @property
+    def model(self) -> dict:
+        r"""The arguments of :class:`~torch_sake.SAKE`."""
+        return dict(hidden_channels=self.hidden_channels,
+                    num_layers=self.num_layers, heads=self.heads,
+                    num_rbf=self.num_rbf, cutoff=self.cutoff,
+                    update_pos=self.update_pos)

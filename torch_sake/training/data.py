@@ -1,0 +1,81 @@
+from dataclasses import dataclass
+from typing import Iterator, List
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+
+from torch_sake.datasets import (Frames, Split, load_frames, random_split,
+                                 read_split)
+from torch_sake.training.config import TrainConfig
+from torch_sake.training.references import (fit_atomic_energies,
+                                            sum_atomic_energies)
+
+
+@dataclass
+class TrainingData:
+    r"""The frames of a run, their split, and what follows from the training
+    frames: the atomic energies, the scale of the forces and the elements.
+    """
+    frames: Frames
+    split: Split
+    atomic_energies: Tensor
+    force_rms: float
+    elements: List[int]
+
+    @classmethod
+    def from_config(cls, config: TrainConfig) -> 'TrainingData':
+        frames = load_frames(config.data, root=config.root,
+                             seed=config.data_seed)
+        if config.split is not None:
+            split = read_split(config.split, len(frames), config.split_prefix)
+        else:
+            split = random_split(len(frames), config.num_train, config.num_val,
+                                 config.num_test, config.seed,
+                                 frames.test_start)
+        for name in ('train', 'val', 'test'):
+            if getattr(split, name).numel() == 0:
+                raise ValueError(f"The split must have at least one frame in "
+                                 f"'{name}' ({len(frames)} frames in all)")
+        train = next(iter(DataLoader(frames[split.train],
+                                     batch_size=len(frames))))
+        return cls(
+            frames=frames,
+            split=split,
+            atomic_energies=fit_atomic_energies(train.z, train.batch,
+                                                train.energy),
+            force_rms=float(train.force.square().mean().sqrt()) or 1.0,
+            elements=train.z.unique().tolist(),
+        )
+
+    def batches(self, name: str, batch_size: int) -> DataLoader:
+        r"""Returns the frames of a part of the split, in order."""
+        return DataLoader(self.frames[getattr(self.split, name)],
+                          batch_size=batch_size)
+
+    def trivial_energies(self, name: str) -> Tensor:
+        r"""Returns the energies that follow from the composition alone."""
+        part = next(iter(self.batches(name, len(self.frames))))
+        return sum_atomic_energies(self.atomic_energies, part.z, part.batch,
+                                   part.num_graphs)
+
+
+def shuffled_batches(frames: List[Data], batch_size: int, seed: int,
+                     first_step: int, num_steps: int) -> Iterator[Data]:
+    r"""Yields the batches of the steps from :obj:`first_step` on.
+
+    Frames are put in an order of its own in each epoch, which follows from the
+    seed and the number of the epoch alone: a run that was interrupted goes on
+    with the batches that it would have seen.
+    """
+    per_epoch = max(len(frames) // batch_size, 1)
+    step = first_step
+    while step < num_steps:
+        epoch, begin = divmod(step, per_epoch)
+        generator = torch.Generator().manual_seed((seed << 32) + epoch)
+        order = torch.randperm(len(frames), generator=generator)
+        order = order[:per_epoch * batch_size].split(batch_size)
+        order = [part.tolist() for part in order][begin:][:num_steps - step]
+        yield from DataLoader(frames, batch_sampler=order)
+        step += len(order)
