@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from hypothesis import settings
@@ -23,4 +24,31 @@ def shared() -> Path:
     path = Path(os.environ.get('TORCH_SAKE_SHARED', default))
     if not path.is_dir():
         pytest.skip('no shared folder beside the checkout')
+    return path
+
+
+@pytest.fixture
+def water_file(tmp_path) -> str:
+    """30 frames of water-like molecules of springs, in eV and Angstrom."""
+    ase_io = pytest.importorskip('ase.io')
+    from ase import Atoms
+    from ase.calculators.singlepoint import SinglePointCalculator
+    rest = numpy.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    generator = numpy.random.default_rng(0)
+    frames = []
+    for _ in range(30):
+        pos = rest + generator.normal(0, 0.05, rest.shape)
+        energy, forces = -2000.0, numpy.zeros((3, 3))
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            vec, length = pos[j] - pos[i], numpy.linalg.norm(rest[j] - rest[i])
+            stretch = numpy.linalg.norm(vec) - length
+            energy += 10 * stretch**2
+            pull = 20 * stretch * vec / numpy.linalg.norm(vec)
+            forces[i] += pull
+            forces[j] -= pull
+        atoms = Atoms('OH2', pos)
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        frames.append(atoms)
+    path = str(tmp_path / 'water.extxyz')
+    ase_io.write(path, frames)
     return path

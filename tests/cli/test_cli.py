@@ -19,18 +19,9 @@ SMALL = ['--num_train', '16', '--num_val', '4', '--num_steps', '6',
          '--num_layers', '1', '--num_rbf', '4']
 
 
-@pytest.fixture
-def data(tmp_path):
-    sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..',
-                                    'training'))
-    from test_trainer import write_frames
-    write_frames(tmp_path / 'water.extxyz')
-    return str(tmp_path / 'water.extxyz')
-
-
-def test_train_and_evaluate(data, tmp_path, capsys):
+def test_train_and_evaluate(water_file, tmp_path, capsys):
     out = str(tmp_path / 'run')
-    assert main(['train', '--data', data, '--out', out, *SMALL]) == 0
+    assert main(['train', '--data', water_file, '--out', out, *SMALL]) == 0
     assert sorted(os.listdir(out)) == [
         'best.safetensors', 'config.yaml', 'last.safetensors',
         'learning_curve.png', 'metrics.csv', 'parity.png', 'test.json'
@@ -44,13 +35,13 @@ def test_train_and_evaluate(data, tmp_path, capsys):
                                         'evaluation.json')))
     assert again == trained
     assert main(['evaluate', '--checkpoint', os.path.join(
-        out, 'last.safetensors'), '--data', data, '--out', out + '-2']) == 0
+        out, 'last.safetensors'), '--data', water_file, '--out', out + '-2']) == 0
     assert '(30)' in capsys.readouterr().out
 
 
-def test_config_file_of_a_run_repeats_it(data, tmp_path):
+def test_config_file_of_a_run_repeats_it(water_file, tmp_path):
     out = str(tmp_path / 'run')
-    assert main(['train', '--data', data, '--out', out, *SMALL]) == 0
+    assert main(['train', '--data', water_file, '--out', out, *SMALL]) == 0
     assert main(['train', '--config', os.path.join(out, 'config.yaml'),
                  '--out', out + '-2']) == 0
     first, second = (json.load(open(os.path.join(path, 'test.json')))
@@ -60,10 +51,10 @@ def test_config_file_of_a_run_repeats_it(data, tmp_path):
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
 @pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_and_resume(data, tmp_path, signum):
+def test_interrupt_and_resume(water_file, tmp_path, signum):
     out = str(tmp_path / 'run')
     command = [sys.executable, '-c', 'import sys; from torch_sake.cli import '
-               'main; sys.exit(main())', 'train', '--data', data, '--out', out,
+               'main; sys.exit(main())', 'train', '--data', water_file, '--out', out,
                *SMALL, '--num_steps', '100000']
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not os.path.exists(os.path.join(out, 'metrics.csv')):
@@ -75,14 +66,14 @@ def test_interrupt_and_resume(data, tmp_path, signum):
     step = load_checkpoint(os.path.join(out, 'last.safetensors'))[1]['step']
     assert step >= 3
     assert main(['evaluate', '--checkpoint', out]) == 0
-    assert main(['train', '--data', data, '--out', out, *SMALL,
+    assert main(['train', '--data', water_file, '--out', out, *SMALL,
                  '--num_steps', str(step + 2), '--resume']) == 2
     # The number of steps belongs to the schedule, and so to the run.
 
 
-def test_resume_flag(data, tmp_path):
+def test_resume_flag(water_file, tmp_path):
     out = str(tmp_path / 'run')
-    arguments = ['train', '--data', data, '--out', out, *SMALL]
+    arguments = ['train', '--data', water_file, '--out', out, *SMALL]
     assert main(arguments) == 0
     assert main(arguments) == 2
     assert main([*arguments, '--resume']) == 0
@@ -100,11 +91,11 @@ def test_wrong_arguments(arguments, message, capsys, tmp_path, monkeypatch):
     assert message in capsys.readouterr().err
 
 
-def test_other_units_and_elements(data, tmp_path, capsys):
+def test_other_units_and_elements(water_file, tmp_path, capsys):
     out = str(tmp_path / 'run')
-    assert main(['train', '--data', data, '--out', out, *SMALL]) == 0
+    assert main(['train', '--data', water_file, '--out', out, *SMALL]) == 0
     import ase.io
-    atoms = ase.io.read(data)
+    atoms = ase.io.read(water_file)
     calc = atoms.calc
     atoms.symbols[0] = 'S'
     atoms.calc = calc

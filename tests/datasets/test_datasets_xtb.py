@@ -95,7 +95,9 @@ def test_xtb_frames_continues(cache, tmp_path, monkeypatch):
     r"""One process instead of two, interrupted after the first walker."""
     monkeypatch.setattr(os, 'cpu_count', lambda: 1)
     first = tmp_path / (NAME.format(7) + '_walker0.npz')
-    sleep, popen, processes = xtb_process.time.sleep, xtb_process.subprocess.Popen, []
+    sleep = xtb_process.time.sleep
+    popen = xtb_process.subprocess.Popen
+    processes = []
 
     def interrupt(seconds):
         sleep(seconds)

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import signal
 from dataclasses import replace
 
 import numpy
@@ -14,39 +15,15 @@ from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.data import shuffled_batches
 from torch_sake.training.metrics import error_metrics, predict
 
-ase_io = pytest.importorskip('ase.io')
-
-
-def write_frames(path, num_frames=30):
-    """Writes water-like molecules of springs, in eV and Angstrom."""
-    from ase import Atoms
-    from ase.calculators.singlepoint import SinglePointCalculator
-    rest = numpy.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
-    generator = numpy.random.default_rng(0)
-    frames = []
-    for _ in range(num_frames):
-        pos = rest + generator.normal(0, 0.05, rest.shape)
-        energy, forces = -2000.0, numpy.zeros((3, 3))
-        for i, j in ((0, 1), (0, 2), (1, 2)):
-            vec, length = pos[j] - pos[i], numpy.linalg.norm(rest[j] - rest[i])
-            stretch = numpy.linalg.norm(vec) - length
-            energy += 10 * stretch**2
-            pull = 20 * stretch * vec / numpy.linalg.norm(vec)
-            forces[i] += pull
-            forces[j] -= pull
-        atoms = Atoms('OH2', pos)
-        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
-        frames.append(atoms)
-    ase_io.write(path, frames)
+pytest.importorskip('ase')
 
 
 @pytest.fixture
-def config(tmp_path):
-    write_frames(tmp_path / 'water.extxyz')
-    return TrainConfig(data=str(tmp_path / 'water.extxyz'), num_train=16,
-                       num_val=4, out=str(tmp_path / 'run'), num_steps=12,
-                       batch_size=4, val_interval=4, hidden_channels=8,
-                       num_layers=2, heads=2, num_rbf=8)
+def config(water_file, tmp_path):
+    return TrainConfig(data=water_file, num_train=16, num_val=4,
+                       out=str(tmp_path / 'run'), num_steps=12, batch_size=4,
+                       val_interval=4, hidden_channels=8, num_layers=2,
+                       heads=2, num_rbf=8)
 
 
 def test_training_learns(config):
@@ -67,8 +44,11 @@ def test_training_learns(config):
     assert float(rows[-1]['force_mae']) < float(rows[0]['force_mae'])
 
 
-@pytest.mark.parametrize('stop', [1, 6, 8])
-def test_resumed_run_ends_where_an_uninterrupted_one_does(config, stop):
+@pytest.mark.parametrize('stop, signum', [(1, signal.SIGINT),
+                                          (6, signal.SIGTERM),
+                                          (8, signal.SIGINT)])
+def test_resumed_run_ends_where_an_uninterrupted_one_does(config, stop,
+                                                          signum):
     whole = Trainer(config)
     whole.fit()
 
@@ -76,14 +56,15 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(config, stop):
     train_step = interrupted._train_step
 
     def train_step_until(data):
-        if interrupted.step == stop:
-            raise KeyboardInterrupt
+        if interrupted.step == stop - 1:
+            os.kill(os.getpid(), signum)
         return train_step(data)
 
     interrupted._train_step = train_step_until
     with pytest.raises(KeyboardInterrupt):
         interrupted.fit()
     load_potential(interrupted.config.out)  # can be used
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     resumed = Trainer(replace(interrupted.config, resume=True))
     assert resumed.step == stop
     resumed.fit()

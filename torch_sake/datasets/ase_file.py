@@ -1,13 +1,13 @@
-import os
 import os.path as osp
-from typing import Any, Union
+from typing import Any
 
 from torch_sake.datasets.frames import Frames
+from torch_sake.files import PathLike
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 
 
-def read_frames(path: Union[str, 'os.PathLike[str]']) -> Frames:
+def read_frames(path: PathLike) -> Frames:
     r"""Reads molecules with energies and forces from any file that
     :meth:`ase.io.read` understands, such as extended XYZ.
 

@@ -1,14 +1,15 @@
 import os
 import os.path as osp
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from torch_sake.datasets.ase_file import read_frames
 from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.md17 import md17_frames
 from torch_sake.datasets.xtb import xtb_frames
+from torch_sake.files import PathLike
 
 
-def load_frames(data: str, root: Union[str, 'os.PathLike[str]', None] = None,
+def load_frames(data: PathLike, root: Optional[PathLike] = None,
                 seed: int = 0, **options: Any) -> Frames:
     r"""Loads labeled structures by a short name.
 
@@ -19,7 +20,8 @@ def load_frames(data: str, root: Union[str, 'os.PathLike[str]', None] = None,
         load_frames('molecules.xyz')                      # read_frames
 
     Args:
-        data (str): :obj:`'xtb:NAME'`, :obj:`'md17:NAME'` or a file.
+        data (str or os.PathLike): :obj:`'xtb:NAME'`, :obj:`'md17:NAME'` or a
+            file.
         root (str or os.PathLike, optional): Folder of the MD17 files or, for
             :obj:`'xtb:NAME'`, of the generated ones. A file has its own.
             (default: :obj:`None`)

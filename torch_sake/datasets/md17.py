@@ -1,13 +1,12 @@
-import os
 import os.path as osp
-from typing import Any, List, Union
+from typing import Any, List
 
 import numpy as np
 import torch
 from torch_geometric.datasets import MD17
 
 from torch_sake.datasets.frames import Frames
-from torch_sake.files import read_arrays
+from torch_sake.files import PathLike, read_arrays
 
 UNITS = {'length': 'Angstrom', 'energy': 'kcal/mol'}
 
@@ -22,7 +21,7 @@ class _MD17Download(MD17):
         pass
 
 
-def md17_frames(root: Union[str, 'os.PathLike[str]'], name: str) -> Frames:
+def md17_frames(root: PathLike, name: str) -> Frames:
     r"""Reads a trajectory of the MD17 collection in double precision.
 
     The raw files lie where :class:`~torch_geometric.datasets.MD17` of PyG puts

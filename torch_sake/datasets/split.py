@@ -1,12 +1,11 @@
-import os
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Optional
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from torch_sake.files import read_arrays
+from torch_sake.files import PathLike, read_arrays
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def random_split(num_frames: int, num_train: int, num_val: int,
                  test=torch.from_numpy(test[:num_test]))
 
 
-def read_split(path: Union[str, 'os.PathLike[str]'], num_frames: int,
+def read_split(path: PathLike, num_frames: int,
                prefix: str = '') -> Split:
     r"""Reads a split from the arrays :obj:`<prefix>train`,
     :obj:`<prefix>val` and :obj:`<prefix>test` of an :obj:`.npz` file.

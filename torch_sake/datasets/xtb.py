@@ -2,7 +2,7 @@ import difflib
 import json
 import os
 import os.path as osp
-from typing import Any, Dict, Union
+from typing import Any, Dict, Optional
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from torch_sake.checks import check_positive_float, check_positive_int
 from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.xtb_process import run_walkers
 from torch_sake.datasets.xtb_walker import ARRAYS, Walker
-from torch_sake.files import read_arrays, replace_when_complete
+from torch_sake.files import PathLike, read_arrays, replace_when_complete
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 
@@ -42,7 +42,7 @@ FORMULAS = {
 
 def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
                temperature: float = 500.0, seed: int = 0,
-               root: Union[str, 'os.PathLike[str]', None] = None,
+               root: Optional[PathLike] = None,
                num_walkers: int = 4) -> Frames:
     r"""Generates frames of a small molecule by molecular dynamics with the
     semi-empirical method GFN2-xTB, or reads them if they exist already.

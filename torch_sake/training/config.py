@@ -58,7 +58,7 @@ class TrainConfig:
     num_layers: int = 6
     heads: int = 1
     num_rbf: int = 50
-    cutoff: Optional[float] = None
+    cutoff: Optional[float] = 5.0
     update_pos: bool = True
     num_steps: int = 3000
     batch_size: int = 8

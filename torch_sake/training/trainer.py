@@ -18,6 +18,7 @@ from torch_sake.models import SAKE
 from torch_sake.potential import Potential
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, shuffled_batches
+from torch_sake.training.interrupt import DeferredInterrupt
 from torch_sake.training.metrics import Metrics, error_metrics, predict
 
 EVAL_BATCH_SIZE = 64
@@ -67,8 +68,11 @@ class Trainer:
             self._load()
 
     def fit(self) -> None:
-        r"""Trains up to the last step. On an interruption the state is saved
-        before the interruption goes on its way.
+        r"""Trains up to the last step.
+
+        Raises:
+            KeyboardInterrupt: After an interruption, at the end of the step it
+                came in, with everything saved that the run needs to go on.
         """
         config = self.config
         train = [self.data.frames[i] for i in self.data.split.train.tolist()]
@@ -77,7 +81,7 @@ class Trainer:
         progress = tqdm(batches, total=config.num_steps, initial=self.step,
                         unit='step', desc='training', dynamic_ncols=True)
         began, losses = time.process_time(), []
-        try:
+        with DeferredInterrupt() as interrupt, progress:
             for data in progress:
                 losses.append(self._train_step(data))
                 self.step += 1
@@ -89,14 +93,12 @@ class Trainer:
                     progress.set_postfix(
                         {'force MAE': f"{metrics['force_mae']:.4g}"})
                     began, losses = time.process_time(), []
-        except KeyboardInterrupt:
-            self.seconds += time.process_time() - began
-            self._save(LAST)
-            if not osp.exists(osp.join(config.out, BEST)):
-                self._save(BEST)
-            raise
-        finally:
-            progress.close()
+                elif interrupt.requested:
+                    self.seconds += time.process_time() - began
+                    self._save(LAST)
+                    if not osp.exists(osp.join(config.out, BEST)):
+                        self._save(BEST)
+                interrupt.raise_if_requested()
 
     def _train_step(self, data) -> Tensor:
         data = data.to(self.device)
