@@ -34,8 +34,9 @@ def test_train_and_evaluate(water_file, tmp_path, capsys):
     again = json.load(open(os.path.join(out, 'evaluation',
                                         'evaluation.json')))
     assert again == trained
-    assert main(['evaluate', '--checkpoint', os.path.join(
-        out, 'last.safetensors'), '--data', water_file, '--out', out + '-2']) == 0
+    last = os.path.join(out, 'last.safetensors')
+    assert main(['evaluate', '--checkpoint', last, '--data', water_file,
+                 '--out', out + '-2']) == 0
     assert '(30)' in capsys.readouterr().out
 
 
@@ -54,8 +55,8 @@ def test_config_file_of_a_run_repeats_it(water_file, tmp_path):
 def test_interrupt_and_resume(water_file, tmp_path, signum):
     out = str(tmp_path / 'run')
     command = [sys.executable, '-c', 'import sys; from torch_sake.cli import '
-               'main; sys.exit(main())', 'train', '--data', water_file, '--out', out,
-               *SMALL, '--num_steps', '100000']
+               'main; sys.exit(main())', 'train', '--data', water_file,
+               '--out', out, *SMALL, '--num_steps', '100000']
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not os.path.exists(os.path.join(out, 'metrics.csv')):
         assert process.poll() is None, process.stderr.read()

@@ -44,7 +44,8 @@ def test_all_backends_return_all_edges(num_nodes, num_graphs, num_dimensions,
     batch = torch.randint(num_graphs, (num_nodes, ))  # graphs may be empty
     if is_sorted:
         batch = batch.sort()[0]
-    edge_index, edge_shift = neighbor_list(pos, cutoff, batch, backend)
+    edge_index, edge_shift = neighbor_list(pos, cutoff, batch,
+                                           backend=backend)
     assert torch.equal(edge_index, brute_force(pos, cutoff, batch))
     assert torch.equal(edge_shift, torch.zeros(edge_index.size(1),
                                                num_dimensions))
@@ -62,9 +63,9 @@ def test_many_neighbors_are_not_truncated(backend):
 def test_large_graphs(backend, dtype):
     pos = 30 * torch.rand(3000, 3, dtype=dtype)
     batch = torch.arange(3).repeat_interleave(1000)
-    expected, _ = neighbor_list(pos, 4.0, batch, 'pairs')
+    expected, _ = neighbor_list(pos, 4.0, batch, backend='pairs')
     assert expected.size(1) > 10_000
-    edge_index, _ = neighbor_list(pos, 4.0, batch, backend)
+    edge_index, _ = neighbor_list(pos, 4.0, batch, backend=backend)
     assert torch.equal(edge_index, expected)
 
 

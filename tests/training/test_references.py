@@ -17,7 +17,8 @@ def test_energies_of_elements_are_found():
 
 
 def test_one_composition():
-    z, batch = torch.tensor([8, 1, 1] * 4), torch.arange(4).repeat_interleave(3)
+    z = torch.tensor([8, 1, 1] * 4)
+    batch = torch.arange(4).repeat_interleave(3)
     energy = torch.tensor([-2000.1, -2000.3, -2000.2, -2000.2]).double()
     fitted = fit_atomic_energies(z, batch, energy)
     total = sum_atomic_energies(fitted, z, batch, 4)

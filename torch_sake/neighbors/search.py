@@ -23,6 +23,7 @@ def neighbor_list(
     pos: Tensor,
     cutoff: Optional[float],
     batch: Optional[Tensor] = None,
+    *,
     backend: str = 'auto',
 ) -> Tuple[Tensor, Tensor]:
     r"""Returns all ordered pairs of different nodes of the same graph that are
