@@ -61,12 +61,11 @@ def format_table(title: str, rows: List[Tuple[str, Metrics]],
                  units: Dict[str, str]) -> str:
     r"""Returns a table of errors, one predictor a row."""
     energy, length = units['energy'], units['length']
-    columns = [('energy', energy), ('energy_per_atom', f'{energy}/atom'),
-               ('force', f'{energy}/{length}')]
-    lines = [title, ' ' * 26 + ''.join(
-        f'{name.replace("_", " ") + " (" + unit + ")":>30}'
-        for name, unit in columns)]
-    lines.append(' ' * 26 + f'{"MAE":>18}{"RMSE":>12}' * len(columns))
+    columns = (('energy', f'energy [{energy}]'),
+               ('energy_per_atom', f'energy per atom [{energy}]'),
+               ('force', f'force [{energy}/{length}]'))
+    lines = [title, ' ' * 26 + ''.join(f'{head:>30}' for _, head in columns),
+             ' ' * 26 + f'{"MAE":>18}{"RMSE":>12}' * len(columns)]
     for label, metrics in rows:
         lines.append(f'{label:<26}' + ''.join(
             f'{metrics[name + "_mae"]:>18.4f}{metrics[name + "_rmse"]:>12.4f}'
