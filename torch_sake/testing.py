@@ -101,7 +101,7 @@ def assert_equivariant_forces(potential: Callable, z: Tensor, pos: Tensor,
     """
     def function(pos: Tensor, vel: Optional[Tensor]) -> Outputs:
         energy, forces, _ = potential(z, pos, batch)
-        return energy.detach(), None, forces.detach()
+        return energy, None, forces
 
     assert_equivariant(function, pos, atol=atol, seed=seed)
     energy, _, forces = function(pos, None)
@@ -111,9 +111,9 @@ def assert_equivariant_forces(potential: Callable, z: Tensor, pos: Tensor,
         order = order.to(z.device)
         outputs = potential(z[order], pos[order],
                             None if batch is None else batch[order])
-        _assert_close("'energy' under a permutation", outputs[0].detach(),
+        _assert_close("'energy' under a permutation", outputs[0],
                       energy, atol)
-        _assert_close("'forces' under a permutation", outputs[1].detach(),
+        _assert_close("'forces' under a permutation", outputs[1],
                       forces[order], atol)
 
 
@@ -191,9 +191,9 @@ def assert_batch_independent(
                         ('mixed', mixed)):
         order = order.to(z.device)
         outputs = potential(z[order], pos[order], batch[order])
-        _assert_close(f"'energy' of a batch, {name}", outputs[0].detach(),
+        _assert_close(f"'energy' of a batch, {name}", outputs[0],
                       energy, atol)
-        _assert_close(f"'forces' of a batch, {name}", outputs[1].detach(),
+        _assert_close(f"'forces' of a batch, {name}", outputs[1],
                       forces[order], atol)
 
 
@@ -203,6 +203,7 @@ def _assert_close(name: str, value: Optional[Tensor],
         f"{name}: one of both is None (got {value} and {expected})")
     if value is None or expected.numel() == 0:
         return
+    value, expected = value.detach(), expected.detach()
     assert value.shape == expected.shape, (
         f"{name}: shapes differ ({list(value.shape)} and "
         f"{list(expected.shape)})")

@@ -7,6 +7,7 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import build_potential, load_checkpoint
 from torch_sake.datasets import load_frames
+from torch_sake.training.data import load_config_frames
 from torch_sake.training.metrics import predict
 from torch_sake.training.references import sum_atomic_energies
 from torch_sake.training.report import (check_elements, check_units,
@@ -41,9 +42,11 @@ def evaluate(config: EvaluateConfig) -> None:
     tensors, description = load_checkpoint(config.checkpoint)
     potential = build_potential(tensors, description)
     run = description['config']
-    frames = load_frames(config.data or run['data'],
-                         root=config.root or run['root'],
-                         seed=run['data_seed'])
+    if config.data in (None, run['data']):
+        frames = load_config_frames(
+            dict(run, root=config.root or run['root']))
+    else:
+        frames = load_frames(config.data, root=config.root)
     check_units(frames.units, description['units'])
     part = config.part or ('test' if config.data is None else 'all')
     if part == 'test':

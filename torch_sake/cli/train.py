@@ -1,5 +1,5 @@
 import os.path as osp
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from torch_sake.checkpoint import BEST, LAST, load_potential
 from torch_sake.files import replace_when_complete
@@ -18,7 +18,8 @@ def train(config: TrainConfig) -> None:
     data = trainer.data
     with replace_when_complete(osp.join(config.out, 'config.yaml')) as path:
         with open(path, 'w') as file:
-            yaml.safe_dump(asdict(config), file, sort_keys=False)
+            yaml.safe_dump(asdict(replace(config, resume=False)), file,
+                           sort_keys=False)
     sizes = {name: part.numel() for name, part in vars(data.split).items()}
     parameters = sum(p.numel() for p in trainer.potential.parameters())
     print(f'{data.frames.source}: {sizes} frames, {parameters} parameters, '

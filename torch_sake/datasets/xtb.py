@@ -67,7 +67,7 @@ def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
             (default: :obj:`0`)
         root (str or os.PathLike, optional): Folder of the generated files, by
             default the environment variable :obj:`TORCH_SAKE_CACHE` or else
-            :obj:`~/.cache/torch_sake`. (default: :obj:`None`)
+            ``~/.cache/torch_sake``. (default: :obj:`None`)
         num_walkers (int, optional): Number of independent trajectories.
             (default: :obj:`4`)
 

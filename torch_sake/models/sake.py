@@ -1,4 +1,4 @@
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence, Union
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ class SAKE(torch.nn.Module):
     .. math::
         y = \sum_i \left( \sigma \cdot \mathrm{MLP}(\mathbf{x}^{(L)}_i) + \mu
         + y_{z_i} \right)
+
+    As in SchNet, :obj:`dipole` leaves out :math:`\sigma`, :math:`\mu` and
+    :math:`y_z`.
 
     Args:
         hidden_channels (int, optional): Size of the hidden features.
@@ -54,9 +57,11 @@ class SAKE(torch.nn.Module):
         atomref (torch.Tensor, optional): Property :math:`y_z` of single atoms
             by atomic number, of shape :obj:`[100]` or :obj:`[100, 1]`.
             (default: :obj:`None`)
+        update_pos (bool or [bool], optional): Whether layers move the atoms;
+            for all (but the last, where it would have no effect), or for
+            each. (default: :obj:`True`)
         **kwargs (optional): Additional arguments of
-            :class:`~torch_sake.nn.SAKEConv`; :obj:`update_pos` may be one
-            bool or one for each layer.
+            :class:`~torch_sake.nn.SAKEConv`.
 
     Shapes:
         - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
@@ -80,7 +85,7 @@ class SAKE(torch.nn.Module):
         mean: Optional[float] = None,
         std: Optional[float] = None,
         atomref: Optional[Tensor] = None,
-        update_pos: bool = True,
+        update_pos: Union[bool, Sequence[bool]] = True,
         **kwargs,
     ):
         super().__init__()

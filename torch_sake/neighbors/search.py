@@ -35,7 +35,7 @@ def neighbor_list(
 
     Args:
         pos (torch.Tensor): Positions.
-        cutoff (float, optional): Length from which on there is no edge, in
+        cutoff (float or None): Length from which on there is no edge, in
             units of the positions. :obj:`None` stands for all pairs.
         batch (torch.Tensor, optional): Graph of each node.
             (default: :obj:`None`)

@@ -15,8 +15,8 @@ class ExpNormalBasis(torch.nn.Module):
         \quad \alpha = 5 / d_{\max}
 
     with trainable :math:`\mu_k` and :math:`\beta_k` that start as
-    :math:`K` centers between :math:`\exp(-d_{\max})` and 1 and as
-    :math:`\left(\frac{2}{K} (1 - \exp(-d_{\max}))\right)^{-2}` (paper,
+    :math:`K` centers between :math:`\exp(-\alpha d_{\max}) = \exp(-5)` and 1
+    and as :math:`\left(\frac{2}{K} (1 - \exp(-5))\right)^{-2}` (paper,
     section 3.1, after Unke and Meuwly, 2019).
 
     Args:
@@ -43,7 +43,7 @@ class ExpNormalBasis(torch.nn.Module):
 
     def reset_parameters(self) -> None:
         r"""Resets the centers and the widths."""
-        start = math.exp(-self.max_distance)
+        start = math.exp(-self.alpha * self.max_distance)
         with torch.no_grad():
             self.means.copy_(torch.linspace(start, 1, self.num_rbf))
             self.betas.fill_((2 / self.num_rbf * (1 - start))**-2)

@@ -12,6 +12,8 @@ class TrainConfig:
         data: 'xtb:NAME' (a molecule, labeled by GFN2-xTB), 'md17:NAME' (a
             trajectory of MD17, below 'root') or a file that ASE reads.
         root: Folder of the MD17 files, or of the generated ones.
+        num_frames: Number of frames that are generated for 'xtb:NAME'; 2000 if
+            not given.
         split: An npz file with the frames 'train', 'val' and 'test', in place
             of a random split.
         split_prefix: What these names start with in the file.
@@ -47,6 +49,7 @@ class TrainConfig:
     """
     data: str = 'xtb:ethanol'
     root: Optional[str] = None
+    num_frames: Optional[int] = None
     split: Optional[str] = None
     split_prefix: str = ''
     num_train: int = 950

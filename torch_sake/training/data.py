@@ -1,5 +1,5 @@
-from dataclasses import dataclass
-from typing import Iterator, List
+from dataclasses import asdict, dataclass
+from typing import Any, Dict, Iterator, List
 
 import torch
 from torch import Tensor
@@ -26,8 +26,7 @@ class TrainingData:
 
     @classmethod
     def from_config(cls, config: TrainConfig) -> 'TrainingData':
-        frames = load_frames(config.data, root=config.root,
-                             seed=config.data_seed)
+        frames = load_config_frames(asdict(config))
         if config.split is not None:
             split = read_split(config.split, len(frames), config.split_prefix)
         else:
@@ -59,6 +58,15 @@ class TrainingData:
         part = next(iter(self.batches(name, len(self.frames))))
         return sum_atomic_energies(self.atomic_energies, part.z, part.batch,
                                    part.num_graphs)
+
+
+def load_config_frames(config: Dict[str, Any]) -> Frames:
+    r"""Returns the frames of a configuration, as a dictionary."""
+    options = {}
+    if config['num_frames'] is not None:
+        options['num_frames'] = config['num_frames']
+    return load_frames(config['data'], root=config['root'],
+                       seed=config['data_seed'], **options)
 
 
 def shuffled_batches(frames: List[Data], batch_size: int, seed: int,

@@ -1,0 +1,125 @@
+"""The examples run as they stand, in a small setting."""
+
+import importlib.util
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).resolve().parents[1] / 'examples'
+WATER = numpy.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+
+
+def run(name, *arguments):
+    """Runs an example and returns what it prints."""
+    process = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
+        env=dict(os.environ, OMP_NUM_THREADS='1'), capture_output=True,
+        text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+def values(name, printed):
+    """Returns the numbers that are printed behind a name."""
+    found = [float(value) for value in
+             re.findall(rf'\b{name}: (\S+?)[,\s]', printed)]
+    assert found and all(math.isfinite(value) for value in found), printed
+    return found
+
+
+def springs(pos, rest):
+    """Returns the energy and the forces of springs between all atoms."""
+    energy, forces = 0.0, numpy.zeros_like(pos)
+    for i in range(len(pos)):
+        for j in range(i):
+            vec = pos[j] - pos[i]
+            dist = numpy.linalg.norm(vec)
+            stretch = dist - numpy.linalg.norm(rest[j] - rest[i])
+            energy += 200 * stretch**2
+            forces[i] += 400 * stretch * vec / dist
+            forces[j] -= 400 * stretch * vec / dist
+    return energy, forces
+
+
+def test_md17(tmp_path):
+    generator = numpy.random.default_rng(0)
+    pos = WATER + generator.normal(0, 0.05, (40, 3, 3))
+    energy, forces = zip(*(springs(frame, WATER) for frame in pos))
+    path = tmp_path / 'ethanol' / 'raw' / 'md17_ethanol.npz'
+    path.parent.mkdir(parents=True)
+    numpy.savez(path, z=numpy.array([8, 1, 1], dtype=numpy.uint8), R=pos,
+                E=numpy.array(energy)[:, None] - 97196.0,
+                F=numpy.array(forces))
+    printed = run('md17.py', '--root', tmp_path, '--num_train', 24,
+                  '--num_val', 4, '--num_test', 12, '--epochs', 8,
+                  '--batch_size', 4, '--hidden_channels', 16, '--num_layers',
+                  2, '--lr', 1e-2)
+    loss = values('Loss', printed)
+    assert len(loss) == 8 and loss[-1] < 0.5 * loss[0]
+    assert len(values('Val energy MAE', printed)) == 8
+    assert len(values('Val force MAE', printed)) == 8
+    # The references are in place: errors are not those of total energies.
+    assert values('Test energy MAE', printed)[0] < 10
+    trivial = numpy.abs(forces).mean()
+    assert values('Test force MAE', printed)[0] < 0.7 * trivial
+
+
+def qm9_labels(z, pos):
+    """Returns 19 labels: a dipole moment, sums and means over atoms."""
+    charge = z - z.mean()
+    pairs = 1 / (pos[:, None] - pos).norm(dim=2).add(torch.eye(z.numel()))
+    y = 0.1 * (pairs.sum() + z.sum()) * torch.arange(1, 20)
+    y[0] = 0.2 * (charge[:, None] * pos).sum(dim=0).norm()
+    y[2:5] = -pairs.mean(dim=(0, 1)) + torch.arange(3)
+    y[7:11] = y[12:16] - 1000 * z.sum()
+    return y.view(1, 19)
+
+
+@pytest.mark.skipif(importlib.util.find_spec('rdkit') is not None,
+                    reason='with rdkit, PyG reads other files')
+@pytest.mark.parametrize('target, unit', [(0, 'D'), (2, 'meV'), (5, 'a0^2'),
+                                          (7, 'meV')])
+def test_qm9(tmp_path, target, unit):
+    if target == 0:
+        pytest.importorskip('ase')
+    molecules = []
+    for index in range(48):
+        num_atoms = 4 + index % 4
+        z = torch.tensor([6, 1, 8, 1, 7, 1, 9])[torch.randperm(7)[:num_atoms]]
+        pos = 1.2 * torch.randn(num_atoms, 3)
+        molecules.append(
+            dict(x=torch.zeros(num_atoms, 11), z=z, pos=pos,
+                 edge_index=torch.tensor([[0, 1], [1, 0]]),
+                 edge_attr=torch.zeros(2, 4), smiles='C', idx=index,
+                 name=f'gdb_{index}', y=qm9_labels(z.float(), pos)))
+    (tmp_path / 'raw').mkdir()
+    torch.save(molecules, tmp_path / 'raw' / 'qm9_v3.pt')
+    printed = run('qm9.py', '--root', tmp_path, '--target', target,
+                  '--num_train', 32, '--num_val', 8, '--epochs', 10,
+                  '--batch_size', 8, '--hidden_channels', 16, '--num_layers',
+                  2, '--lr', 5e-3)
+    loss = values('Loss', printed)
+    assert len(loss) == 10 and loss[-1] < loss[0]
+    assert values('Best val MAE', printed)[0] == min(values('Val MAE',
+                                                            printed))
+    assert len(values('Test MAE', printed)) == 1
+    assert re.search(rf'Test MAE: \S+ {re.escape(unit)}\n', printed)
+
+
+def test_swap_schnet():
+    printed = run('swap_schnet.py', '--num_train', 64, '--num_test', 16,
+                  '--epochs', 6)
+    rows = dict(re.findall(r'^(\w[\w ]*?) {2,}(\S.*)$', printed, re.M))
+    errors = {name: [float(value) for value in row.split()]
+              for name, row in rows.items()}
+    assert set(errors) == {'Mean and zero', 'SchNet', 'SAKE'}
+    for name in ('SchNet', 'SAKE'):
+        for value, trivial in zip(errors[name], errors['Mean and zero']):
+            assert 0 < value < trivial
