@@ -3,21 +3,15 @@ from typing import Optional, Tuple
 import torch
 from torch import Tensor
 from torch.nn import Linear, Sequential, SiLU
-from torch_geometric import EdgeIndex
-from torch_geometric.nn import MessagePassing
 
-from torch_sake.checks import (check_edge_index, check_pos,
-                               check_positive_float, check_positive_int,
-                               check_tensor)
-from torch_sake.geometry import distance_and_direction, edge_vectors
+from torch_sake.checks import check_positive_int
 from torch_sake.nn.attention import SemanticAttention, normalize_attention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
-from torch_sake.nn.envelope import build_envelope
-from torch_sake.nn.init import reset_linears
+from torch_sake.nn.kinetic_conv import KineticConv
 from torch_sake.nn.scatter import sum_edges, sum_outer_products
 
 
-class SAKEConv(MessagePassing):
+class SAKEConv(KineticConv):
     r"""The layer of the `"Spatial Attention Kinetic Networks with
     E(n)-Equivariance" <https://arxiv.org/abs/2301.08893>`_ paper (section 3),
     on a graph in any number of dimensions
@@ -107,59 +101,34 @@ class SAKEConv(MessagePassing):
         envelope: str = 'polynomial',
         **kwargs,
     ):
-        super().__init__(aggr='sum', node_dim=0, **kwargs)
-        check_positive_int('in_channels', in_channels)
-        check_positive_int('out_channels', out_channels)
-        check_positive_int('heads', heads)
-        hidden = check_positive_int(
-            'hidden_channels',
-            out_channels if hidden_channels is None else hidden_channels)
-        if cutoff is not None:
-            check_positive_float('cutoff', cutoff)
-
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.hidden_channels = hidden
-        self.heads = heads
-        self.edge_dim = edge_dim
-        self.cutoff = cutoff
-        self.update_pos = update_pos
-        self.vel_gate = vel_gate and update_pos
+        super().__init__(in_channels, out_channels, hidden_channels, edge_dim,
+                         cutoff, update_pos, vel_gate, envelope, **kwargs)
+        self.heads = check_positive_int('heads', heads)
         self.semantic_attention = semantic_attention
         self.spatial_attention = spatial_attention
-        self.look_at_values = True  # off inside a stack, which looks itself
 
+        hidden = self.hidden_channels
         channels = heads * hidden  # C
         self.edge_embedding = EdgeEmbedding(
             in_channels, hidden, num_rbf, edge_dim,
             max_distance=5.0 if cutoff is None else cutoff)
-        self.envelope = None
-        if cutoff is not None:
-            self.envelope = build_envelope(envelope, cutoff)
         if semantic_attention:
             self.attention = SemanticAttention(hidden, heads)
         if spatial_attention:
             self.lin_coefficients = Linear(channels, channels, bias=False)
             self.mlp_norm = Sequential(Linear(channels, hidden), SiLU(),
                                        Linear(hidden, hidden), SiLU())
-        self.lin_skip = None
-        if in_channels != out_channels:
-            self.lin_skip = Linear(in_channels, out_channels, bias=False)
         node_inputs = in_channels + channels + (
             hidden if spatial_attention else 0)
         self.mlp_node = Sequential(Linear(node_inputs, hidden), SiLU(),
                                    Linear(hidden, out_channels), SiLU())
         if update_pos and spatial_attention:
             self.lin_vel = Linear(channels, 1, bias=False)
-        if self.vel_gate:
-            self.mlp_vel = Sequential(Linear(out_channels, hidden), SiLU(),
-                                      Linear(hidden, 1, bias=False))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
         super().reset_parameters()
-        reset_linears(self)
         self.edge_embedding.reset_parameters()
 
     def forward(
@@ -192,21 +161,10 @@ class SAKEConv(MessagePassing):
                 it was given: only then its outputs are smooth, as edges come
                 and go by these. (default: :obj:`None`)
         """
-        if isinstance(edge_index, EdgeIndex):
-            # Its row pointers lead to operators without second derivatives.
-            edge_index = edge_index.as_tensor()
-        self.check_input(x, pos, edge_index, vel, edge_attr, edge_shift,
-                         edge_weight)
-        source_to_target = self.flow == 'source_to_target'
-        vec = edge_vectors(pos, edge_index
-                           if source_to_target else edge_index.flip(0),
-                           edge_shift)
-        dist, direction = distance_and_direction(vec)  # [E, 1], [E, D]
-        if edge_weight is not None:
-            edge_weight = edge_weight.view(-1, 1)
-        elif self.envelope is not None:
-            edge_weight = self.envelope(dist)
-
+        edge_index = self.check_input(x, pos, edge_index, vel, edge_attr,
+                                      edge_shift, edge_weight)
+        dist, direction, edge_weight = self.edge_geometry(
+            pos, edge_index, edge_shift, edge_weight)
         source_part, target_part = self.edge_embedding.project(x)
         # propagate_type: (source: Tensor, target: Tensor, dist: Tensor, direction: Tensor, edge_attr: OptTensor, edge_weight: OptTensor)  # noqa: E501
         message, combinations = self.propagate(
@@ -221,7 +179,10 @@ class SAKEConv(MessagePassing):
         x = skip + self.mlp_node(torch.cat(inputs, dim=1))
 
         if self.update_pos:
-            pos, vel = self.update_kinetics(x, pos, vel, combinations)
+            new_vel = torch.zeros_like(pos)
+            if combinations is not None:
+                new_vel = self.lin_vel(combinations).squeeze(2)  # [N, D]
+            pos, vel = self.update_kinetics(x, pos, vel, new_vel)
         return x, pos, vel
 
     def message(self, source_j: Tensor, target_i: Tensor, dist: Tensor,
@@ -259,56 +220,6 @@ class SAKEConv(MessagePassing):
                 coefficients, direction, index,
                 dim_size) / count.unsqueeze(1)  # [N, D, C]
         return sum_edges(message, index, dim_size), combinations
-
-    def update_kinetics(
-        self,
-        x: Tensor,
-        pos: Tensor,
-        vel: Optional[Tensor],
-        combinations: Optional[Tensor],
-    ) -> Tuple[Tensor, Tensor]:
-        r"""Returns the new positions and velocities (paper, section 3.4).
-
-        Shapes:
-            - **input:** updated node features :math:`(N, F_{out})`, positions
-              :math:`(N, D)`, velocities :math:`(N, D)` *(optional)*,
-              combinations :math:`(N, D, C)` *(optional)*
-            - **output:** positions :math:`(N, D)`, velocities :math:`(N, D)`
-        """
-        if combinations is None:
-            new_vel = torch.zeros_like(pos)
-        else:
-            new_vel = self.lin_vel(combinations).squeeze(2)  # [N, D]
-        if vel is not None:
-            new_vel = new_vel + 2 * torch.sigmoid(self.mlp_vel(x)) * vel
-        return pos + new_vel, new_vel
-
-    def check_input(self, x, pos, edge_index, vel, edge_attr, edge_shift,
-                    edge_weight) -> None:
-        r"""Raises an error that names the first wrong argument."""
-        dtype = self.mlp_node[0].weight.dtype
-        check_tensor('x', x, ('N', self.in_channels), dtype)
-        check_pos(pos, x.size(0), dtype=dtype, look=self.look_at_values)
-        check_edge_index(edge_index, x.size(0), look=self.look_at_values)
-        num_edges, num_dimensions = edge_index.size(1), pos.size(1)
-        if vel is not None:
-            check_tensor('vel', vel, (x.size(0), num_dimensions), dtype)
-            if self.update_pos and not self.vel_gate:
-                raise ValueError("'vel' was given to a layer without a gate "
-                                 "for it (built with 'vel_gate=False')")
-        if (edge_attr is None) != (self.edge_dim is None):
-            raise ValueError(
-                f"'edge_attr' must be given exactly if the layer has an "
-                f"'edge_dim' (got edge_dim={self.edge_dim} and edge_attr of "
-                f"shape {None if edge_attr is None else edge_attr.shape})")
-        if edge_attr is not None:
-            check_tensor('edge_attr', edge_attr, (num_edges, self.edge_dim),
-                         dtype)
-        if edge_shift is not None:
-            check_tensor('edge_shift', edge_shift, (num_edges, num_dimensions),
-                         dtype)
-        if edge_weight is not None:
-            check_tensor('edge_weight', edge_weight, (num_edges, ), dtype)
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}({self.in_channels}, '

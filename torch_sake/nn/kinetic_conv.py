@@ -1,0 +1,168 @@
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.nn import Linear, Sequential, SiLU
+from torch_geometric import EdgeIndex
+from torch_geometric.nn import MessagePassing
+
+from torch_sake.checks import (check_edge_index, check_pos,
+                               check_positive_float, check_positive_int,
+                               check_tensor)
+from torch_sake.geometry import distance_and_direction, edge_vectors
+from torch_sake.nn.envelope import build_envelope
+from torch_sake.nn.init import reset_linears
+
+
+class KineticConv(MessagePassing):
+    r"""What the layers of this package have in common: their arguments, the
+    geometry of the edges, the envelope of the cutoff, and the update of
+    positions and velocities
+
+    .. math::
+        \vec{v}^{\prime}_i &= \mathbf{w}_v^{\top} \vec{p}_i +
+        2 \sigma \left( \mathbf{w}^{\top} \mathrm{silu}(\mathrm{Linear}(
+        \mathbf{x}^{\prime}_i)) \right) \vec{v}_i \\
+        \vec{r}^{\,\prime}_i &= \vec{r}_i + \vec{v}^{\prime}_i
+
+    from combinations of vectors :math:`\vec{p}_i` (paper, section 3.4).
+
+    Args:
+        in_channels (int): Size of the input features.
+        out_channels (int): Size of the output features.
+        hidden_channels (int, optional): Size of all hidden layers.
+            (default: :obj:`out_channels`)
+        edge_dim (int, optional): Size of the edge features, if there are any.
+            (default: :obj:`None`)
+        cutoff (float, optional): Distance from which on an edge has no
+            effect; :obj:`None` means that all edges count in full.
+            (default: :obj:`None`)
+        update_pos (bool, optional): If set to :obj:`False`, positions and
+            velocities are returned as they came. (default: :obj:`True`)
+        vel_gate (bool, optional): If set to :obj:`False`, the layer has no
+            gate for an incoming velocity and takes none.
+            (default: :obj:`True`)
+        envelope (str, optional): The envelope of the cutoff
+            (:obj:`"polynomial"` or :obj:`"cosine"`).
+            (default: :obj:`"polynomial"`)
+        **kwargs (optional): Additional arguments of
+            :class:`torch_geometric.nn.conv.MessagePassing`.
+    """
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        hidden_channels: Optional[int] = None,
+        edge_dim: Optional[int] = None,
+        cutoff: Optional[float] = None,
+        update_pos: bool = True,
+        vel_gate: bool = True,
+        envelope: str = 'polynomial',
+        **kwargs,
+    ):
+        super().__init__(aggr='sum', node_dim=0, **kwargs)
+        self.in_channels = check_positive_int('in_channels', in_channels)
+        self.out_channels = check_positive_int('out_channels', out_channels)
+        self.hidden_channels = check_positive_int(
+            'hidden_channels',
+            out_channels if hidden_channels is None else hidden_channels)
+        if edge_dim is not None:
+            check_positive_int('edge_dim', edge_dim)
+        self.edge_dim = edge_dim
+        self.cutoff = cutoff
+        self.envelope = None
+        if cutoff is not None:
+            check_positive_float('cutoff', cutoff)
+            self.envelope = build_envelope(envelope, cutoff)
+        self.update_pos = update_pos
+        self.vel_gate = vel_gate and update_pos
+        self.look_at_values = True  # off inside a stack, which looks itself
+
+        self.lin_skip = None
+        if in_channels != out_channels:
+            self.lin_skip = Linear(in_channels, out_channels, bias=False)
+        if self.vel_gate:
+            self.mlp_vel = Sequential(
+                Linear(out_channels, self.hidden_channels), SiLU(),
+                Linear(self.hidden_channels, 1, bias=False))
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        super().reset_parameters()
+        reset_linears(self)
+
+    def edge_geometry(
+        self,
+        pos: Tensor,
+        edge_index: Tensor,
+        edge_shift: Optional[Tensor] = None,
+        edge_weight: Optional[Tensor] = None,
+    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+        r"""Returns the distance, the direction and the weight of each edge:
+        :obj:`edge_weight`, if given, or the envelope, if there is a cutoff.
+
+        Shapes:
+            - **output:** distances :math:`(E, 1)`, directions
+              :math:`(E, D)`, weights :math:`(E, 1)` or :obj:`None`
+        """
+        if self.flow == 'target_to_source':
+            edge_index = edge_index.flip(0)
+        vec = edge_vectors(pos, edge_index, edge_shift)
+        dist, direction = distance_and_direction(vec)
+        if edge_weight is not None:
+            edge_weight = edge_weight.view(-1, 1)
+        elif self.envelope is not None:
+            edge_weight = self.envelope(dist)
+        return dist, direction, edge_weight
+
+    def update_kinetics(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        vel: Optional[Tensor],
+        new_vel: Tensor,
+    ) -> Tuple[Tensor, Tensor]:
+        r"""Returns the new positions and velocities.
+
+        Shapes:
+            - **input:** updated node features :math:`(N, F_{out})`, positions
+              :math:`(N, D)`, velocities :math:`(N, D)` *(optional)*, new part
+              of the velocities :math:`(N, D)`
+            - **output:** positions :math:`(N, D)`, velocities :math:`(N, D)`
+        """
+        if vel is not None:
+            new_vel = new_vel + 2 * torch.sigmoid(self.mlp_vel(x)) * vel
+        return pos + new_vel, new_vel
+
+    def check_input(self, x, pos, edge_index, vel, edge_attr, edge_shift,
+                    edge_weight) -> Tensor:
+        r"""Returns the edges as a plain tensor, or raises an error that names
+        the first wrong argument.
+        """
+        if isinstance(edge_index, EdgeIndex):
+            # Its row pointers lead to operators without second derivatives.
+            edge_index = edge_index.as_tensor()
+        dtype = next(self.parameters()).dtype
+        check_tensor('x', x, ('N', self.in_channels), dtype)
+        check_pos(pos, x.size(0), dtype=dtype, look=self.look_at_values)
+        check_edge_index(edge_index, x.size(0), look=self.look_at_values)
+        num_edges, num_dimensions = edge_index.size(1), pos.size(1)
+        if vel is not None:
+            check_tensor('vel', vel, (x.size(0), num_dimensions), dtype)
+            if self.update_pos and not self.vel_gate:
+                raise ValueError("'vel' was given to a layer without a gate "
+                                 "for it (built with 'vel_gate=False')")
+        if (edge_attr is None) != (self.edge_dim is None):
+            raise ValueError(
+                f"'edge_attr' must be given exactly if the layer has an "
+                f"'edge_dim' (got edge_dim={self.edge_dim} and edge_attr of "
+                f"shape {None if edge_attr is None else edge_attr.shape})")
+        if edge_attr is not None:
+            check_tensor('edge_attr', edge_attr, (num_edges, self.edge_dim),
+                         dtype)
+        if edge_shift is not None:
+            check_tensor('edge_shift', edge_shift, (num_edges, num_dimensions),
+                         dtype)
+        if edge_weight is not None:
+            check_tensor('edge_weight', edge_weight, (num_edges, ), dtype)
+        return edge_index
