@@ -6,7 +6,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn.models import SchNet
 
-from torch_sake import SAKE, Potential, RadiusInteractionGraph
+from torch_sake import SAKE, Potential, RadiusInteractionGraph, VectorSAKE
 from torch_sake.testing import (assert_batch_independent,
                                 assert_equivariant_forces,
                                 assert_forces_match_energy)
@@ -19,11 +19,15 @@ def sake():
     return SAKE(8, num_layers=2, heads=2, num_rbf=5, cutoff=2.5)
 
 
+def vector_sake():
+    return VectorSAKE(8, num_layers=2, num_rbf=5, cutoff=2.5)
+
+
 def schnet():
     return SchNet(8, 8, 2, 5, interaction_graph=RadiusInteractionGraph(2.5))
 
 
-@pytest.fixture(params=[sake, schnet], ids=lambda build: build.__name__)
+@pytest.fixture(params=[sake, vector_sake, schnet], ids=lambda build: build.__name__)
 def potential(request):
     atomic_energies = -torch.arange(100.0)
     return Potential(request.param(), 2.0, atomic_energies).double()

@@ -3,9 +3,9 @@ PyTorch Geometric.
 """
 
 from torch_sake.checkpoint import load_potential
-from torch_sake.models import SAKE, SAKENet
+from torch_sake.models import SAKE, SAKENet, VectorSAKE
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
-from torch_sake.nn import SAKEConv
+from torch_sake.nn import SAKEConv, VectorSAKEConv
 from torch_sake.potential import Potential
 from torch_sake.version import __version__
 
@@ -15,6 +15,8 @@ __all__ = [
     'SAKE',
     'SAKEConv',
     'SAKENet',
+    'VectorSAKE',
+    'VectorSAKEConv',
     'load_potential',
     'neighbor_list',
     '__version__',

@@ -15,11 +15,12 @@ import torch_geometric
 from torch import Tensor
 
 from torch_sake.files import PathLike, replace_when_complete
-from torch_sake.models import SAKE
+from torch_sake.models import SAKE, VectorSAKE
 from torch_sake.potential import Potential
 from torch_sake.version import __version__
 
 FORMAT = 1
+MODELS = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
 BEST = 'best.safetensors'
 LAST = 'last.safetensors'
 
@@ -101,7 +102,8 @@ def build_potential(tensors: Dict[str, Tensor],
         key[len('potential.'):]: value
         for key, value in tensors.items() if key.startswith('potential.')
     }
-    potential = Potential(SAKE(**description['model']),
+    model = MODELS[description['model']['name']]
+    potential = Potential(model(**description['model']['arguments']),
                           description['energy_scale'],
                           state_dict['atomic_energies'])
     potential.to(state_dict['model.embedding.weight'].dtype)

@@ -4,16 +4,20 @@ import pytest
 import torch
 from torch_geometric.nn.models import SchNet
 
-from torch_sake import SAKE, RadiusInteractionGraph, neighbor_list
+from torch_sake import (SAKE, RadiusInteractionGraph, VectorSAKE,
+                        neighbor_list)
 
 Z = torch.tensor([8, 1, 1, 6, 1, 1, 1, 1])
 BATCH = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])
 ATOMREF = torch.arange(100.0).view(-1, 1)
 
 
-def build(seed=0, **options):
+MODELS = pytest.mark.parametrize('model_class', [SAKE, VectorSAKE])
+
+
+def build(model_class=SAKE, seed=0, **options):
     torch.manual_seed(seed)
-    model = SAKE(8, num_layers=2, heads=2, num_rbf=5, **options)
+    model = model_class(8, num_layers=2, num_rbf=5, **options)
     return model, torch.randn(8, 3)
 
 
@@ -53,16 +57,18 @@ def test_interaction_graph():
     assert not torch.allclose(other(Z, pos, BATCH), expected)
 
 
-def test_any_order_of_atoms():
-    model, pos = build()
+@MODELS
+def test_any_order_of_atoms(model_class):
+    model, pos = build(model_class)
     order = torch.randperm(8)
     assert torch.allclose(model(Z[order], pos[order], BATCH[order]),
                           model(Z, pos, BATCH), atol=1e-5)
 
 
+@MODELS
 @pytest.mark.parametrize('cutoff', [None, 5.0])
-def test_small_and_empty_graphs(cutoff):
-    model, _ = build(cutoff=cutoff)
+def test_small_and_empty_graphs(model_class, cutoff):
+    model, _ = build(model_class, cutoff=cutoff)
     empty, one = torch.zeros(0, 3), torch.zeros(1, 3, requires_grad=True)
     out = model(torch.tensor([6]), one)
     gradient, = torch.autograd.grad(out.sum(), one)
@@ -81,20 +87,24 @@ def test_padding():
     assert not model.embedding.weight.grad.any()
 
 
-def test_parameters_all_take_part():
-    model, pos = build()
+@MODELS
+@pytest.mark.parametrize('update_pos', [True, False])
+def test_parameters_all_take_part(model_class, update_pos):
+    model, pos = build(model_class, update_pos=update_pos)
     model(Z, pos, BATCH).sum().backward()
     unused = [name for name, parameter in model.named_parameters()
               if parameter.grad is None]
     assert unused == []
 
 
-def test_pyg_features():
-    model, pos = build(atomref=ATOMREF)
+@MODELS
+def test_pyg_features(model_class):
+    model, pos = build(model_class, atomref=ATOMREF)
     out = model(Z, pos, BATCH)
-    assert str(model) == 'SAKE(hidden_channels=8, num_layers=2, cutoff=5.0)'
+    assert str(model) == (f'{model_class.__name__}(hidden_channels=8, '
+                          f'num_layers=2, cutoff=5.0)')
     assert torch.equal(copy.deepcopy(model)(Z, pos, BATCH), out)
-    other = build(seed=1, atomref=ATOMREF)[0]
+    other = build(model_class, seed=1, atomref=ATOMREF)[0]
     other.load_state_dict(model.state_dict())
     assert torch.equal(other(Z, pos, BATCH), out)
     with torch.no_grad():
@@ -104,16 +114,17 @@ def test_pyg_features():
     assert model.double()(Z, pos.double(), BATCH).dtype == torch.double
 
 
-def test_compile():
-    model, pos = build()
+@MODELS
+def test_compile(model_class):
+    model, pos = build(model_class)
     edge_index, _ = neighbor_list(pos, 5.0, BATCH)
     compiled = torch.compile(model, fullgraph=True)
     assert torch.allclose(
         compiled(Z, pos, BATCH, batch_size=2, edge_index=edge_index),
         model(Z, pos, BATCH), atol=1e-5)
-    pairs = torch.compile(build(cutoff=None)[0], fullgraph=True)
-    assert torch.allclose(pairs(Z, pos), build(cutoff=None)[0](Z, pos),
-                          atol=1e-5)
+    pairs, _ = build(model_class, cutoff=None)
+    compiled = torch.compile(pairs, fullgraph=True)
+    assert torch.allclose(compiled(Z, pos), pairs(Z, pos), atol=1e-5)
 
 
 @pytest.mark.parametrize('options, error, match', [

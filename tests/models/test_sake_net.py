@@ -12,7 +12,7 @@ from torch_sake.testing import assert_equivariant
 
 def build(num_dimensions=3, seed=0, **options):
     torch.manual_seed(seed)
-    net = SAKENet(3, 8, 2, num_layers=2, heads=2, **options).double()
+    net = SAKENet(3, 8, 2, num_layers=2, **options).double()
     x = torch.randn(7, 3).double()
     pos = torch.randn(7, num_dimensions).double()
     vel = torch.randn(7, num_dimensions).double()
@@ -21,9 +21,11 @@ def build(num_dimensions=3, seed=0, **options):
 
 
 @given(num_dimensions=st.integers(1, 7), seed=st.integers(0, 10**6),
-       cutoff=st.sampled_from([None, 1.5]))
-def test_equivariance(num_dimensions, seed, cutoff):
-    net, x, pos, vel, batch = build(num_dimensions, seed, cutoff=cutoff)
+       cutoff=st.sampled_from([None, 1.5]),
+       conv=st.sampled_from(['sake', 'vector']))
+def test_equivariance(num_dimensions, seed, cutoff, conv):
+    net, x, pos, vel, batch = build(num_dimensions, seed, cutoff=cutoff,
+                                    conv=conv)
 
     def function(pos, vel):
         with torch.no_grad():
@@ -33,9 +35,11 @@ def test_equivariance(num_dimensions, seed, cutoff):
 
 
 @given(num_dimensions=st.integers(1, 7), seed=st.integers(0, 10**6),
-       cutoff=st.sampled_from([None, 1.5]))
-def test_batching_and_permutation(num_dimensions, seed, cutoff):
-    net, x, pos, vel, batch = build(num_dimensions, seed, cutoff=cutoff)
+       cutoff=st.sampled_from([None, 1.5]),
+       conv=st.sampled_from(['sake', 'vector']))
+def test_batching_and_permutation(num_dimensions, seed, cutoff, conv):
+    net, x, pos, vel, batch = build(num_dimensions, seed, cutoff=cutoff,
+                                    conv=conv)
     order = torch.randperm(7)
     with torch.no_grad():
         outputs = net(x[order], pos[order], vel=vel[order],
@@ -68,10 +72,11 @@ def test_edge_features():
         net(x, pos, edge_attr=edge_attr)
 
 
-def test_positions_that_move_keep_their_edges():
+@pytest.mark.parametrize('conv', ['sake', 'vector'])
+def test_positions_that_move_keep_their_edges(conv):
     """The output is continuous as a pair crosses the cutoff, though the
     first layer moves it."""
-    net, x, _, _, _ = build(cutoff=1.5)
+    net, x, _, _, _ = build(cutoff=1.5, conv=conv)
     x = x[:2]
 
     def scan(distance):
@@ -96,6 +101,17 @@ def test_update_pos_for_each_layer():
         build(update_pos='yes')
 
 
+def test_vectors_are_handed_on():
+    net, x, pos, vel, batch = build(conv='vector')
+    assert [conv.vec_input for conv in net.stack.convs] == [False, True]
+    assert [conv.vec_output for conv in net.stack.convs] == [True, False]
+    out = net(x, pos, batch=batch)[0]
+    torch.nn.init.zeros_(net.stack.convs[0].lin_gate.weight)
+    assert not torch.allclose(net(x, pos, batch=batch)[0], out)
+    with pytest.raises(ValueError, match="'conv' must be one of"):
+        build(conv='tensor')
+
+
 def test_vel_input():
     net, x, pos, vel, _ = build(vel_input=False)
     assert net(x, pos)[2] is not None
@@ -110,7 +126,7 @@ def test_pyg_batches_and_copies():
     out = net(data.x, data.pos, batch=data.batch)[0]
     assert str(net) == 'SAKENet(3, 8, 2, num_layers=2, cutoff=None)'
     assert torch.equal(copy.deepcopy(net)(x, pos, batch=batch)[0], out)
-    other = SAKENet(3, 8, 2, num_layers=2, heads=2).double()
+    other = SAKENet(3, 8, 2, num_layers=2).double()
     other.load_state_dict(net.state_dict())
     assert torch.equal(other(x, pos, batch=batch)[0], out)
     other.reset_parameters()

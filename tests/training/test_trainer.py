@@ -23,12 +23,13 @@ def config(water_file, tmp_path):
     return TrainConfig(data=water_file, num_train=16, num_val=4,
                        out=str(tmp_path / 'run'), num_steps=12, batch_size=4,
                        val_interval=4, hidden_channels=8, num_layers=2,
-                       heads=2, num_rbf=8)
+                       num_rbf=8)
 
 
-def test_training_learns(config):
-    trainer = Trainer(replace(config, num_steps=150, val_interval=50,
-                              hidden_channels=16, num_rbf=16,
+@pytest.mark.parametrize('model', ['SAKE', 'VectorSAKE'])
+def test_training_learns(config, model):
+    trainer = Trainer(replace(config, model=model, num_steps=150,
+                              val_interval=50, hidden_channels=16, num_rbf=16,
                               learning_rate=1e-2))
     trainer.fit()
     outputs = predict(load_potential(config.out),
@@ -173,6 +174,8 @@ def test_metrics():
 @pytest.mark.parametrize('change, error, match', [
     (dict(num_steps=0), ValueError, "'num_steps' must be at least 1"),
     (dict(heads=0), ValueError, "'heads' must be at least 1"),
+    (dict(heads=2), ValueError, "'heads' must not be given"),
+    (dict(model='MACE'), ValueError, "'model' must be one of"),
     (dict(learning_rate=-1.0), ValueError, "'learning_rate' must be positive"),
     (dict(cutoff=0.0), ValueError, "'cutoff' must be positive"),
     (dict(ema_decay=1.0), ValueError, "'ema_decay' must be at least 0"),
@@ -191,4 +194,4 @@ def test_files_of_a_run_are_readable_without_this_package(config):
         description = json.loads(file.metadata()['torch_sake'])
         assert file.get_tensor('potential.model.embedding.weight').shape == (
             100, 8)
-    assert description['model']['hidden_channels'] == 8
+    assert description['model']['arguments']['hidden_channels'] == 8

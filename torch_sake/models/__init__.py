@@ -1,4 +1,6 @@
+from torch_sake.models.molecule import MoleculeModel
 from torch_sake.models.sake import SAKE
 from torch_sake.models.sake_net import SAKENet
+from torch_sake.models.vector_sake import VectorSAKE
 
-__all__ = ['SAKE', 'SAKENet']
+__all__ = ['MoleculeModel', 'SAKE', 'SAKENet', 'VectorSAKE']

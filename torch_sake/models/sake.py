@@ -1,32 +1,16 @@
 from typing import Callable, Optional, Sequence, Union
 
-import torch
 from torch import Tensor
-from torch.nn import Embedding, Linear, Sequential, SiLU
-from torch_geometric.nn.resolver import aggregation_resolver
 
-from torch_sake.checks import (check_atomic_numbers, check_batch,
-                               check_edge_index, check_pos,
-                               check_positive_float, check_positive_int)
-from torch_sake.models.stack import SAKEStack
-from torch_sake.neighbors import neighbor_list
-from torch_sake.nn.init import reset_linears
-
-NUM_ELEMENTS = 100  # as in PyG's SchNet; 0 is the padding
+from torch_sake.models.molecule import MoleculeModel
 
 
-class SAKE(torch.nn.Module):
+class SAKE(MoleculeModel):
     r"""The spatial attention kinetic network from the `"Spatial Attention
     Kinetic Networks with E(n)-Equivariance"
     <https://arxiv.org/abs/2301.08893>`_ paper for molecules, in the place of
     :class:`torch_geometric.nn.models.SchNet`: the same call, the same output.
-
-    .. math::
-        y = \sum_i \left( \sigma \cdot \mathrm{MLP}(\mathbf{x}^{(L)}_i) + \mu
-        + y_{z_i} \right)
-
-    As in SchNet, :obj:`dipole` leaves out :math:`\sigma`, :math:`\mu` and
-    :math:`y_z`.
+    Its layers are :class:`~torch_sake.nn.SAKEConv`.
 
     Args:
         hidden_channels (int, optional): Size of the hidden features.
@@ -36,26 +20,22 @@ class SAKE(torch.nn.Module):
         num_rbf (int, optional): Number of radial functions.
             (default: :obj:`50`)
         cutoff (float, optional): Distance from which on atoms do not see each
-            other; :obj:`None` means that all see each other, as in the paper.
+            other; :obj:`None` means that all see each other, as in the
+            paper.
             (default: :obj:`5.0`)
-        interaction_graph (callable, optional): Takes :obj:`pos` and
-            :obj:`batch` and returns :obj:`(edge_index, edge_weight)` in place
-            of the exact :func:`~torch_sake.neighbor_list`. Lengths
-            (:obj:`edge_weight`) are computed anew, as forces need them.
+        interaction_graph (callable, optional): See
+            :class:`~torch_sake.models.MoleculeModel`, as for all that follow.
             (default: :obj:`None`)
         readout (str, optional): How atoms are put together (:obj:`"add"` or
             :obj:`"mean"`). (default: :obj:`"add"`)
         dipole (bool, optional): If set to :obj:`True`, the output is the
-            magnitude of the dipole moment, from atomic charges and positions
-            relative to the center of mass (needs :obj:`ase` for the masses).
-            (default: :obj:`False`)
-        mean (float, optional): Mean :math:`\mu` of the property of an atom.
+            magnitude of the dipole moment. (default: :obj:`False`)
+        mean (float, optional): Mean of the property of an atom.
             (default: :obj:`None`)
-        std (float, optional): Standard deviation :math:`\sigma` of the
-            property of an atom; comes with :obj:`mean`.
-            (default: :obj:`None`)
-        atomref (torch.Tensor, optional): Property :math:`y_z` of single atoms
-            by atomic number, of shape :obj:`[100]` or :obj:`[100, 1]`.
+        std (float, optional): Standard deviation of the property of an atom;
+            comes with :obj:`mean`. (default: :obj:`None`)
+        atomref (torch.Tensor, optional): Property of single atoms by atomic
+            number, of shape :obj:`[100]` or :obj:`[100, 1]`.
             (default: :obj:`None`)
         update_pos (bool or [bool], optional): Whether layers move the atoms;
             for all (but the last, where it would have no effect), or for
@@ -88,131 +68,7 @@ class SAKE(torch.nn.Module):
         update_pos: Union[bool, Sequence[bool]] = True,
         **kwargs,
     ):
-        super().__init__()
-        self.hidden_channels = check_positive_int('hidden_channels',
-                                                  hidden_channels)
-        self.num_layers = check_positive_int('num_layers', num_layers)
-        if interaction_graph is not None and not callable(interaction_graph):
-            raise TypeError(f"'interaction_graph' must be callable "
-                            f"(got {type(interaction_graph)})")
-        if (mean is None) != (std is None):
-            raise ValueError(f"'mean' and 'std' must be given together "
-                             f"(got mean={mean} and std={std})")
-        if std is not None:
-            check_positive_float('std', float(std))
-        self.cutoff = cutoff
-        self.interaction_graph = interaction_graph
-        self.dipole = dipole
-        self.mean = mean
-        self.std = std
-        self.readout = aggregation_resolver('sum' if dipole else readout)
-        self.sum_aggr = aggregation_resolver('sum')
-        if dipole:
-            self.register_buffer('atomic_mass', _atomic_masses())
-
-        self.embedding = Embedding(NUM_ELEMENTS, hidden_channels,
-                                   padding_idx=0)
-        if update_pos is True:
-            # No output depends on where the last layer moves the atoms.
-            update_pos = [True] * (num_layers - 1) + [False]
-        self.stack = SAKEStack(hidden_channels, num_layers, heads=heads,
-                               num_rbf=num_rbf, cutoff=cutoff,
-                               update_pos=update_pos, vel_input=False,
-                               **kwargs)
-        self.mlp_out = Sequential(Linear(hidden_channels, hidden_channels),
-                                  SiLU(), Linear(hidden_channels, 1))
-        self.register_buffer('initial_atomref', _check_atomref(atomref))
-        self.atomref = None
-        if atomref is not None:
-            self.atomref = Embedding(NUM_ELEMENTS, 1)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        r"""Resets all learnable parameters of the module."""
-        self.embedding.reset_parameters()
-        self.stack.reset_parameters()
-        reset_linears(self.mlp_out)
-        if self.atomref is not None:
-            with torch.no_grad():
-                self.atomref.weight.copy_(self.initial_atomref)
-
-    def forward(
-        self,
-        z: Tensor,
-        pos: Tensor,
-        batch: Optional[Tensor] = None,
-        batch_size: Optional[int] = None,
-        edge_index: Optional[Tensor] = None,
-        edge_shift: Optional[Tensor] = None,
-    ) -> Tensor:
-        r"""Runs the forward pass of the module.
-
-        Args:
-            z (torch.Tensor): The atomic numbers.
-            pos (torch.Tensor): The positions.
-            batch (torch.Tensor, optional): The graph of each atom.
-                (default: :obj:`None`)
-            batch_size (int, optional): The number of graphs; if given, it
-                need not be read off :obj:`batch`. (default: :obj:`None`)
-            edge_index (torch.Tensor, optional): A neighbor list that is known
-                already. (default: :obj:`None`)
-            edge_shift (torch.Tensor, optional): Added to
-                :obj:`pos[j] - pos[i]` of each edge. (default: :obj:`None`)
-        """
-        check_atomic_numbers(z, NUM_ELEMENTS)
-        check_pos(pos, z.numel(), 3, dtype=self.mlp_out[0].weight.dtype)
-        if batch is None:
-            batch, batch_size = torch.zeros_like(z), 1
-            single = None  # spares the neighbor list a look at the graphs
-        else:
-            single = check_batch(batch, z.numel())
-        if edge_index is not None:
-            check_edge_index(edge_index, z.numel())
-        elif self.interaction_graph is not None:
-            edge_index, _ = self.interaction_graph(pos, batch)
-        else:
-            edge_index, _ = neighbor_list(pos, self.cutoff, single)
-
-        x = self.embedding(z)  # [N, F]
-        x, _, _ = self.stack(x, pos, edge_index, edge_shift=edge_shift)
-        out = self.mlp_out(x)  # [N, 1]
-        if self.dipole:
-            mass = self.atomic_mass[z].view(-1, 1).to(pos.dtype)
-            total = self.sum_aggr(mass, batch, dim_size=batch_size,
-                                  dim=0)
-            center = self.sum_aggr(mass * pos, batch,
-                                   dim_size=batch_size,
-                                   dim=0) / total  # [B, 3]
-            out = out * (pos - center.index_select(0, batch))  # [N, 3]
-        else:
-            if self.mean is not None:
-                out = out * self.std + self.mean
-            if self.atomref is not None:
-                out = out + self.atomref(z)
-        out = self.readout(out, batch, dim_size=batch_size, dim=0)
-        return out.norm(dim=-1, keepdim=True) if self.dipole else out
-
-    def __repr__(self) -> str:
-        return (f'{self.__class__.__name__}('
-                f'hidden_channels={self.hidden_channels}, '
-                f'num_layers={self.num_layers}, cutoff={self.cutoff})')
-
-
-def _atomic_masses() -> Tensor:
-    try:
-        import ase.data
-    except ImportError as error:
-        raise ImportError("'dipole=True' needs the atomic masses of 'ase': "
-                          "pip install ase") from error
-    return torch.from_numpy(ase.data.atomic_masses[:NUM_ELEMENTS].copy())
-
-
-def _check_atomref(atomref: Optional[Tensor]) -> Optional[Tensor]:
-    if atomref is None:
-        return None
-    if not isinstance(atomref, Tensor):
-        raise TypeError(f"'atomref' must be a tensor (got {type(atomref)})")
-    if atomref.numel() != NUM_ELEMENTS or atomref.size(0) != NUM_ELEMENTS:
-        raise ValueError(f"'atomref' must have shape [{NUM_ELEMENTS}] or "
-                         f"[{NUM_ELEMENTS}, 1] (got {list(atomref.shape)})")
-    return atomref.detach().view(NUM_ELEMENTS, 1).clone()
+        super().__init__(hidden_channels, num_layers, cutoff,
+                         interaction_graph, readout, dipole, mean, std,
+                         atomref, update_pos, conv='sake', heads=heads,
+                         num_rbf=num_rbf, **kwargs)

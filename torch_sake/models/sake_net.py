@@ -24,7 +24,8 @@ class SAKENet(torch.nn.Module):
         hidden_channels (int): Size of the hidden features.
         out_channels (int): Size of the output features.
         num_layers (int, optional): Number of layers. (default: :obj:`4`)
-        heads (int, optional): Number of attention heads. (default: :obj:`4`)
+        heads (int, optional): Number of attention heads, which the layers
+            :obj:`"vector"` do not have. (default: :obj:`4`)
         edge_dim (int, optional): Size of the edge features, if there are any.
             (default: :obj:`None`)
         cutoff (float, optional): Distance from which on nodes do not see each
@@ -32,8 +33,11 @@ class SAKENet(torch.nn.Module):
             (default: :obj:`None`)
         update_pos (bool or [bool], optional): Whether layers update positions
             and velocities; for all, or for each. (default: :obj:`True`)
-        **kwargs (optional): Additional arguments of
-            :class:`~torch_sake.nn.SAKEConv`, and :obj:`vel_input=False` for a
+        conv (str, optional): The kind of layer, :obj:`"sake"`
+            (:class:`~torch_sake.nn.SAKEConv`) or :obj:`"vector"`
+            (:class:`~torch_sake.nn.VectorSAKEConv`).
+            (default: :obj:`"sake"`)
+        **kwargs (optional): Additional arguments of the layers, and :obj:`vel_input=False` for a
             network that takes no velocities (and spares their parameters).
 
     Shapes:
@@ -58,6 +62,7 @@ class SAKENet(torch.nn.Module):
         edge_dim: Optional[int] = None,
         cutoff: Optional[float] = None,
         update_pos: Union[bool, Sequence[bool]] = True,
+        conv: str = 'sake',
         **kwargs,
     ):
         super().__init__()
@@ -68,7 +73,9 @@ class SAKENet(torch.nn.Module):
         self.num_layers = check_positive_int('num_layers', num_layers)
         self.cutoff = cutoff
         self.lin_in = Linear(in_channels, hidden_channels)
-        self.stack = SAKEStack(hidden_channels, num_layers, heads=heads,
+        if conv == 'sake':
+            kwargs['heads'] = heads
+        self.stack = SAKEStack(hidden_channels, num_layers, conv,
                                edge_dim=edge_dim, cutoff=cutoff,
                                update_pos=update_pos, **kwargs)
         self.mlp_out = Sequential(Linear(hidden_channels, hidden_channels),

@@ -3,13 +3,17 @@ from typing import Optional, Sequence, Tuple, Union
 import torch
 from torch import Tensor
 
-from torch_sake.checks import check_positive_int
-from torch_sake.geometry import distance_and_direction, edge_vectors
+from torch_sake.checks import check_option, check_positive_int
 from torch_sake.nn.sake_conv import SAKEConv
+from torch_sake.nn.vector_sake_conv import VectorSAKEConv
+
+
+CONVS = {'sake': SAKEConv, 'vector': VectorSAKEConv}
 
 
 class SAKEStack(torch.nn.Module):
-    r"""A stack of :class:`~torch_sake.nn.SAKEConv` layers of one width.
+    r"""A stack of :class:`~torch_sake.nn.SAKEConv` or
+    :class:`~torch_sake.nn.VectorSAKEConv` layers of one width.
 
     The edges stay those of the input positions, and so do their envelopes: an
     edge that vanishes at the cutoff has no weight in any layer, however far
@@ -18,30 +22,36 @@ class SAKEStack(torch.nn.Module):
     Args:
         hidden_channels (int): Size of all features.
         num_layers (int): Number of layers.
+        conv (str, optional): The kind of layer (:obj:`"sake"` or
+            :obj:`"vector"`). (default: :obj:`"sake"`)
         update_pos (bool or [bool], optional): Whether layers update positions
             and velocities; for all, or for each. (default: :obj:`True`)
         vel_input (bool, optional): If set to :obj:`False`, the stack is built
             for inputs without velocities. (default: :obj:`True`)
-        **kwargs (optional): Additional arguments of
-            :class:`~torch_sake.nn.SAKEConv`.
+        **kwargs (optional): Additional arguments of the layers.
 
     Shapes:
         As those of :class:`~torch_sake.nn.SAKEConv`.
     """
     def __init__(self, hidden_channels: int, num_layers: int,
+                 conv: str = 'sake',
                  update_pos: Union[bool, Sequence[bool]] = True,
                  vel_input: bool = True, **kwargs):
         super().__init__()
         check_positive_int('num_layers', num_layers)
+        conv_class = CONVS[check_option('conv', conv, CONVS)]
         update_pos = expand_update_pos(update_pos, num_layers)
         self.convs = torch.nn.ModuleList()
-        for layer, update in enumerate(update_pos):
-            conv = SAKEConv(hidden_channels, hidden_channels,
-                            update_pos=update,
-                            vel_gate=vel_input or any(update_pos[:layer]),
-                            **kwargs)
-            conv.look_at_values = False
-            self.convs.append(conv)
+        for index, update in enumerate(update_pos):
+            if conv_class is VectorSAKEConv:  # vectors are handed on between layers
+                kwargs.update(vec_input=index > 0,
+                              vec_output=index < num_layers - 1)
+            layer = conv_class(hidden_channels, hidden_channels,
+                               update_pos=update,
+                               vel_gate=vel_input or any(update_pos[:index]),
+                               **kwargs)
+            layer.look_at_values = False
+            self.convs.append(layer)
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
@@ -58,14 +68,14 @@ class SAKEStack(torch.nn.Module):
         edge_shift: Optional[Tensor] = None,
     ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
         """"""  # noqa: D419
-        edge_weight = None
-        envelope = self.convs[0].envelope
-        if envelope is not None:
-            vec = edge_vectors(pos, edge_index, edge_shift)
-            edge_weight = envelope(distance_and_direction(vec)[0]).squeeze(1)
+        _, _, edge_weight = self.convs[0].edge_geometry(
+            pos, edge_index, edge_shift)
+        if edge_weight is not None:
+            edge_weight = edge_weight.squeeze(1)
+        vec = []
         for conv in self.convs:
-            x, pos, vel = conv(x, pos, edge_index, vel, edge_attr, edge_shift,
-                               edge_weight)
+            x, pos, vel, *vec = conv(x, pos, edge_index, vel, edge_attr,
+                                     edge_shift, edge_weight, *vec)
         return x, pos, vel
 
 

@@ -1,14 +1,18 @@
 from torch_sake.nn.attention import SemanticAttention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
 from torch_sake.nn.envelope import CosineEnvelope, PolynomialEnvelope
+from torch_sake.nn.kinetic_conv import KineticConv
 from torch_sake.nn.radial_basis import ExpNormalBasis
 from torch_sake.nn.sake_conv import SAKEConv
+from torch_sake.nn.vector_sake_conv import VectorSAKEConv
 
 __all__ = [
     'CosineEnvelope',
     'EdgeEmbedding',
     'ExpNormalBasis',
+    'KineticConv',
     'PolynomialEnvelope',
     'SAKEConv',
     'SemanticAttention',
+    'VectorSAKEConv',
 ]

@@ -1,7 +1,9 @@
 from dataclasses import dataclass
-from typing import Literal, Optional
+from typing import Any, Dict, Literal, Optional
 
-from torch_sake.checks import check_positive_float, check_positive_int
+from torch_sake.checks import (check_option, check_positive_float,
+                               check_positive_int)
+from torch_sake.checkpoint import MODELS
 
 
 @dataclass
@@ -23,9 +25,11 @@ class TrainConfig:
             if not given.
         out: Folder of the run; 'runs/' and the name of the data if not given.
         resume: Go on with the run in the folder 'out'.
-        hidden_channels: Size of the hidden features.
+        model: The model, 'VectorSAKE' or the published 'SAKE'.
+        hidden_channels: Size of the hidden features; the model's default if
+            not given, as for the other arguments of the model.
         num_layers: Number of layers.
-        heads: Number of attention heads.
+        heads: Number of attention heads of 'SAKE'.
         num_rbf: Number of radial functions.
         cutoff: Distance from which on atoms do not see each other, in the
             unit of the positions; null for all pairs.
@@ -57,12 +61,13 @@ class TrainConfig:
     num_test: Optional[int] = None
     out: Optional[str] = None
     resume: bool = False
-    hidden_channels: int = 64
-    num_layers: int = 6
-    heads: int = 1
-    num_rbf: int = 50
+    model: Literal['SAKE', 'VectorSAKE'] = 'VectorSAKE'
+    hidden_channels: Optional[int] = None
+    num_layers: Optional[int] = None
+    heads: Optional[int] = None
+    num_rbf: Optional[int] = None
     cutoff: Optional[float] = 5.0
-    update_pos: bool = True
+    update_pos: Optional[bool] = None
     num_steps: int = 3000
     batch_size: int = 8
     learning_rate: float = 2e-3
@@ -78,9 +83,15 @@ class TrainConfig:
 
     def __post_init__(self):
         for name in ('num_train', 'num_val', 'num_steps', 'batch_size',
-                     'val_interval', 'hidden_channels', 'num_layers', 'heads',
-                     'num_rbf'):
+                     'val_interval'):
             check_positive_int(name, getattr(self, name))
+        for name in ('hidden_channels', 'num_layers', 'heads', 'num_rbf'):
+            if getattr(self, name) is not None:
+                check_positive_int(name, getattr(self, name))
+        check_option('model', self.model, MODELS)
+        if self.heads is not None and self.model != 'SAKE':
+            raise ValueError(f"'heads' must not be given for {self.model} "
+                             f"(got {self.heads})")
         for name in ('learning_rate', 'max_grad_norm'):
             check_positive_float(name, getattr(self, name))
         if self.cutoff is not None:
@@ -100,9 +111,11 @@ class TrainConfig:
             self.out = f'runs/{name}'
 
     @property
-    def model(self) -> dict:
-        r"""The arguments of :class:`~torch_sake.SAKE`."""
-        return dict(hidden_channels=self.hidden_channels,
-                    num_layers=self.num_layers, heads=self.heads,
-                    num_rbf=self.num_rbf, cutoff=self.cutoff,
-                    update_pos=self.update_pos)
+    def model_arguments(self) -> Dict[str, Any]:
+        r"""The arguments of the model, as far as they are given here."""
+        names = ('hidden_channels', 'num_layers', 'heads', 'num_rbf',
+                 'update_pos')
+        given = {name: getattr(self, name) for name in names}
+        given = {key: value for key, value in given.items()
+                 if value is not None}
+        return dict(given, cutoff=self.cutoff)

@@ -1,5 +1,5 @@
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import (Frames, Split, load_frames, random_split,
                                  read_split)
+from torch_sake.neighbors import neighbor_list
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.references import (fit_atomic_energies,
                                             sum_atomic_energies)
@@ -52,6 +53,15 @@ class TrainingData:
         r"""Returns the frames of a part of the split, in order."""
         return DataLoader(self.frames[getattr(self.split, name)],
                           batch_size=batch_size)
+
+    def avg_num_neighbors(self, cutoff: Optional[float]) -> float:
+        r"""Returns the average number of neighbors of an atom, at least 1."""
+        num_edges = num_atoms = 0
+        for data in self.batches('train', 64):
+            edge_index, _ = neighbor_list(data.pos, cutoff, data.batch)
+            num_edges += edge_index.size(1)
+            num_atoms += data.num_nodes
+        return max(num_edges / num_atoms, 1.0)
 
     def trivial_energies(self, name: str) -> Tensor:
         r"""Returns the energies that follow from the composition alone."""

@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from torch_sake.checkpoint import (BEST, LAST, load_checkpoint,
+from torch_sake.checkpoint import (BEST, LAST, MODELS, load_checkpoint,
                                    save_checkpoint)
 from torch_sake.files import replace_when_complete
-from torch_sake.models import SAKE
 from torch_sake.potential import Potential
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, shuffled_batches
@@ -53,8 +52,13 @@ class Trainer:
         self.data = TrainingData.from_config(config)
 
         torch.manual_seed(config.seed)
-        self.potential = Potential(SAKE(**config.model), self.data.force_rms,
-                                   self.data.atomic_energies)
+        self.model_arguments = config.model_arguments
+        if config.model == 'VectorSAKE':
+            self.model_arguments['avg_num_neighbors'] = (
+                self.data.avg_num_neighbors(config.cutoff))
+        self.potential = Potential(
+            MODELS[config.model](**self.model_arguments), self.data.force_rms,
+            self.data.atomic_energies)
         self.potential.to(self.device, self.dtype)
         self.optimizer = torch.optim.Adam(self.potential.parameters(),
                                           lr=config.learning_rate, fused=True)
@@ -175,7 +179,8 @@ class Trainer:
         save_checkpoint(osp.join(self.config.out, name), tensors, {
             'kind': 'potential',
             'config': asdict(self.config),
-            'model': self.config.model,
+            'model': {'name': self.config.model,
+                      'arguments': self.model_arguments},
             'energy_scale': self.data.force_rms,
             'units': self.data.frames.units,
             'elements': self.data.elements,

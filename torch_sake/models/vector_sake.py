@@ -1,0 +1,70 @@
+from typing import Callable, Optional, Sequence, Union
+
+from torch import Tensor
+
+from torch_sake.models.molecule import MoleculeModel
+
+
+class VectorSAKE(MoleculeModel):
+    r"""The model for molecules of :class:`~torch_sake.nn.VectorSAKEConv`
+    layers, with vectors that live on from layer to layer. It learns faster
+    than :class:`~torch_sake.SAKE`, the published model, and is called in the
+    same way.
+
+    Args:
+        hidden_channels (int, optional): Size of the hidden features.
+            (default: :obj:`64`)
+        num_layers (int, optional): Number of layers. (default: :obj:`3`)
+        num_rbf (int, optional): Number of radial functions.
+            (default: :obj:`20`)
+        cutoff (float, optional): Distance from which on atoms do not see each
+            other; :obj:`None` means that all see each other.
+            (default: :obj:`5.0`)
+        interaction_graph (callable, optional): See
+            :class:`~torch_sake.models.MoleculeModel`, as for all that follow.
+            (default: :obj:`None`)
+        readout (str, optional): How atoms are put together (:obj:`"add"` or
+            :obj:`"mean"`). (default: :obj:`"add"`)
+        dipole (bool, optional): If set to :obj:`True`, the output is the
+            magnitude of the dipole moment. (default: :obj:`False`)
+        mean (float, optional): Mean of the property of an atom.
+            (default: :obj:`None`)
+        std (float, optional): Standard deviation of the property of an atom;
+            comes with :obj:`mean`. (default: :obj:`None`)
+        atomref (torch.Tensor, optional): Property of single atoms by atomic
+            number, of shape :obj:`[100]` or :obj:`[100, 1]`.
+            (default: :obj:`None`)
+        update_pos (bool or [bool], optional): Whether layers move the atoms;
+            for all (but the last, where it would have no effect), or for
+            each. (default: :obj:`False`)
+        **kwargs (optional): Additional arguments of
+            :class:`~torch_sake.nn.VectorSAKEConv`.
+
+    Shapes:
+        - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
+          graphs :math:`(N)` *(optional)*
+        - **output:** property :math:`(B, 1)`
+
+    Raises:
+        TypeError, ValueError: If an argument is of the wrong type, shape or
+            range. Values of tensors are looked at on the CPU only.
+    """
+    def __init__(
+        self,
+        hidden_channels: int = 64,
+        num_layers: int = 3,
+        num_rbf: int = 20,
+        cutoff: Optional[float] = 5.0,
+        interaction_graph: Optional[Callable] = None,
+        readout: str = 'add',
+        dipole: bool = False,
+        mean: Optional[float] = None,
+        std: Optional[float] = None,
+        atomref: Optional[Tensor] = None,
+        update_pos: Union[bool, Sequence[bool]] = False,
+        **kwargs,
+    ):
+        super().__init__(hidden_channels, num_layers, cutoff,
+                         interaction_graph, readout, dipole, mean, std,
+                         atomref, update_pos, conv='vector', num_rbf=num_rbf,
+                         **kwargs)

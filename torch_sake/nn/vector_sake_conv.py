@@ -1,0 +1,251 @@
+import math
+from typing import Optional, Tuple, Union
+
+import torch
+from torch import Tensor
+from torch.nn import Linear, Sequential, SiLU
+
+from torch_sake.checks import check_positive_float, check_tensor
+from torch_sake.geometry import EPSILON
+from torch_sake.nn.init import reset_linear
+from torch_sake.nn.kinetic_conv import KineticConv
+from torch_sake.nn.radial_basis import ExpNormalBasis
+from torch_sake.nn.scatter import sum_edges, sum_outer_products
+
+Outputs = Tuple[Tensor, Tensor, Optional[Tensor]]
+OutputsWithVectors = Tuple[Tensor, Tensor, Optional[Tensor], Tensor]
+
+
+class VectorSAKEConv(KineticConv):
+    r"""A layer after :class:`~torch_sake.nn.SAKEConv` whose combinations of
+    edge vectors live on from layer to layer, as :math:`F` vectors
+    :math:`\vec{V}_i` of each node
+
+    .. math::
+        \mathbf{e}_{ij} &= f_{ij} \left( \mathbf{W}_2 \, \mathrm{silu} \left(
+        \mathbf{W}_1 [\mathbf{x}_j, \mathbf{x}_i, \mathbf{a}_{ij},
+        \boldsymbol{\phi}(d_{ij})] + \mathbf{b}_1 \right) + \mathbf{b}_2
+        \right) \odot \left( \mathbf{W}_3 \boldsymbol{\phi}(d_{ij}) +
+        \mathbf{b}_3 \right) \\
+        [\mathbf{c}_{ij}, \mathbf{g}_{ij}] &= \mathbf{W}_4 \mathbf{e}_{ij} \\
+        \vec{p}_i &= \vec{V}_i + \mathbf{W}_5 \mathbf{x}_i \, \vec{v}_i +
+        \frac{1}{\sqrt{n}} \sum_j \left( \mathbf{c}_{ij} \vec{u}_{ij} +
+        \mathbf{g}_{ij} \odot \vec{V}_j \right) \\
+        \mathbf{x}^{\prime}_i &= \mathbf{x}_i + \mathrm{MLP} \left( \left[
+        \mathbf{x}_i, \tfrac{1}{\sqrt{n}} \textstyle\sum_j \mathbf{e}_{ij},
+        (\mathbf{A} \vec{p}_i) \cdot (\mathbf{B} \vec{p}_i),
+        |\mathbf{A} \vec{p}_i| \right] \right) \\
+        \vec{V}^{\prime}_i &= \vec{p}_i + (\mathbf{W}_6
+        \mathbf{x}^{\prime}_i + \mathbf{b}_6) \odot \mathbf{B} \vec{p}_i
+
+    and positions and velocities as in :class:`~torch_sake.nn.KineticConv`.
+    Sums over neighbors take the place of the attention: they need no
+    normalization to be smooth at the cutoff, where the envelope
+    :math:`f_{ij}` takes every edge to zero. It is still spatial attention:
+    learned combinations of edge vectors in any number of dimensions, without
+    spherical harmonics.
+
+    Args:
+        in_channels (int): Size of the input features.
+        out_channels (int): Size of the output features. If it differs from
+            :obj:`in_channels`, a linear map without bias takes the place of
+            :math:`\mathbf{x}_i` in the residual connection.
+        hidden_channels (int, optional): Size of the edge embeddings and
+            number of vectors, :math:`F`. (default: :obj:`out_channels`)
+        num_rbf (int, optional): Number of radial functions.
+            (default: :obj:`20`)
+        edge_dim (int, optional): Size of the edge features, if there are any.
+            (default: :obj:`None`)
+        cutoff (float, optional): Distance from which on an edge has no
+            effect; :obj:`None` means that all edges count in full.
+            (default: :obj:`None`)
+        update_pos (bool, optional): If set to :obj:`False`, positions and
+            velocities are returned as they came. (default: :obj:`True`)
+        avg_num_neighbors (float, optional): The average number of neighbors
+            :math:`n`, for the scale of the sums. (default: :obj:`8.0`)
+        vec_input (bool, optional): If set to :obj:`True`, the layer takes
+            vectors :math:`\vec{V}_i`. (default: :obj:`False`)
+        vec_output (bool, optional): If set to :obj:`True`, the layer returns
+            vectors :math:`\vec{V}^{\prime}_i`, too. (default: :obj:`False`)
+        **kwargs (optional): Additional arguments of
+            :class:`~torch_sake.nn.KineticConv`.
+
+    Shapes:
+        - **input:** node features :math:`(N, F_{in})`, positions
+          :math:`(N, D)`, edges :math:`(2, E)`, velocities :math:`(N, D)`
+          *(optional)*, edge features :math:`(E, A)` *(optional)*, edge shifts
+          :math:`(E, D)` *(optional)*, edge weights :math:`(E)` *(optional)*,
+          vectors :math:`(N, D, F)` *(with* :obj:`vec_input` *)*
+        - **output:** node features :math:`(N, F_{out})`, positions
+          :math:`(N, D)`, velocities :math:`(N, D)` or :obj:`None`, vectors
+          :math:`(N, D, F)` *(with* :obj:`vec_output` *)*
+
+    Raises:
+        TypeError, ValueError: If an argument is of the wrong type, shape or
+            range. Values of tensors are looked at on the CPU only.
+    """
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        hidden_channels: Optional[int] = None,
+        num_rbf: int = 20,
+        edge_dim: Optional[int] = None,
+        cutoff: Optional[float] = None,
+        update_pos: bool = True,
+        avg_num_neighbors: float = 8.0,
+        vec_input: bool = False,
+        vec_output: bool = False,
+        **kwargs,
+    ):
+        super().__init__(in_channels, out_channels, hidden_channels, edge_dim,
+                         cutoff, update_pos, **kwargs)
+        self.avg_num_neighbors = check_positive_float('avg_num_neighbors',
+                                                      avg_num_neighbors)
+        self.vec_input = vec_input
+        self.vec_output = vec_output
+
+        hidden = self.hidden_channels  # F
+        self.basis = ExpNormalBasis(num_rbf, 5.0 if cutoff is None else cutoff)
+        self.lin_source = Linear(in_channels, hidden, bias=False)
+        self.lin_target = Linear(in_channels, hidden)
+        if edge_dim is not None:
+            self.lin_edge = Linear(edge_dim, hidden, bias=False)
+        self.lin_radial = Linear(num_rbf, 2 * hidden)  # filters and W_1
+        self.act = SiLU()
+        self.lin_message = Linear(hidden, hidden)
+        self.lin_coefficients = Linear(
+            hidden, 2 * hidden if vec_input else hidden, bias=False)
+        self.lin_vec = Linear(hidden, 2 * hidden, bias=False)  # A and B
+        self.mlp_node = Sequential(Linear(in_channels + 3 * hidden, hidden),
+                                   SiLU(), Linear(hidden, out_channels))
+        if vec_output:
+            self.lin_gate = Linear(out_channels, hidden)
+        if self.update_pos:
+            self.lin_vel = Linear(hidden, 1, bias=False)
+        if self.vel_gate:
+            self.lin_vel_input = Linear(in_channels, hidden, bias=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        super().reset_parameters()
+        self.basis.reset_parameters()
+        # Parts of one map:
+        fan_in = 2 * self.in_channels + (self.edge_dim or 0)
+        reset_linear(self.lin_source, fan_in)
+        reset_linear(self.lin_target, fan_in)
+        if self.edge_dim is not None:
+            reset_linear(self.lin_edge, fan_in)
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        edge_index: Tensor,
+        vel: Optional[Tensor] = None,
+        edge_attr: Optional[Tensor] = None,
+        edge_shift: Optional[Tensor] = None,
+        edge_weight: Optional[Tensor] = None,
+        vec: Optional[Tensor] = None,
+    ) -> Union[Outputs, OutputsWithVectors]:
+        r"""Runs the forward pass of the module.
+
+        Args:
+            x (torch.Tensor): The node features.
+            pos (torch.Tensor): The positions.
+            edge_index (torch.Tensor): The edges, from sources
+                (:obj:`edge_index[0]`) to targets (:obj:`edge_index[1]`).
+            vel (torch.Tensor, optional): The velocities.
+                (default: :obj:`None`)
+            edge_attr (torch.Tensor, optional): The edge features.
+                (default: :obj:`None`)
+            edge_shift (torch.Tensor, optional): Added to
+                :obj:`pos[j] - pos[i]`. (default: :obj:`None`)
+            edge_weight (torch.Tensor, optional): The weight :math:`f_{ij}` of
+                each edge, in place of the envelope of its length.
+                (default: :obj:`None`)
+            vec (torch.Tensor, optional): The vectors. (default: :obj:`None`)
+        """
+        edge_index = self.check_input(x, pos, edge_index, vel, edge_attr,
+                                      edge_shift, edge_weight)
+        self.check_vec(vec, x.size(0), pos)
+        dist, direction, edge_weight = self.edge_geometry(
+            pos, edge_index, edge_shift, edge_weight)
+
+        # propagate_type: (source: Tensor, target: Tensor, dist: Tensor, direction: Tensor, edge_attr: OptTensor, edge_weight: OptTensor, vec: OptTensor)  # noqa: E501
+        message, combinations = self.propagate(
+            edge_index, source=self.lin_source(x), target=self.lin_target(x),
+            dist=dist, direction=direction, edge_attr=edge_attr,
+            edge_weight=edge_weight, vec=vec,
+            size=(x.size(0), x.size(0)))  # [N, F], [N, D, F]
+        if vec is not None:
+            combinations = vec + combinations
+        if vel is not None and self.vel_gate:
+            combinations = combinations + (self.lin_vel_input(x).unsqueeze(1) *
+                                           vel.unsqueeze(2))
+
+        a, b = self.lin_vec(combinations).chunk(2, dim=2)  # [N, D, F]
+        skip = x if self.lin_skip is None else self.lin_skip(x)
+        x = skip + self.mlp_node(
+            torch.cat([
+                x, message, (a * b).sum(dim=1),
+                (a.square().sum(dim=1) + EPSILON).sqrt()
+            ], dim=1))
+        if self.update_pos:
+            new_vel = self.lin_vel(combinations).squeeze(2)  # [N, D]
+            pos, vel = self.update_kinetics(x, pos, vel, new_vel)
+        if not self.vec_output:
+            return x, pos, vel
+        return x, pos, vel, combinations + self.lin_gate(x).unsqueeze(1) * b
+
+    def message(
+        self, source_j: Tensor, target_i: Tensor, dist: Tensor,
+        direction: Tensor, edge_attr: Optional[Tensor],
+        edge_weight: Optional[Tensor], vec_j: Optional[Tensor]
+    ) -> Tuple[Tensor, Tensor, Tensor, Optional[Tensor]]:
+        """"""  # noqa: D419
+        hidden, filters = self.lin_radial(self.basis(dist)).chunk(2, dim=1)
+        hidden = hidden + source_j + target_i  # [E, F]
+        if edge_attr is not None:
+            hidden = hidden + self.lin_edge(edge_attr)
+        if edge_weight is not None:
+            filters = filters * edge_weight
+        embedding = self.lin_message(self.act(hidden)) * filters
+        coefficients = self.lin_coefficients(embedding)  # c, or c and g
+        return embedding, coefficients, direction, vec_j
+
+    def aggregate(self, inputs: Tuple[Tensor, Tensor, Tensor,
+                                      Optional[Tensor]], index: Tensor,
+                  dim_size: int) -> Tuple[Tensor, Tensor]:
+        """"""  # noqa: D419
+        embedding, coefficients, direction, vec_j = inputs
+        if vec_j is None:
+            combinations = sum_outer_products(coefficients, direction, index,
+                                              dim_size)
+        else:
+            coefficients, gates = coefficients.unsqueeze(1).chunk(2, dim=2)
+            combinations = sum_edges(
+                coefficients * direction.unsqueeze(2) + gates * vec_j, index,
+                dim_size)
+        scale = 1 / math.sqrt(self.avg_num_neighbors)
+        return (scale * sum_edges(embedding, index, dim_size),
+                scale * combinations)
+
+    def check_vec(self, vec: Optional[Tensor], num_nodes: int,
+                  pos: Tensor) -> None:
+        r"""Raises an error if the vectors are not what the layer takes."""
+        if (vec is not None) != self.vec_input:
+            raise ValueError(
+                f"'vec' must be given exactly if the layer has 'vec_input' "
+                f"(got vec_input={self.vec_input} and vec of shape "
+                f"{None if vec is None else vec.shape})")
+        if vec is not None:
+            check_tensor('vec', vec,
+                         (num_nodes, pos.size(1), self.hidden_channels),
+                         pos.dtype)
+
+    def __repr__(self) -> str:
+        return (f'{self.__class__.__name__}({self.in_channels}, '
+                f'{self.out_channels}, cutoff={self.cutoff}, '
+                f'update_pos={self.update_pos})')
