@@ -40,7 +40,7 @@ class TrainConfig:
         warmup: Share of the steps in which the rate rises from zero; then it
             falls along a cosine.
         energy_weight: Weight of the mean absolute error of the energies in
-            the loss; that of the force components has weight 1.
+            the loss; the mean length of the errors of the forces has weight 1.
         ema_decay: Decay of the moving average of the weights, which is what is
             validated and kept; 0 for none.
         max_grad_norm: Largest norm of the gradient; larger ones are scaled.

@@ -28,7 +28,7 @@ class Trainer:
     the loss
 
     .. math::
-        \mathcal{L} = \frac{1}{3N} \sum_{i,k} |F_{ik} - \hat{F}_{ik}|
+        \mathcal{L} = \frac{1}{N} \sum_i |\vec{F}_i - \hat{\vec{F}}_i|
         + \lambda \, \frac{1}{B} \sum_b |E_b - \hat{E}_b|
 
     The folder :obj:`config.out` gets the checkpoint of the best validation,
@@ -109,7 +109,8 @@ class Trainer:
         energy, forces, _ = self.potential(data.z, data.pos.to(self.dtype),
                                            data.batch,
                                            batch_size=data.num_graphs)
-        force_error = (forces - data.force.to(self.dtype)).abs().mean()
+        force_error = torch.linalg.vector_norm(
+            forces - data.force.to(self.dtype), dim=1).mean()
         energy_error = (energy - data.energy).abs().mean().to(self.dtype)
         loss = force_error + self.config.energy_weight * energy_error
         self.optimizer.zero_grad()
