@@ -27,7 +27,8 @@ def schnet():
     return SchNet(8, 8, 2, 5, interaction_graph=RadiusInteractionGraph(2.5))
 
 
-@pytest.fixture(params=[sake, vector_sake, schnet], ids=lambda build: build.__name__)
+@pytest.fixture(params=[sake, vector_sake, schnet],
+                ids=lambda build: build.__name__)
 def potential(request):
     atomic_energies = -torch.arange(100.0)
     return Potential(request.param(), 2.0, atomic_energies).double()

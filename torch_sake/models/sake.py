@@ -21,22 +21,9 @@ class SAKE(MoleculeModel):
             (default: :obj:`50`)
         cutoff (float, optional): Distance from which on atoms do not see each
             other; :obj:`None` means that all see each other, as in the
-            paper.
-            (default: :obj:`5.0`)
-        interaction_graph (callable, optional): See
-            :class:`~torch_sake.models.MoleculeModel`, as for all that follow.
-            (default: :obj:`None`)
-        readout (str, optional): How atoms are put together (:obj:`"add"` or
-            :obj:`"mean"`). (default: :obj:`"add"`)
-        dipole (bool, optional): If set to :obj:`True`, the output is the
-            magnitude of the dipole moment. (default: :obj:`False`)
-        mean (float, optional): Mean of the property of an atom.
-            (default: :obj:`None`)
-        std (float, optional): Standard deviation of the property of an atom;
-            comes with :obj:`mean`. (default: :obj:`None`)
-        atomref (torch.Tensor, optional): Property of single atoms by atomic
-            number, of shape :obj:`[100]` or :obj:`[100, 1]`.
-            (default: :obj:`None`)
+            paper. (default: :obj:`5.0`)
+        interaction_graph, readout, dipole, mean, std, atomref (optional): As
+            in PyG's SchNet, see :class:`~torch_sake.models.MoleculeModel`.
         update_pos (bool or [bool], optional): Whether layers move the atoms;
             for all (but the last, where it would have no effect), or for
             each. (default: :obj:`True`)
@@ -47,10 +34,6 @@ class SAKE(MoleculeModel):
         - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
           graphs :math:`(N)` *(optional)*
         - **output:** property :math:`(B, 1)`
-
-    Raises:
-        TypeError, ValueError: If an argument is of the wrong type, shape or
-            range. Values of tensors are looked at on the CPU only.
     """
     def __init__(
         self,

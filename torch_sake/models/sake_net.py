@@ -37,8 +37,9 @@ class SAKENet(torch.nn.Module):
             (:class:`~torch_sake.nn.SAKEConv`) or :obj:`"vector"`
             (:class:`~torch_sake.nn.VectorSAKEConv`).
             (default: :obj:`"sake"`)
-        **kwargs (optional): Additional arguments of the layers, and :obj:`vel_input=False` for a
-            network that takes no velocities (and spares their parameters).
+        **kwargs (optional): Additional arguments of the layers, and
+            :obj:`vel_input=False` for a network that takes no velocities (and
+            spares their parameters).
 
     Shapes:
         - **input:** node features :math:`(N, F_{in})`, positions

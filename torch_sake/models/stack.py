@@ -43,7 +43,7 @@ class SAKEStack(torch.nn.Module):
         update_pos = expand_update_pos(update_pos, num_layers)
         self.convs = torch.nn.ModuleList()
         for index, update in enumerate(update_pos):
-            if conv_class is VectorSAKEConv:  # vectors are handed on between layers
+            if conv_class is VectorSAKEConv:  # layers hand on their vectors
                 kwargs.update(vec_input=index > 0,
                               vec_output=index < num_layers - 1)
             layer = conv_class(hidden_channels, hidden_channels,

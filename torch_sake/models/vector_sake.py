@@ -1,6 +1,4 @@
-from typing import Callable, Optional, Sequence, Union
-
-from torch import Tensor
+from typing import Optional, Sequence, Union
 
 from torch_sake.models.molecule import MoleculeModel
 
@@ -20,34 +18,16 @@ class VectorSAKE(MoleculeModel):
         cutoff (float, optional): Distance from which on atoms do not see each
             other; :obj:`None` means that all see each other.
             (default: :obj:`5.0`)
-        interaction_graph (callable, optional): See
-            :class:`~torch_sake.models.MoleculeModel`, as for all that follow.
-            (default: :obj:`None`)
-        readout (str, optional): How atoms are put together (:obj:`"add"` or
-            :obj:`"mean"`). (default: :obj:`"add"`)
-        dipole (bool, optional): If set to :obj:`True`, the output is the
-            magnitude of the dipole moment. (default: :obj:`False`)
-        mean (float, optional): Mean of the property of an atom.
-            (default: :obj:`None`)
-        std (float, optional): Standard deviation of the property of an atom;
-            comes with :obj:`mean`. (default: :obj:`None`)
-        atomref (torch.Tensor, optional): Property of single atoms by atomic
-            number, of shape :obj:`[100]` or :obj:`[100, 1]`.
-            (default: :obj:`None`)
         update_pos (bool or [bool], optional): Whether layers move the atoms;
-            for all (but the last, where it would have no effect), or for
-            each. (default: :obj:`False`)
+            for all, or for each. (default: :obj:`False`)
         **kwargs (optional): Additional arguments of
-            :class:`~torch_sake.nn.VectorSAKEConv`.
+            :class:`~torch_sake.models.MoleculeModel`, which are those of PyG's
+            SchNet, and of :class:`~torch_sake.nn.VectorSAKEConv`.
 
     Shapes:
         - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
           graphs :math:`(N)` *(optional)*
         - **output:** property :math:`(B, 1)`
-
-    Raises:
-        TypeError, ValueError: If an argument is of the wrong type, shape or
-            range. Values of tensors are looked at on the CPU only.
     """
     def __init__(
         self,
@@ -55,16 +35,8 @@ class VectorSAKE(MoleculeModel):
         num_layers: int = 3,
         num_rbf: int = 20,
         cutoff: Optional[float] = 5.0,
-        interaction_graph: Optional[Callable] = None,
-        readout: str = 'add',
-        dipole: bool = False,
-        mean: Optional[float] = None,
-        std: Optional[float] = None,
-        atomref: Optional[Tensor] = None,
         update_pos: Union[bool, Sequence[bool]] = False,
         **kwargs,
     ):
-        super().__init__(hidden_channels, num_layers, cutoff,
-                         interaction_graph, readout, dipole, mean, std,
-                         atomref, update_pos, conv='vector', num_rbf=num_rbf,
-                         **kwargs)
+        super().__init__(hidden_channels, num_layers, cutoff, conv='vector',
+                         num_rbf=num_rbf, update_pos=update_pos, **kwargs)
