@@ -102,6 +102,9 @@ def build_potential(tensors: Dict[str, Tensor],
         key[len('potential.'):]: value
         for key, value in tensors.items() if key.startswith('potential.')
     }
+    if description['model'] is None:
+        raise ValueError("The checkpoint must be of a model of torch_sake (got "
+                         "the parameters of another one)")
     model = MODELS[description['model']['name']]
     potential = Potential(model(**description['model']['arguments']),
                           description['energy_scale'],

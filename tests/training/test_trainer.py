@@ -107,6 +107,18 @@ def test_checkpoint_carries_what_it_came_from(config):
     assert torch.equal(best[1], expected[1])
 
 
+def test_a_model_of_your_own(config):
+    from torch_geometric.nn.models import SchNet
+
+    from torch_sake import RadiusInteractionGraph
+    trainer = Trainer(config, SchNet(
+        8, 8, 1, 8, interaction_graph=RadiusInteractionGraph(5.0)))
+    trainer.fit()
+    assert len(trainer.history) == 3
+    with pytest.raises(ValueError, match='of a model of torch_sake'):
+        load_potential(config.out)
+
+
 def test_checkpoints_that_cannot_be_read(config, tmp_path):
     with pytest.raises(ValueError, match='no checkpoint'):
         load_potential(tmp_path)

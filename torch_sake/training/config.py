@@ -68,9 +68,9 @@ class TrainConfig:
     num_rbf: Optional[int] = None
     cutoff: Optional[float] = 5.0
     update_pos: Optional[bool] = None
-    num_steps: int = 3000
+    num_steps: int = 5000
     batch_size: int = 8
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     warmup: float = 0.02
     energy_weight: float = 0.1
     ema_decay: float = 0.99

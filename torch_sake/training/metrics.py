@@ -4,11 +4,21 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from torch_sake.models import MoleculeModel
 from torch_sake.potential import Potential
 
 Metrics = Dict[str, float]
 
 NAMES = ('energy', 'energy_per_atom', 'force')
+
+
+def batch_size(potential: Potential, data: Data) -> Dict[str, int]:
+    r"""Returns the number of graphs as an argument of the package's own
+    models, which spares them a look at :obj:`data.batch`.
+    """
+    if isinstance(potential.model, MoleculeModel):
+        return {'batch_size': data.num_graphs}
+    return {}
 
 
 @torch.no_grad()
@@ -25,7 +35,7 @@ def predict(potential: Potential, loader: Iterable[Data], dtype: torch.dtype,
     for data in loader:
         data = data.to(device)
         energy, forces, _ = potential(data.z, data.pos.to(dtype), data.batch,
-                                      batch_size=data.num_graphs)
+                                      **batch_size(potential, data))
         for key, value in (('energy', energy), ('force', forces),
                            ('energy_label', data.energy),
                            ('force_label', data.force),

@@ -4,7 +4,7 @@ import os
 import os.path as osp
 import time
 from dataclasses import asdict
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ from torch_sake.potential import Potential
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, shuffled_batches
 from torch_sake.training.interrupt import DeferredInterrupt
-from torch_sake.training.metrics import Metrics, error_metrics, predict
+from torch_sake.training.metrics import (Metrics, batch_size, error_metrics,
+                                         predict)
 
 EVAL_BATCH_SIZE = 64
 
@@ -37,12 +38,18 @@ class Trainer:
 
     Args:
         config (TrainConfig): What the run is made of.
+        model (torch.nn.Module, optional): A :obj:`model(z, pos, batch)` of
+            your own in the place of that of the configuration. Its
+            checkpoints hold the parameters, but
+            :func:`~torch_sake.load_potential` cannot know how to build it.
+            (default: :obj:`None`)
 
     Raises:
         ValueError: If the folder holds a run already and :obj:`config.resume`
             is not set, or is set and the run there has other settings.
     """
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: TrainConfig,
+                 model: Optional[torch.nn.Module] = None):
         self.config = config
         self._check_out()
         self.device = torch.device(
@@ -52,13 +59,17 @@ class Trainer:
         self.data = TrainingData.from_config(config)
 
         torch.manual_seed(config.seed)
-        self.model_arguments = config.model_arguments
-        if config.model == 'VectorSAKE':
-            self.model_arguments['avg_num_neighbors'] = (
-                self.data.avg_num_neighbors(config.cutoff))
-        self.potential = Potential(
-            MODELS[config.model](**self.model_arguments), self.data.force_rms,
-            self.data.atomic_energies)
+        self.model_description = None
+        if model is None:
+            arguments = config.model_arguments
+            if config.model == 'VectorSAKE':
+                arguments['avg_num_neighbors'] = self.data.avg_num_neighbors(
+                    config.cutoff)
+            model = MODELS[config.model](**arguments)
+            self.model_description = {'name': config.model,
+                                      'arguments': arguments}
+        self.potential = Potential(model, self.data.force_rms,
+                                   self.data.atomic_energies)
         self.potential.to(self.device, self.dtype)
         self.optimizer = torch.optim.Adam(self.potential.parameters(),
                                           lr=config.learning_rate, fused=True)
@@ -108,7 +119,7 @@ class Trainer:
         data = data.to(self.device)
         energy, forces, _ = self.potential(data.z, data.pos.to(self.dtype),
                                            data.batch,
-                                           batch_size=data.num_graphs)
+                                           **batch_size(self.potential, data))
         force_error = torch.linalg.vector_norm(
             forces - data.force.to(self.dtype), dim=1).mean()
         energy_error = (energy - data.energy).abs().mean().to(self.dtype)
@@ -180,8 +191,7 @@ class Trainer:
         save_checkpoint(osp.join(self.config.out, name), tensors, {
             'kind': 'potential',
             'config': asdict(self.config),
-            'model': {'name': self.config.model,
-                      'arguments': self.model_arguments},
+            'model': self.model_description,
             'energy_scale': self.data.force_rms,
             'units': self.data.frames.units,
             'elements': self.data.elements,

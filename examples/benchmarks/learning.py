@@ -1,0 +1,206 @@
+"""Error against processor time: trains models on the same data for a given
+processor time each and draws their errors.
+
+    python examples/benchmarks/learning.py --data md17:ethanol --root data \
+        --seconds 180 --seeds 0 1 2 --models VectorSAKE SAKE,cutoff=null SchNet
+
+A model is a name, followed by settings of torch_sake.training.TrainConfig that
+differ from its default ones below. The number of steps is what fits into the
+time, found by a short trial run, so that the schedule of the learning rate
+ends with it. The steps of the trial and validations do not count.
+
+Results are kept in --out: results.json (a call goes on where another one
+stopped), results.md and learning.png.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import time
+
+import torch
+import yaml
+from matplotlib.figure import Figure
+from torch_geometric.nn.models import SchNet
+
+import torch_sake
+from torch_sake import RadiusInteractionGraph
+from torch_sake.files import replace_when_complete
+from torch_sake.training import TrainConfig, Trainer
+from torch_sake.training.metrics import error_metrics, predict
+
+# The paper's configuration (hidden size, layers and heads are defaults of the
+# model), and SchNet's of PyG with the radius and the rate usual for forces:
+SETTINGS = {
+    'VectorSAKE': {},
+    'SAKE': {'batch_size': 4, 'learning_rate': 1e-3},
+    'SchNet': {'batch_size': 8, 'learning_rate': 1e-3},
+}
+TRIAL_STEPS = 40
+
+
+def build_trainer(entry, args, out, num_steps, seed):
+    """Returns the trainer of an entry such as 'SAKE,heads=1'."""
+    name, *changes = entry.split(',')
+    if name not in SETTINGS:
+        raise SystemExit(f"--models must be of {sorted(SETTINGS)} "
+                         f"(got {name!r})")
+    settings = dict(SETTINGS[name])
+    settings.update((key, yaml.safe_load(value)) for key, value in
+                    (change.split('=', 1) for change in changes))
+    if name != 'SchNet':
+        settings['model'] = name
+    config = TrainConfig(
+        data=args.data, root=args.root, split=args.split,
+        split_prefix=args.split_prefix, num_train=args.num_train,
+        num_val=args.num_val, num_test=args.num_test, out=out, seed=seed,
+        num_steps=num_steps, val_interval=max(num_steps // 20, 1), **settings)
+    if name != 'SchNet':
+        return Trainer(config)
+    torch.manual_seed(seed)
+    return Trainer(config, SchNet(
+        cutoff=config.cutoff,
+        interaction_graph=RadiusInteractionGraph(config.cutoff)))
+
+
+def seconds_per_step(entry, args):
+    """Returns the processor time of a step, after the first ones."""
+    out = os.path.join(args.out, 'trial')
+    shutil.rmtree(out, ignore_errors=True)
+    trainer = build_trainer(entry, args, out, TRIAL_STEPS, seed=0)
+    times, step = [], trainer._train_step
+
+    def timed_step(data):
+        began = time.process_time()
+        loss = step(data)
+        times.append(time.process_time() - began)
+        return loss
+
+    trainer._train_step = timed_step
+    trainer.fit()
+    shutil.rmtree(out)
+    return sum(times[10:]) / len(times[10:])
+
+
+def run(entry, seed, args):
+    """Trains one model and returns its results."""
+    num_steps = max(int(args.seconds / seconds_per_step(entry, args)), 1)
+    name = entry.replace(',', '-').replace('=', '-')
+    out = os.path.join(args.out, f'{name}-{seed}')
+    shutil.rmtree(out, ignore_errors=True)
+    trainer = build_trainer(entry, args, out, num_steps, seed)
+    trainer.fit()
+    outputs = predict(trainer.average.module, trainer.data.batches('test', 64),
+                      trainer.dtype, trainer.device)
+    return {
+        'num_steps': num_steps,
+        'batch_size': trainer.config.batch_size,
+        'seconds': trainer.seconds,
+        'parameters': sum(p.numel() for p in trainer.potential.parameters()),
+        'units': trainer.data.frames.units,
+        'curve': [[metrics['seconds'], metrics['force_mae']]
+                  for metrics in trainer.history],
+        'test': error_metrics(outputs),
+    }
+
+
+def write_table(results, args, path):
+    """Writes mean and standard deviation over the seeds."""
+    units = next(iter(next(iter(results.values())).values()))['units']
+    force_unit = f"{units['energy']}/{units['length']}"
+    lines = [
+        f'{args.data}, {args.seconds:g} s of processor time for training, '
+        f'one thread, torch {torch.__version__}, torch_sake '
+        f'{torch_sake.__version__}, {platform.machine()}', '',
+        f"| model | parameters | steps (batch) | seconds | seeds "
+        f"| force MAE ({force_unit}) | force RMSE "
+        f"| energy MAE ({units['energy']}) | energy RMSE |",
+        '|---|---|---|---|---|---|---|---|---|',
+    ]
+    for entry, seeds in results.items():
+        first = next(iter(seeds.values()))
+
+        def spread(read, seeds=seeds):
+            values = torch.tensor([read(result) for result in seeds.values()])
+            if values.numel() == 1:
+                return f'{float(values):.4g}'
+            return f'{float(values.mean()):.4g} ± {float(values.std()):.2g}'
+
+        errors = [spread(lambda result, key=key: result['test'][key])
+                  for key in ('force_mae', 'force_rmse', 'energy_mae',
+                              'energy_rmse')]
+        steps = spread(lambda result: float(result['num_steps']))
+        seconds = spread(lambda result: result['seconds'])
+        lines.append(f"| {entry} | {first['parameters']} "
+                     f"| {steps} ({first['batch_size']}) | {seconds} "
+                     f"| {len(seeds)} | {' | '.join(errors)} |")
+    with replace_when_complete(path) as temporary:
+        with open(temporary, 'w') as file:
+            file.write('\n'.join(lines) + '\n')
+    print('\n'.join(lines))
+
+
+def draw(results, path):
+    """Draws the validation error of the force against processor time."""
+    figure = Figure(figsize=(6, 4.5), layout='constrained')
+    axis = figure.subplots()
+    for index, (entry, seeds) in enumerate(results.items()):
+        for number, result in enumerate(seeds.values()):
+            axis.plot(*zip(*result['curve']), color=f'C{index}', alpha=0.8,
+                      label=entry if number == 0 else None)
+    axis.set(xlabel='processor time of training (s)', yscale='log',
+             ylabel='validation MAE of the force')
+    axis.grid(True, which='both', alpha=0.3)
+    axis.legend()
+    with replace_when_complete(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data', default='xtb:ethanol')
+    parser.add_argument('--root')
+    parser.add_argument('--split')
+    parser.add_argument('--split_prefix', default='')
+    parser.add_argument('--num_train', type=int, default=950)
+    parser.add_argument('--num_val', type=int, default=50)
+    parser.add_argument('--num_test', type=int)
+    parser.add_argument('--seconds', type=float, default=180.0)
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0])
+    parser.add_argument('--models', nargs='+', default=list(SETTINGS))
+    parser.add_argument('--out', default='learning')
+    args = parser.parse_args()
+
+    torch.set_num_threads(1)
+    os.makedirs(args.out, exist_ok=True)
+    path = os.path.join(args.out, 'results.json')
+    asked = {key: getattr(args, key) for key in (
+        'data', 'split_prefix', 'num_train', 'num_val', 'num_test', 'seconds')}
+    kept = {'asked': asked, 'results': {}}
+    if os.path.exists(path):
+        with open(path) as file:
+            kept = json.load(file)
+        if kept['asked'] != asked:
+            raise SystemExit(f"--out holds results for {kept['asked']} "
+                             f"(got {asked})")
+    for seed in args.seeds:
+        for entry in args.models:
+            seeds = kept['results'].setdefault(entry, {})
+            if str(seed) in seeds:
+                continue
+            seeds[str(seed)] = run(entry, seed, args)
+            with replace_when_complete(path) as temporary:
+                with open(temporary, 'w') as file:
+                    json.dump(kept, file)
+    results = {entry: seeds for entry, seeds in kept['results'].items()
+               if seeds}
+    write_table(results, args, os.path.join(args.out, 'results.md'))
+    draw(results, os.path.join(args.out, 'learning.png'))
+
+
+if __name__ == '__main__':
+    main()
