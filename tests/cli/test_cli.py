@@ -27,7 +27,8 @@ def test_train_and_evaluate(water_file, tmp_path, capsys):
         'learning_curve.png', 'metrics.csv', 'parity.png', 'test.json'
     ]
     printed = capsys.readouterr().out
-    assert 'Test errors (10 frames' in printed and 'zero force' in printed
+    assert 'Errors on the test frames (10;' in printed
+    assert 'zero force' in printed
     trained = json.load(open(os.path.join(out, 'test.json')))
 
     assert main(['evaluate', '--checkpoint', out]) == 0
@@ -38,6 +39,16 @@ def test_train_and_evaluate(water_file, tmp_path, capsys):
     assert main(['evaluate', '--checkpoint', last, '--data', water_file,
                  '--out', out + '-2']) == 0
     assert '(30)' in capsys.readouterr().out
+
+
+def test_run_without_test_frames(water_file, tmp_path, capsys):
+    out = str(tmp_path / 'run')
+    assert main(['train', '--data', water_file, '--out', out, *SMALL,
+                 '--num_test', '0']) == 0
+    assert 'Errors on the val frames (4;' in capsys.readouterr().out
+    assert os.path.exists(os.path.join(out, 'val.json'))
+    assert main(['evaluate', '--checkpoint', out]) == 2
+    assert 'without test frames' in capsys.readouterr().err
 
 
 def test_config_file_of_a_run_repeats_it(water_file, tmp_path):

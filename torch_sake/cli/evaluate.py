@@ -53,6 +53,9 @@ def evaluate(config: EvaluateConfig) -> None:
         if config.data not in (None, run['data']):
             raise ValueError(f"'part' must be 'all' for data other than the "
                              f"run's {run['data']!r} (got {config.data!r})")
+        if tensors['split.test'].numel() == 0:
+            raise ValueError("'part' must be 'all' for a run without test "
+                             "frames (got 'test')")
         frames = frames[tensors['split.test']]
     everything = next(iter(DataLoader(frames, batch_size=len(frames))))
     check_elements(everything.z.unique().tolist(), description['elements'])

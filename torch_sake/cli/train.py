@@ -32,10 +32,11 @@ def train(config: TrainConfig) -> None:
         raise
     units = data.frames.units
     plot_learning_curve(trainer.history, units, config.out)
+    part = 'test' if sizes['test'] > 0 else 'val'
     outputs = predict(
         load_potential(config.out).to(trainer.device),
-        data.batches('test', EVAL_BATCH_SIZE), trainer.dtype, trainer.device)
-    report_errors(outputs, data.trivial_energies('test'), units, config.out,
-                  'test', f"\nTest errors ({sizes['test']} frames, "
+        data.batches(part, EVAL_BATCH_SIZE), trainer.dtype, trainer.device)
+    report_errors(outputs, data.trivial_energies(part), units, config.out,
+                  part, f'\nErrors on the {part} frames ({sizes[part]}; '
                   f'{trainer.seconds:.0f} s of processor time for training)')
     print(f'\nThe run is in {config.out}')

@@ -22,7 +22,7 @@ class TrainConfig:
         num_train: Number of training frames of a random split.
         num_val: Number of validation frames of a random split.
         num_test: Number of test frames of a random split; all that are left
-            if not given.
+            if not given. Errors are reported on the validation frames if 0.
         out: Folder of the run; 'runs/' and the name of the data if not given.
         resume: Go on with the run in the folder 'out'.
         model: The model, 'VectorSAKE' or the published 'SAKE'.

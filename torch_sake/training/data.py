@@ -34,7 +34,7 @@ class TrainingData:
             split = random_split(len(frames), config.num_train, config.num_val,
                                  config.num_test, config.seed,
                                  frames.test_start)
-        for name in ('train', 'val', 'test'):
+        for name in ('train', 'val'):
             if getattr(split, name).numel() == 0:
                 raise ValueError(f"The split must have at least one frame in "
                                  f"'{name}' ({len(frames)} frames in all)")
