@@ -1,6 +1,7 @@
 """The examples run as they stand, in a small setting."""
 
 import importlib.util
+import json
 import math
 import os
 import re
@@ -123,3 +124,22 @@ def test_swap_schnet():
     for name in ('SchNet', 'SAKE'):
         for value, trivial in zip(errors[name], errors['Mean and zero']):
             assert 0 < value < trivial
+
+
+def test_learning_benchmark(water_file, tmp_path):
+    pytest.importorskip('matplotlib')
+    arguments = ['benchmarks/learning.py', '--data', water_file,
+                 '--num_train', 16, '--num_val', 4, '--seconds', 0.5,
+                 '--out', tmp_path / 'learning', '--models', 'SchNet']
+    small = 'hidden_channels=8,num_layers=1'
+    run(*arguments)
+    printed = run(*arguments, f'VectorSAKE,{small}', f'SAKE,{small}')
+    kept = json.loads((tmp_path / 'learning' / 'results.json').read_text())
+    assert list(kept['results']) == ['SchNet', f'VectorSAKE,{small}',
+                                     f'SAKE,{small}']
+    for seeds in kept['results'].values():
+        assert list(seeds) == ['0']
+        assert math.isfinite(seeds['0']['test']['force_mae'])
+        assert len(seeds['0']['curve']) >= 1
+    assert printed == (tmp_path / 'learning' / 'results.md').read_text()
+    assert (tmp_path / 'learning' / 'learning.png').stat().st_size > 0

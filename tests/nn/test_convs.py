@@ -226,7 +226,7 @@ def test_repr():
 
 
 @pytest.mark.parametrize('conv_class, options', [
-    (SAKEConv, dict()), (SAKEConv, dict(cutoff=2.5, edge_dim=2)),
+    (SAKEConv, dict(cutoff=2.5, edge_dim=2)),
     (VectorSAKEConv, dict(cutoff=2.5, vec_input=True, vec_output=True)),
 ], ids=name)
 def test_compile(conv_class, options):
