@@ -12,7 +12,7 @@ from torch_geometric.loader import DataLoader
 from torch_geometric.nn import global_add_pool
 from torch_geometric.nn.models import SchNet
 
-from torch_sake import SAKE, Potential, RadiusInteractionGraph
+from torch_sake import SAKE, Potential, RadiusInteractionGraph, VectorSAKE
 from torch_sake.training.references import fit_atomic_energies
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -75,6 +75,7 @@ models = {
     'SchNet': SchNet(64, 64, 3, cutoff=5.0,
                      interaction_graph=RadiusInteractionGraph(5.0)),
     'SAKE': SAKE(64, 3, cutoff=5.0),
+    'VectorSAKE': VectorSAKE(64, 3, cutoff=5.0),
 }
 test = next(iter(DataLoader(test_frames, len(test_frames))))
 trivial = [(test.energy - test.energy.mean()).abs().mean(),

@@ -116,12 +116,12 @@ def test_qm9(tmp_path, target, unit):
 
 def test_swap_schnet():
     printed = run('swap_schnet.py', '--num_train', 64, '--num_test', 16,
-                  '--epochs', 6)
+                  '--epochs', 12)
     rows = dict(re.findall(r'^(\w[\w ]*?) {2,}(\S.*)$', printed, re.M))
     errors = {name: [float(value) for value in row.split()]
               for name, row in rows.items()}
-    assert set(errors) == {'Mean and zero', 'SchNet', 'SAKE'}
-    for name in ('SchNet', 'SAKE'):
+    assert set(errors) == {'Mean and zero', 'SchNet', 'SAKE', 'VectorSAKE'}
+    for name in ('SchNet', 'SAKE', 'VectorSAKE'):
         for value, trivial in zip(errors[name], errors['Mean and zero']):
             assert 0 < value < trivial
 

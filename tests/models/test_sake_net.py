@@ -81,7 +81,7 @@ def test_positions_that_move_keep_their_edges(conv):
 
     def scan(distance):
         pos = torch.tensor([[0.0, 0, 0], [distance, 0, 0]]).double()
-        return net(x, pos)[0]
+        return net(x, pos)[0].detach()
 
     assert net.stack.convs[0](net.lin_in(x), torch.eye(2, 3).double(),
                               torch.tensor([[0, 1], [1, 0]]))[2].any()

@@ -84,6 +84,20 @@ def test_first_and_second_gradients(conv_class, options):
     assert torch.autograd.gradgradcheck(function, values)
 
 
+@pytest.mark.parametrize('conv_class', CONVS)
+def test_gradients_without_velocities(conv_class):
+    conv, inputs = build(conv_class, num_dimensions=2, num_nodes=4,
+                         vel_gate=False, cutoff=2.5)
+    x, pos, edge_index, _ = inputs.values()
+
+    def function(x, pos):
+        return conv(x, pos, edge_index)
+
+    values = [x.requires_grad_(), pos.requires_grad_()]
+    assert torch.autograd.gradcheck(function, values)
+    assert torch.autograd.gradgradcheck(function, values)
+
+
 @given(num_dimensions=st.integers(1, 7), seed=st.integers(0, 10**6),
        option=st.sampled_from(range(len(OPTIONS))))
 def test_equivariance(num_dimensions, seed, option):
