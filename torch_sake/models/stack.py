@@ -68,14 +68,20 @@ class SAKEStack(torch.nn.Module):
         edge_shift: Optional[Tensor] = None,
     ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
         """"""  # noqa: D419
-        _, _, edge_weight = self.convs[0].edge_geometry(
-            pos, edge_index, edge_shift)
+        geometry = self.convs[0].edge_geometry(pos, edge_index, edge_shift)
+        edge_weight = geometry.weight
         if edge_weight is not None:
             edge_weight = edge_weight.squeeze(1)
         vec = []
         for conv in self.convs:
+            if geometry is None:
+                geometry = conv.edge_geometry(pos, edge_index, edge_shift,
+                                              edge_weight)
             x, pos, vel, *vec = conv(x, pos, edge_index, vel, edge_attr,
-                                     edge_shift, edge_weight, *vec)
+                                     edge_shift, edge_weight, *vec,
+                                     geometry=geometry)
+            if conv.update_pos:
+                geometry = None  # of positions that were
         return x, pos, vel
 
 

@@ -1,4 +1,4 @@
-from typing import Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,18 @@ from torch_sake.checks import (check_edge_index, check_pos,
 from torch_sake.geometry import distance_and_direction, edge_vectors
 from torch_sake.nn.envelope import build_envelope
 from torch_sake.nn.init import reset_linears
+
+
+class EdgeGeometry(NamedTuple):
+    r"""What a layer needs to know of the edges.
+
+    Shapes:
+        - distances :math:`(E, 1)`, directions :math:`(E, D)`, weights
+          :math:`(E, 1)` or :obj:`None`
+    """
+    dist: Tensor
+    direction: Tensor
+    weight: Optional[Tensor]
 
 
 class KineticConv(MessagePassing):
@@ -97,13 +109,9 @@ class KineticConv(MessagePassing):
         edge_index: Tensor,
         edge_shift: Optional[Tensor] = None,
         edge_weight: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+    ) -> EdgeGeometry:
         r"""Returns the distance, the direction and the weight of each edge:
         :obj:`edge_weight`, if given, or the envelope, if there is a cutoff.
-
-        Shapes:
-            - **output:** distances :math:`(E, 1)`, directions
-              :math:`(E, D)`, weights :math:`(E, 1)` or :obj:`None`
         """
         if self.flow == 'target_to_source':
             edge_index = edge_index.flip(0)
@@ -113,7 +121,7 @@ class KineticConv(MessagePassing):
             edge_weight = edge_weight.view(-1, 1)
         elif self.envelope is not None:
             edge_weight = self.envelope(dist)
-        return dist, direction, edge_weight
+        return EdgeGeometry(dist, direction, edge_weight)
 
     def update_kinetics(
         self,

@@ -7,7 +7,7 @@ from torch.nn import Linear, Sequential, SiLU
 from torch_sake.checks import check_positive_int
 from torch_sake.nn.attention import SemanticAttention, normalize_attention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
-from torch_sake.nn.kinetic_conv import KineticConv
+from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
 from torch_sake.nn.scatter import sum_edges, sum_outer_products
 
 
@@ -140,6 +140,7 @@ class SAKEConv(KineticConv):
         edge_attr: Optional[Tensor] = None,
         edge_shift: Optional[Tensor] = None,
         edge_weight: Optional[Tensor] = None,
+        geometry: Optional[EdgeGeometry] = None,
     ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
         r"""Runs the forward pass of the module.
 
@@ -160,11 +161,16 @@ class SAKEConv(KineticConv):
                 layers that moves positions passes the envelope of the lengths
                 it was given: only then its outputs are smooth, as edges come
                 and go by these. (default: :obj:`None`)
+            geometry (EdgeGeometry, optional): What :meth:`edge_geometry` of a
+                layer has returned for the same positions and edges.
+                (default: :obj:`None`)
         """
         edge_index = self.check_input(x, pos, edge_index, vel, edge_attr,
                                       edge_shift, edge_weight)
-        dist, direction, edge_weight = self.edge_geometry(
-            pos, edge_index, edge_shift, edge_weight)
+        if geometry is None:
+            geometry = self.edge_geometry(pos, edge_index, edge_shift,
+                                          edge_weight)
+        dist, direction, edge_weight = geometry
         source_part, target_part = self.edge_embedding.project(x)
         # propagate_type: (source: Tensor, target: Tensor, dist: Tensor, direction: Tensor, edge_attr: OptTensor, edge_weight: OptTensor)  # noqa: E501
         message, combinations = self.propagate(

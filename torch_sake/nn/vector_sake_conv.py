@@ -8,7 +8,7 @@ from torch.nn import Linear, Sequential, SiLU
 from torch_sake.checks import check_positive_float, check_tensor
 from torch_sake.geometry import EPSILON
 from torch_sake.nn.init import reset_linear
-from torch_sake.nn.kinetic_conv import KineticConv
+from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
 from torch_sake.nn.radial_basis import ExpNormalBasis
 from torch_sake.nn.scatter import sum_edges, sum_outer_products
 
@@ -148,6 +148,7 @@ class VectorSAKEConv(KineticConv):
         edge_shift: Optional[Tensor] = None,
         edge_weight: Optional[Tensor] = None,
         vec: Optional[Tensor] = None,
+        geometry: Optional[EdgeGeometry] = None,
     ) -> Union[Outputs, OutputsWithVectors]:
         r"""Runs the forward pass of the module.
 
@@ -166,12 +167,17 @@ class VectorSAKEConv(KineticConv):
                 each edge, in place of the envelope of its length.
                 (default: :obj:`None`)
             vec (torch.Tensor, optional): The vectors. (default: :obj:`None`)
+            geometry (EdgeGeometry, optional): What :meth:`edge_geometry` of a
+                layer has returned for the same positions and edges.
+                (default: :obj:`None`)
         """
         edge_index = self.check_input(x, pos, edge_index, vel, edge_attr,
                                       edge_shift, edge_weight)
         self.check_vec(vec, x.size(0), pos)
-        dist, direction, edge_weight = self.edge_geometry(
-            pos, edge_index, edge_shift, edge_weight)
+        if geometry is None:
+            geometry = self.edge_geometry(pos, edge_index, edge_shift,
+                                          edge_weight)
+        dist, direction, edge_weight = geometry
 
         # propagate_type: (source: Tensor, target: Tensor, dist: Tensor, direction: Tensor, edge_attr: OptTensor, edge_weight: OptTensor, vec: OptTensor)  # noqa: E501
         message, combinations = self.propagate(
