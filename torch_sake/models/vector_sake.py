@@ -14,7 +14,7 @@ class VectorSAKE(MoleculeModel):
             (default: :obj:`64`)
         num_layers (int, optional): Number of layers. (default: :obj:`3`)
         num_rbf (int, optional): Number of radial functions.
-            (default: :obj:`10`)
+            (default: :obj:`20`)
         cutoff (float, optional): Distance from which on atoms do not see each
             other; :obj:`None` means that all see each other.
             (default: :obj:`5.0`)
@@ -33,7 +33,7 @@ class VectorSAKE(MoleculeModel):
         self,
         hidden_channels: int = 64,
         num_layers: int = 3,
-        num_rbf: int = 10,
+        num_rbf: int = 20,
         cutoff: Optional[float] = 5.0,
         update_pos: Union[bool, Sequence[bool]] = False,
         **kwargs,

@@ -53,7 +53,7 @@ class VectorSAKEConv(KineticConv):
         hidden_channels (int, optional): Size of the edge embeddings and
             number of vectors, :math:`F`. (default: :obj:`out_channels`)
         num_rbf (int, optional): Number of radial functions.
-            (default: :obj:`10`)
+            (default: :obj:`20`)
         edge_dim (int, optional): Size of the edge features, if there are any.
             (default: :obj:`None`)
         cutoff (float, optional): Distance from which on an edge has no
@@ -89,7 +89,7 @@ class VectorSAKEConv(KineticConv):
         in_channels: int,
         out_channels: int,
         hidden_channels: Optional[int] = None,
-        num_rbf: int = 10,
+        num_rbf: int = 20,
         edge_dim: Optional[int] = None,
         cutoff: Optional[float] = None,
         update_pos: bool = True,

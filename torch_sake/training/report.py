@@ -25,7 +25,7 @@ def report_errors(outputs: Dict[str, Tensor], trivial_energies: Tensor,
         'trivial': error_metrics(trivial_outputs(outputs, trivial_energies)),
     }
     print(format_table(title, [
-        ('SAKE', errors['model']),
+        ('model', errors['model']),
         ('composition, zero force', errors['trivial']),
     ], units))
     write_json(errors, osp.join(folder, f'{name}.json'), units)
