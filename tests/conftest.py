@@ -1,7 +1,13 @@
-import numpy
-import pytest
-import torch
-from hypothesis import settings
+import os
+
+# One thread, before anything reads this: sums of several threads differ in
+# their last digits from run to run, and small tests gain nothing by them.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import numpy  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 # Examples are drawn anew each time; a failure is printed and comes back.
 settings.register_profile('default', deadline=None, max_examples=20,
