@@ -45,3 +45,15 @@ def water_file(tmp_path) -> str:
     path = str(tmp_path / 'water.extxyz')
     ase_io.write(path, frames)
     return path
+
+
+@pytest.fixture
+def energy_file(water_file, tmp_path) -> str:
+    """The same frames without forces."""
+    import ase.io
+    frames = ase.io.read(water_file, ':')
+    for atoms in frames:
+        del atoms.calc.results['forces']
+    path = str(tmp_path / 'energies.extxyz')
+    ase.io.write(path, frames)
+    return path

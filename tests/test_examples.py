@@ -143,3 +143,31 @@ def test_learning_benchmark(water_file, tmp_path):
         assert len(seeds['0']['curve']) >= 1
     assert printed == (tmp_path / 'learning' / 'results.md').read_text()
     assert (tmp_path / 'learning' / 'learning.png').stat().st_size > 0
+
+
+def test_qm7_benchmark(tmp_path):
+    pytest.importorskip('matplotlib')
+    pytest.importorskip('ase')
+    generator = numpy.random.default_rng(0)
+    num_atoms = numpy.tile([2, 3], 20).astype('uint8')
+    pos = (WATER + generator.normal(0, 0.05, (40, 3, 3))).astype('float32')
+    z = numpy.tile([8, 1, 1], (40, 1)).astype('uint8')
+    z[num_atoms == 2, 2], pos[num_atoms == 2, 2] = 0, 0
+    energy = numpy.array([springs(frame[:num], WATER)[0] - 200.0 * num
+                          for frame, num in zip(pos, num_atoms)])
+    numpy.savez(tmp_path / 'qm7.npz', z=z, pos=pos, n_atoms=num_atoms,
+                energy_pbe0=energy)
+    train, val, test = numpy.split(numpy.arange(40, dtype='int32'), [24, 28])
+    numpy.savez(tmp_path / 'qm7_splits.npz', train=train, val=val, test=test)
+    arguments = ['benchmarks/qm7.py', '--data', tmp_path, '--out',
+                 tmp_path / 'run', '--num_steps', 150, '--batch_size', 8,
+                 '--learning_rate', 1e-2, '--hidden_channels', 16,
+                 '--num_layers', 1]
+    printed = run(*arguments)
+    table = printed[printed.index('Test MAE (kcal/mol)'):]
+    errors = {name: float(value) for name, value in
+              re.findall(r'^(\w[\w ]*?) {2,}(\S+)$', table, re.M)}
+    mean = numpy.abs(energy[test] - energy[train].mean()).mean()
+    assert abs(errors['mean of the training set'] - mean) < 1e-2
+    assert errors['VectorSAKE'] < errors['linear in element counts'] < mean
+    assert run(*arguments, '--resume').endswith(table)

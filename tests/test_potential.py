@@ -97,6 +97,25 @@ def test_without_gradients(potential, pos, mode):
         assert torch.allclose(value, expected)
 
 
+@pytest.mark.parametrize('mode', [torch.enable_grad, torch.no_grad,
+                                  torch.inference_mode])
+def test_energies_alone(potential, pos, mode):
+    with mode():
+        energy = potential.energy(Z, pos, BATCH)
+        assert torch.equal(energy, potential(Z, pos, BATCH)[0])
+        single = potential.energy(Z[:3], pos[:3].clone())
+        assert torch.allclose(single, energy[:1])
+    assert energy.requires_grad == (mode is torch.enable_grad)
+    empty = potential.energy(Z[:0], pos[:0])
+    assert empty.tolist() == [0.0]
+
+
+def test_forces_are_the_slope_of_energies_alone(potential, pos):
+    pos.requires_grad_()
+    slope, = torch.autograd.grad(potential.energy(Z, pos, BATCH).sum(), pos)
+    assert torch.allclose(-slope, potential(Z, pos, BATCH)[1])
+
+
 def test_tensors_of_the_caller_stay_as_they_are(potential, pos):
     z, batch, before = Z.clone(), BATCH.clone(), pos.clone()
     potential(z, pos, batch)[1].sum().backward()
@@ -147,8 +166,9 @@ def test_data_loader():
 ], ids=lambda value: str(value)[:40].replace('\n', ' '))
 def test_wrong_inputs(change, error, match):
     inputs = dict(dict(z=Z, pos=torch.randn(8, 3), batch=BATCH), **change)
-    with pytest.raises(error, match=match):
-        Potential(sake())(**inputs)
+    for call in (Potential(sake()), Potential(sake()).energy):
+        with pytest.raises(error, match=match):
+            call(**inputs)
 
 
 def test_wrong_options():

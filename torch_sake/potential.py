@@ -1,10 +1,13 @@
-from typing import Callable, Optional, Tuple
+import functools
+import warnings
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 from torch_sake.checks import (check_atomic_numbers, check_batch, check_pos,
                                check_positive_float)
+from torch_sake.models import MoleculeModel
 from torch_sake.nn.scatter import sum_edges
 
 
@@ -47,6 +50,7 @@ class Potential(torch.nn.Module):
     def __init__(self, model: Callable, energy_scale: float = 1.0,
                  atomic_energies: Optional[Tensor] = None):
         super().__init__()
+        self.compiled = False
         if not callable(model):
             raise TypeError(f"'model' must be callable as "
                             f"model(z, pos, batch) (got {type(model)})")
@@ -87,42 +91,148 @@ class Potential(torch.nn.Module):
             **kwargs (optional): Additional arguments of the model, such as a
                 neighbor list.
         """
-        check_atomic_numbers(z, 119 if self.atomic_energies is None else
-                             self.atomic_energies.numel())
-        check_pos(pos, z.numel(), 3)
-        single = batch is None
-        batch = torch.zeros_like(z) if single else check_batch(
-            batch, z.numel())
+        self._check_inputs(z, pos, batch)
         differentiable = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
             z, pos, batch = (_usable(value) for value in (z, pos, batch))
+            if self.compiled and not pos.requires_grad:
+                outputs = self._call_compiled(_energy_and_forces, z, pos,
+                                              batch, differentiable, kwargs)
+                if outputs is not None:
+                    return (*outputs, None)
             # A second name for the positions: their owner sees no change.
             pos = pos.view_as(pos) if pos.requires_grad else (
                 pos.detach().requires_grad_())
-            energy = self.model(z, pos, batch, **kwargs)
-            energy = self.energy_scale * _as_vector(energy)
-            if single and energy.numel() == 0:  # a graph without atoms
-                energy = energy.new_zeros(1)
+            energy = self._energy(z, pos, batch, **kwargs)
             gradient = None
             if energy.requires_grad:
                 gradient, = torch.autograd.grad(
                     energy.sum(), pos, create_graph=differentiable,
                     allow_unused=True)
             forces = torch.zeros_like(pos) if gradient is None else -gradient
-            if self.atomic_energies is not None:
-                energy = energy.double() + sum_edges(
-                    self.atomic_energies[z], batch, energy.numel())
         if not differentiable:
             energy, forces = energy.detach(), forces.detach()
         return energy, forces, None
+
+    def energy(
+        self,
+        z: Tensor,
+        pos: Tensor,
+        batch: Optional[Tensor] = None,
+        **kwargs,
+    ) -> Tensor:
+        r"""Returns the energies alone, :math:`(B)`, at a lower cost.
+
+        Args:
+            z (torch.Tensor): The atomic numbers.
+            pos (torch.Tensor): The positions.
+            batch (torch.Tensor, optional): The graph of each atom.
+                (default: :obj:`None`)
+            **kwargs (optional): As those of :meth:`forward`.
+        """
+        self._check_inputs(z, pos, batch)
+        z, pos, batch = (_usable(value) for value in (z, pos, batch))
+        if self.compiled and not pos.requires_grad:
+            energy = self._call_compiled(Potential._energy, z, pos, batch,
+                                         torch.is_grad_enabled(), kwargs)
+            if energy is not None:
+                return energy
+        return self._energy(z, pos, batch, **kwargs)
+
+    def compile(self) -> None:
+        r"""Has energies and forces computed by compiled functions from now
+        on, with :func:`torch.compile`, for inference and for training.
+
+        They are compiled at the first call, which takes a good part of a
+        minute, once for all numbers of atoms, edges and graphs; single graphs
+        and calls under :class:`torch.no_grad` have functions of their own.
+        Neighbor lists are made outside of them. Positions that require
+        gradients are not for them: compiled forces can be differentiated with
+        respect to parameters only. Where compilation fails, such as without a
+        C++ compiler, there is one warning, and all goes on without it.
+
+        Raises:
+            TypeError: If the model is none of this package: neighbor lists
+                that a model makes in the middle cannot be compiled.
+        """
+        if not isinstance(self.model, MoleculeModel):
+            raise TypeError(f"'model' must be SAKE or VectorSAKE to be "
+                            f"compiled (got {type(self.model)})")
+        self.compiled = True
+
+    def _call_compiled(self, function: Callable, z: Tensor, pos: Tensor,
+                       batch: Optional[Tensor], differentiable: bool,
+                       kwargs: Dict[str, Any]) -> Any:
+        r"""Returns what the compiled function returns, or :obj:`None` if it
+        cannot be compiled."""
+        kwargs = dict(kwargs)
+        # Everything of which the size depends on values comes from outside:
+        if kwargs.get('edge_index') is None:
+            kwargs['edge_index'] = self.model.find_edges(pos, batch)
+        if batch is None:
+            batch, kwargs['batch_size'] = torch.zeros_like(z), 1
+        elif kwargs.get('batch_size') is None:
+            kwargs['batch_size'] = int(batch.max()) + 1 if len(batch) else 0
+        try:
+            with torch.set_grad_enabled(differentiable):
+                return _compile(function)(self, z, pos, batch, **kwargs)
+        # Compilers fail in many ways. If the cause is another one, the same
+        # call without compilation says so.
+        except Exception as error:
+            self.compiled = False
+            warnings.warn(f'Compilation failed, energies and forces are '
+                          f'computed without it ({type(error).__name__}: '
+                          f'{error})')
+            return None
+
+    def _check_inputs(self, z: Tensor, pos: Tensor,
+                      batch: Optional[Tensor]) -> None:
+        check_atomic_numbers(z, 119 if self.atomic_energies is None else
+                             self.atomic_energies.numel())
+        check_pos(pos, z.numel(), 3)
+        if batch is not None:
+            check_batch(batch, z.numel())
+
+    def _energy(self, z: Tensor, pos: Tensor, batch: Optional[Tensor],
+                **kwargs) -> Tensor:
+        single = batch is None
+        if single:
+            batch = torch.zeros_like(z)
+        energy = self.energy_scale * _as_vector(
+            self.model(z, pos, batch, **kwargs))
+        if single and energy.numel() == 0:  # a graph without atoms
+            energy = energy.new_zeros(1)
+        if self.atomic_energies is not None:
+            energy = energy.double() + sum_edges(self.atomic_energies[z],
+                                                 batch, energy.numel())
+        return energy
 
     def extra_repr(self) -> str:
         return f'energy_scale={self.energy_scale}'
 
 
-def _usable(value: Tensor) -> Tensor:
+@functools.cache
+def _compile(function: Callable) -> Callable:
+    # Kept here, not by potentials, which can be copied and pickled then.
+    return torch.compile(function, dynamic=True, fullgraph=True)
+
+
+def _energy_and_forces(potential: Potential, z: Tensor, pos: Tensor,
+                       batch: Tensor, **kwargs) -> Tuple[Tensor, Tensor]:
+    r"""In a form that can be compiled and then differentiated once more."""
+    def total_energy(pos: Tensor) -> Tuple[Tensor, Tensor]:
+        energy = potential._energy(z, pos, batch, **kwargs)
+        return energy.sum(), energy
+
+    gradient, energy = torch.func.grad(total_energy, has_aux=True)(pos)
+    return energy, -gradient
+
+
+def _usable(value: Optional[Tensor]) -> Optional[Tensor]:
     r"""Tensors made in inference mode cannot take part in a derivative."""
-    return value.clone() if value.is_inference() else value
+    if value is None or not value.is_inference():
+        return value
+    return value.clone()
 
 
 def _as_vector(energy: Tensor) -> Tensor:

@@ -5,12 +5,15 @@ processor time each and draws their errors.
         --seconds 180 --seeds 0 1 2 --models VectorSAKE SAKE,cutoff=null SchNet
 
 A model is a name, followed by settings of torch_sake.training.TrainConfig that
-differ from its default ones below. The number of steps is what fits into the
-time, found by a short trial run, so that the schedule of the learning rate
-ends with it. The steps of the trial and validations do not count.
+differ from its default ones below, or those in peers.py for models of other
+packages. The number of steps is what fits into the time, found by a short
+trial run, so that the schedule of the learning rate ends with it. The steps of
+the trial and validations do not count.
 
-Results are kept in --out: results.json (a call goes on where another one
-stopped), results.md and learning.png.
+Results are kept in --out: results.json, results.md and learning.png. A call
+goes on where another one stopped, in another environment too: peers that
+cannot be installed side by side are trained one after the other, with the same
+--out.
 """
 
 import argparse
@@ -23,46 +26,62 @@ import time
 import torch
 import yaml
 from matplotlib.figure import Figure
-from torch_geometric.nn.models import SchNet
+from peers import PEERS, PeerInputs, peer_versions
 
 import torch_sake
-from torch_sake import RadiusInteractionGraph
 from torch_sake.files import replace_when_complete
 from torch_sake.training import TrainConfig, Trainer
+from torch_sake.training.data import TrainingData
 from torch_sake.training.metrics import error_metrics, predict
 
 # The paper's configuration (hidden size, layers and heads are defaults of the
-# model), and SchNet's of PyG with the radius and the rate usual for forces:
+# model):
 SETTINGS = {
     'VectorSAKE': {},
     'SAKE': {'batch_size': 4, 'learning_rate': 1e-3},
-    'SchNet': {'batch_size': 8, 'learning_rate': 1e-3},
+    **{name: peer.settings for name, peer in PEERS.items()},
 }
+# Settings that say what our models are made of:
+OWN = {'model', 'hidden_channels', 'num_layers', 'heads', 'num_rbf',
+       'update_pos'}
 TRIAL_STEPS = 40
 
 
-def build_trainer(entry, args, out, num_steps, seed):
-    """Returns the trainer of an entry such as 'SAKE,heads=1'."""
+def parse_entry(entry):
+    """Returns the name and the settings of an entry such as 'SAKE,heads=1'."""
     name, *changes = entry.split(',')
     if name not in SETTINGS:
         raise SystemExit(f"--models must be of {sorted(SETTINGS)} "
                          f"(got {name!r})")
-    settings = dict(SETTINGS[name])
-    settings.update((key, yaml.safe_load(value)) for key, value in
-                    (change.split('=', 1) for change in changes))
-    if name != 'SchNet':
-        settings['model'] = name
+    changes = {key: yaml.safe_load(value) for key, value in
+               (change.split('=', 1) for change in changes)}
+    settings = {**SETTINGS[name], **changes}
+    if name not in PEERS:
+        return name, dict(settings, model=name)
+    if OWN & set(changes) or settings['cutoff'] is None:
+        raise SystemExit(f"--models must give a cutoff and no size for a "
+                         f"model of another package (got {entry!r})")
+    try:
+        peer_versions(name)
+    except ImportError as error:
+        raise SystemExit(str(error)) from None
+    return name, settings
+
+
+def build_trainer(entry, args, out, num_steps, seed):
+    """Returns the trainer of an entry."""
+    name, settings = parse_entry(entry)
     config = TrainConfig(
         data=args.data, root=args.root, split=args.split,
         split_prefix=args.split_prefix, num_train=args.num_train,
         num_val=args.num_val, num_test=args.num_test, out=out, seed=seed,
         num_steps=num_steps, val_interval=max(num_steps // 20, 1), **settings)
-    if name != 'SchNet':
+    if name not in PEERS:
         return Trainer(config)
+    data = TrainingData.from_config(config)
     torch.manual_seed(seed)
-    return Trainer(config, SchNet(
-        cutoff=config.cutoff,
-        interaction_graph=RadiusInteractionGraph(config.cutoff)))
+    return Trainer(config, PEERS[name].build(PeerInputs(
+        config.cutoff, data.elements, data.avg_num_neighbors(config.cutoff))))
 
 
 def seconds_per_step(entry, args):
@@ -70,6 +89,7 @@ def seconds_per_step(entry, args):
     out = os.path.join(args.out, 'trial')
     shutil.rmtree(out, ignore_errors=True)
     trainer = build_trainer(entry, args, out, TRIAL_STEPS, seed=0)
+    trainer.config.val_interval = TRIAL_STEPS  # one validation is enough
     times, step = [], trainer._train_step
 
     def timed_step(data):
@@ -87,14 +107,16 @@ def seconds_per_step(entry, args):
 def run(entry, seed, args):
     """Trains one model and returns its results."""
     num_steps = max(int(args.seconds / seconds_per_step(entry, args)), 1)
-    name = entry.replace(',', '-').replace('=', '-')
-    out = os.path.join(args.out, f'{name}-{seed}')
+    folder = entry.replace(',', '-').replace('=', '-')
+    out = os.path.join(args.out, f'{folder}-{seed}')
     shutil.rmtree(out, ignore_errors=True)
     trainer = build_trainer(entry, args, out, num_steps, seed)
     trainer.fit()
     outputs = predict(trainer.average.module, trainer.data.batches('test', 64),
                       trainer.dtype, trainer.device)
+    name, _ = parse_entry(entry)
     return {
+        'versions': peer_versions(name) if name in PEERS else {},
         'num_steps': num_steps,
         'batch_size': trainer.config.batch_size,
         'seconds': trainer.seconds,
@@ -106,6 +128,19 @@ def run(entry, seed, args):
     }
 
 
+def peers_used(results):
+    """Returns a line for each peer with the versions it was trained with."""
+    lines = {}
+    for entry, seeds in results.items():
+        for result in seeds.values():
+            # Results of earlier calls may lack them.
+            used = [f'{package} {version}' for package, version in
+                    result.get('versions', {}).items()]
+            if used:
+                lines[f"{entry.split(',')[0]}: {', '.join(used)}"] = None
+    return ['', *(f'- {line}' for line in lines)] if lines else []
+
+
 def write_table(results, args, path):
     """Writes mean and standard deviation over the seeds."""
     units = next(iter(next(iter(results.values())).values()))['units']
@@ -113,11 +148,12 @@ def write_table(results, args, path):
     lines = [
         f'{args.data}, {args.seconds:g} s of processor time for training, '
         f'one thread, torch {torch.__version__}, torch_sake '
-        f'{torch_sake.__version__}, {platform.machine()}', '',
-        f"| model | parameters | steps (batch) | seconds | seeds "
-        f"| force MAE ({force_unit}) | force RMSE "
+        f'{torch_sake.__version__}, {platform.machine()}',
+        *peers_used(results), '',
+        f"| model | parameters | steps (batch) | ms per step | seconds "
+        f"| seeds | force MAE ({force_unit}) | force RMSE "
         f"| energy MAE ({units['energy']}) | energy RMSE |",
-        '|---|---|---|---|---|---|---|---|---|',
+        '|---|---|---|---|---|---|---|---|---|---|',
     ]
     for entry, seeds in results.items():
         first = next(iter(seeds.values()))
@@ -132,10 +168,12 @@ def write_table(results, args, path):
                   for key in ('force_mae', 'force_rmse', 'energy_mae',
                               'energy_rmse')]
         steps = spread(lambda result: float(result['num_steps']))
+        milliseconds = spread(
+            lambda result: 1000 * result['seconds'] / result['num_steps'])
         seconds = spread(lambda result: result['seconds'])
         lines.append(f"| {entry} | {first['parameters']} "
-                     f"| {steps} ({first['batch_size']}) | {seconds} "
-                     f"| {len(seeds)} | {' | '.join(errors)} |")
+                     f"| {steps} ({first['batch_size']}) | {milliseconds} "
+                     f"| {seconds} | {len(seeds)} | {' | '.join(errors)} |")
     with replace_when_complete(path) as temporary:
         with open(temporary, 'w') as file:
             file.write('\n'.join(lines) + '\n')
@@ -171,7 +209,8 @@ def main():
     parser.add_argument('--num_test', type=int)
     parser.add_argument('--seconds', type=float, default=180.0)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
-    parser.add_argument('--models', nargs='+', default=list(SETTINGS))
+    parser.add_argument('--models', nargs='+',
+                        default=['VectorSAKE', 'SAKE', 'SchNet'])
     parser.add_argument('--out', default='learning')
     args = parser.parse_args()
 
@@ -187,15 +226,17 @@ def main():
         if kept['asked'] != asked:
             raise SystemExit(f"--out holds results for {kept['asked']} "
                              f"(got {asked})")
-    for seed in args.seeds:
-        for entry in args.models:
-            seeds = kept['results'].setdefault(entry, {})
-            if str(seed) in seeds:
-                continue
-            seeds[str(seed)] = run(entry, seed, args)
-            with replace_when_complete(path) as temporary:
-                with open(temporary, 'w') as file:
-                    json.dump(kept, file)
+    missing = [(seed, entry) for seed in args.seeds
+               for entry in dict.fromkeys(args.models)
+               if str(seed) not in kept['results'].get(entry, {})]
+    for _, entry in missing:  # before time is spent on any
+        parse_entry(entry)
+    for seed, entry in missing:
+        result = run(entry, seed, args)
+        kept['results'].setdefault(entry, {})[str(seed)] = result
+        with replace_when_complete(path) as temporary:
+            with open(temporary, 'w') as file:
+                json.dump(kept, file)
     results = {entry: seeds for entry, seeds in kept['results'].items()
                if seeds}
     write_table(results, args, os.path.join(args.out, 'results.md'))

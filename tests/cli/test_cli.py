@@ -41,6 +41,45 @@ def test_train_and_evaluate(water_file, tmp_path, capsys):
     assert '(30)' in capsys.readouterr().out
 
 
+def test_train_and_evaluate_on_energies_alone(energy_file, tmp_path, capsys):
+    out = str(tmp_path / 'run')
+    arguments = ['train', '--data', energy_file, '--out', out, *SMALL]
+    assert main(arguments) == 0
+    assert main([*arguments, '--resume']) == 0
+    assert main(['evaluate', '--checkpoint', out]) == 0
+    printed = capsys.readouterr().out
+    assert 'Errors on the test frames (10;' in printed
+    assert 'frames with energies,' in printed
+    assert 'energy per atom [eV]' in printed and 'force' not in printed
+    assert 'learning_curve.png' in os.listdir(out)
+    trained = json.load(open(os.path.join(out, 'test.json')))
+    assert set(trained['model']) == set(trained['trivial']) == {
+        'energy_mae', 'energy_rmse', 'energy_per_atom_mae',
+        'energy_per_atom_rmse'
+    }
+    evaluated = os.listdir(os.path.join(out, 'evaluation'))
+    assert sorted(evaluated) == ['evaluation.json', 'parity.png']
+
+
+@pytest.mark.parametrize('trained, evaluated, has_forces', [
+    ('water_file', 'energy_file', False),
+    ('energy_file', 'water_file', True),
+])
+def test_evaluate_on_other_labels(trained, evaluated, has_forces, request,
+                                  tmp_path, capsys):
+    out = str(tmp_path / 'run')
+    assert main(['train', '--data', request.getfixturevalue(trained), '--out',
+                 out, *SMALL]) == 0
+    capsys.readouterr()
+    assert main(['evaluate', '--checkpoint', out, '--data',
+                 request.getfixturevalue(evaluated)]) == 0
+    assert ('force [eV/Angstrom]' in capsys.readouterr().out) == has_forces
+    path = os.path.join(out, 'evaluation', 'evaluation.json')
+    model = json.load(open(path))['model']
+    assert ('force_mae' in model) == has_forces
+    assert model['energy_mae'] > 0
+
+
 def test_run_without_test_frames(water_file, tmp_path, capsys):
     out = str(tmp_path / 'run')
     assert main(['train', '--data', water_file, '--out', out, *SMALL,

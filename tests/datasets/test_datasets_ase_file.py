@@ -59,19 +59,46 @@ def test_read_frames_with_constraints(tmp_path):
     check(read_frames(tmp_path / 'm.traj'), molecules())
 
 
-def test_read_frames_without_labels(tmp_path):
+def test_read_frames_without_energy(tmp_path):
     path = tmp_path / 'm.xyz'
-    for label, other in (('energy', 'forces'), ('forces', 'energy')):
-        structures = molecules()
-        del structures[1].calc.results[label]
-        ase_io.write(path, structures)
-        with pytest.raises(ValueError, match=rf"m.xyz', frame 1: There is no "
-                           rf"'{label}' .*'{other}'"):
-            read_frames(path)
+    structures = molecules()
+    del structures[1].calc.results['energy']
+    ase_io.write(path, structures)
+    with pytest.raises(ValueError, match="m.xyz', frame 1: There is no "
+                       "'energy' .*'forces'"):
+        read_frames(path)
     structures[1].calc = None
     ase_io.write(path, structures)
     with pytest.raises(ValueError, match="frame 1: There is no 'energy'"):
         read_frames(path)
+
+
+@pytest.mark.parametrize('name', ['m.traj', 'm.xyz'])
+def test_read_frames_without_forces(tmp_path, name):
+    structures = molecules()
+    del structures[1].calc.results['forces']
+    ase_io.write(tmp_path / name, structures)
+    with pytest.raises(ValueError, match=f"{name}, frame 1: 'force' must be "
+                       f"given for all frames or for none"):
+        read_frames(tmp_path / name)
+    del structures[0].calc.results['forces']
+    del structures[2].calc.results['forces']
+    ase_io.write(tmp_path / name, structures)
+    frames = read_frames(tmp_path / name)
+    assert not frames.has_forces
+    for data, atoms in zip(frames, structures):
+        assert 'force' not in data
+        assert data.energy.item() == atoms.calc.results['energy']
+
+
+def test_read_frames_with_forces_under_another_name(tmp_path):
+    structures = molecules()
+    for atoms in structures:
+        atoms.arrays['REF_forces'] = atoms.calc.results.pop('forces')
+    ase_io.write(tmp_path / 'm.xyz', structures)
+    with pytest.raises(ValueError, match=r"frame 0: Forces must be called "
+                       r"'forces' \(got \['REF_forces'\]"):
+        read_frames(tmp_path / 'm.xyz')
 
 
 def test_read_frames_rejects_periodic_structures(tmp_path):
@@ -128,7 +155,8 @@ def test_read_frames_real(shared_data):
     assert abs(energy.mean().item() + 72.977) < 1e-3
     assert abs(energy.std(correction=0).item() - 0.1500) < 1e-3
     assert abs(frames.force.abs().mean().item() - 0.774) < 1e-3
-    with pytest.raises(ValueError, match="dihedral.xyz', frame 0: .*'forces'"):
-        read_frames(shared_data / 'acac' / 'test_dihedral.xyz')
+    scan = read_frames(shared_data / 'acac' / 'test_dihedral.xyz')
+    assert len(scan) == 45 and not scan.has_forces
+    assert abs((scan.energy - energies).mean().item() + 72.837) < 1e-3
     with pytest.raises(ValueError, match="Si_test.xyz', frame 0: Periodic"):
         read_frames(shared_data / 'mlearn' / 'Si_test.xyz')

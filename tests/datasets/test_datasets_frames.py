@@ -89,6 +89,30 @@ def test_frames_selection(index):
     assert frames.test_start == frames.copy().test_start == 2
 
 
+def test_frames_without_forces():
+    assert make().has_forces
+    whole = {key: torch.from_numpy(np.concatenate(arrays()[key]))
+             for key in ('z', 'pos')}
+    for frames in (make(force=None), make(**whole, force=None,
+                                          num_atoms=torch.tensor(SIZES))):
+        assert not frames.has_forces and not frames[1:3].has_forces
+        for data, pos in zip(frames, arrays()['pos']):
+            assert 'force' not in data
+            assert np.array_equal(data.pos, pos)
+        batch = next(iter(DataLoader(frames, batch_size=4)))
+        assert batch.energy.tolist() == arrays()['energy']
+        assert 'force' not in batch
+
+
+@pytest.mark.parametrize('missing', [0, 2])
+def test_frames_of_which_some_have_forces(missing):
+    force = arrays()['force']
+    force[missing] = None
+    with pytest.raises(ValueError, match=f"mixed.xyz, frame {missing}: "
+                       f"'force' must be given for all frames or for none"):
+        make(force=force)
+
+
 def test_frames_copies():
     frames = make()
     for clone in (pickle.loads(pickle.dumps(frames)), copy.deepcopy(frames)):

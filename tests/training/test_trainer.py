@@ -8,7 +8,7 @@ import numpy
 import pytest
 import torch
 
-from torch_sake import load_potential
+from torch_sake import Potential, load_potential
 from torch_sake.checkpoint import (BEST, LAST, load_checkpoint,
                                    save_checkpoint)
 from torch_sake.training import TrainConfig, Trainer
@@ -45,11 +45,61 @@ def test_training_learns(config, model):
     assert float(rows[-1]['force_mae']) < float(rows[0]['force_mae'])
 
 
-@pytest.mark.parametrize('stop, signum', [(1, signal.SIGINT),
-                                          (6, signal.SIGTERM),
-                                          (8, signal.SIGINT)])
-def test_resumed_run_ends_where_an_uninterrupted_one_does(config, stop,
-                                                          signum):
+def test_training_on_energies_alone(config, energy_file, monkeypatch):
+    def forward(*args, **kwargs):
+        raise AssertionError('Forces are computed')
+
+    monkeypatch.setattr(Potential, 'forward', forward)
+    trainer = Trainer(replace(config, data=energy_file, num_steps=150,
+                              val_interval=50, hidden_channels=16, num_rbf=16,
+                              learning_rate=1e-2, energy_weight=0.0))
+    train = trainer.data.frames[trainer.data.split.train]
+    # Of one composition, of which the references leave the deviations.
+    assert trainer.data.scale == pytest.approx(
+        float(train.energy.std(correction=0)))
+    trainer.fit()
+    assert set(trainer.history[0]) == {
+        'step', 'seconds', 'learning_rate', 'loss', 'energy_mae',
+        'energy_rmse', 'energy_per_atom_mae', 'energy_per_atom_rmse'
+    }
+    assert trainer.best == min(metrics['energy_mae']
+                               for metrics in trainer.history)
+    outputs = predict(load_potential(config.out),
+                      trainer.data.batches('train', 8), torch.float, 'cpu')
+    assert set(outputs) == {'energy', 'energy_label', 'num_atoms'}
+    assert error_metrics(outputs)['energy_mae'] < 0.5 * float(
+        outputs['energy_label'].std())
+
+
+@pytest.mark.parametrize('data', ['water_file', 'energy_file'])
+def test_loss_and_score(config, data, request):
+    trainer = Trainer(replace(config, data=request.getfixturevalue(data),
+                              val_interval=1, num_steps=1, batch_size=16))
+    batch = next(iter(trainer.data.batches('train', 16)))
+    energy, forces, _ = trainer.potential(batch.z, batch.pos.float(),
+                                          batch.batch)
+    expected = float((energy - batch.energy).abs().mean().detach())
+    if data == 'water_file':
+        length = (forces - batch.force).square().sum(dim=1).sqrt()
+        expected = float(length.mean().detach()) + 0.1 * expected
+    trainer.fit()
+    metrics, = trainer.history
+    assert metrics['loss'] == pytest.approx(expected, rel=1e-4)
+    score = metrics['energy_mae']
+    if data == 'water_file':
+        score = metrics['force_mae'] + 0.1 * score
+    assert trainer.best == pytest.approx(score)
+
+
+@pytest.mark.parametrize('stop, signum, data', [
+    (1, signal.SIGINT, 'water_file'),
+    (6, signal.SIGTERM, 'water_file'),
+    (8, signal.SIGINT, 'water_file'),
+    (6, signal.SIGINT, 'energy_file'),
+])
+def test_resumed_run_ends_where_an_uninterrupted_one_does(
+        config, stop, signum, data, request):
+    config.data = request.getfixturevalue(data)
     whole = Trainer(config)
     whole.fit()
 

@@ -21,7 +21,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
     commands = {
         'train': (TrainConfig, train,
-                  'Train a potential on energies and forces.'),
+                  'Train a potential on energies and, if given, forces.'),
         'evaluate': (EvaluateConfig, evaluate,
                      'Measure the errors of a trained potential.'),
     }

@@ -22,8 +22,9 @@ def train(config: TrainConfig) -> None:
                            sort_keys=False)
     sizes = {name: part.numel() for name, part in vars(data.split).items()}
     parameters = sum(p.numel() for p in trainer.potential.parameters())
-    print(f'{data.frames.source}: {sizes} frames, {parameters} parameters, '
-          f'on {trainer.device}')
+    labels = 'energies and forces' if data.frames.has_forces else 'energies'
+    print(f'{data.frames.source}: {sizes} frames with {labels}, '
+          f'{parameters} parameters, on {trainer.device}')
     try:
         trainer.fit()
     except KeyboardInterrupt:

@@ -8,11 +8,12 @@ UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 
 
 def read_frames(path: PathLike) -> Frames:
-    r"""Reads molecules with energies and forces from any file that
-    :meth:`ase.io.read` understands, such as extended XYZ.
+    r"""Reads molecules with energies and, if there are any, forces from any
+    file that :meth:`ase.io.read` understands, such as extended XYZ.
 
     Energies are in eV and positions in Angstrom, the units of ASE. Forces are
-    those of the energy, whatever constraints the file holds.
+    those of the energy, whatever constraints the file holds; either all frames
+    have them or none has.
 
     Args:
         path (str or os.PathLike): The file.
@@ -20,7 +21,8 @@ def read_frames(path: PathLike) -> Frames:
     Raises:
         ImportError: If ASE is missing.
         ValueError: If the file is missing, cannot be read, holds a periodic
-            structure or a frame without energy or forces.
+            structure or a frame without energy, or if some frames have forces
+            and others have none, or none under that name.
     """
     try:
         import ase.io
@@ -47,18 +49,27 @@ def read_frames(path: PathLike) -> Frames:
         if atoms.pbc.any():
             raise ValueError(f"{where}: Periodic structures are not supported "
                              f"yet (got pbc={atoms.pbc.tolist()})")
+        results = {} if atoms.calc is None else atoms.calc.results
+        if results.get('energy') is None:
+            present = sorted({*results, *atoms.info, *atoms.arrays})
+            raise ValueError(f"{where}: There is no 'energy' "
+                             f"(it has {present})")
         z.append(atoms.numbers)
         pos.append(atoms.positions)
-        energy.append(_label(atoms, 'energy', where))
-        force.append(_label(atoms, 'forces', where))
+        energy.append(results['energy'])
+        force.append(results.get('forces'))
+        if force[-1] is None:
+            _check_no_other_forces(atoms, where)
 
+    if all(rows is None for rows in force):
+        force = None
     return Frames(z, pos, energy, force, units=UNITS, source=path,
                   name=osp.splitext(osp.basename(path))[0])
 
 
-def _label(atoms: Any, key: str, where: str) -> Any:
-    results = {} if atoms.calc is None else atoms.calc.results
-    if results.get(key) is None:
-        present = sorted({*results, *atoms.info, *atoms.arrays})
-        raise ValueError(f"{where}: There is no '{key}' (it has {present})")
-    return results[key]
+def _check_no_other_forces(atoms: Any, where: str) -> None:
+    # Forces under a name that ASE does not know would be lost without a word.
+    names = [name for name in atoms.arrays if 'force' in name.lower()]
+    if names:
+        raise ValueError(f"{where}: Forces must be called 'forces' "
+                         f"(got {names})")

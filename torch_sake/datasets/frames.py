@@ -8,13 +8,15 @@ from torch_sake.checks import INTEGERS
 
 
 class Frames(InMemoryDataset):
-    r"""Structures labeled with energies and forces, in memory.
+    r"""Structures labeled with energies and, if these are known, forces, in
+    memory.
 
     Each frame is a :class:`~torch_geometric.data.Data` object with the
     attribute names of :class:`~torch_geometric.datasets.MD17`: :obj:`z`
     (:obj:`[n]`, integer), :obj:`pos` (:obj:`[n, 3]`), :obj:`energy`
     (:obj:`[1]`) and :obj:`force` (:obj:`[n, 3]`), the latter three in double
     precision: total energies are large numbers of which a small part matters.
+    Without forces there is no :obj:`force`.
 
     .. code-block:: python
 
@@ -32,8 +34,9 @@ class Frames(InMemoryDataset):
         pos (list or torch.Tensor): Positions, one array :obj:`[n, 3]` per
             frame or :obj:`[N, 3]`.
         energy (list or torch.Tensor): Energies, one per frame.
-        force (list or torch.Tensor): Forces, one array :obj:`[n, 3]` per frame
-            or :obj:`[N, 3]`.
+        force (list or torch.Tensor, optional): Forces, one array
+            :obj:`[n, 3]` per frame or :obj:`[N, 3]`, of all frames or of none.
+            (default: :obj:`None`)
         num_atoms (int or torch.Tensor, optional): Number of atoms of every
             frame, or of each frame. Needed if arrays are given as one tensor.
             (default: :obj:`None`)
@@ -55,7 +58,7 @@ class Frames(InMemoryDataset):
         z: Union[List[Any], Tensor],
         pos: Union[List[Any], Tensor],
         energy: Union[List[Any], Tensor],
-        force: Union[List[Any], Tensor],
+        force: Union[List[Any], Tensor, None] = None,
         num_atoms: Union[int, Tensor, None] = None,
         *,
         name: str,
@@ -76,25 +79,30 @@ class Frames(InMemoryDataset):
         num_frames = energy.numel()
         if num_frames == 0:
             raise ValueError(f'{source}: There are no frames')
+        arrays = {'z': z, 'pos': pos}
+        if force is not None:
+            arrays['force'] = force
         if num_atoms is None:
             num_atoms = _count_atoms(source, z, num_frames)
-            z, pos, force = (
-                _concatenate(source, key, value, num_atoms)
-                for key, value in (('z', z), ('pos', pos), ('force', force)))
-        z = _to_tensor(source, 'z', z)
-        pos = _to_tensor(source, 'pos', pos)
-        force = _to_tensor(source, 'force', force)
+            arrays = {key: _concatenate(source, key, value, num_atoms)
+                      for key, value in arrays.items()}
+        arrays = {key: _to_tensor(source, key, value)
+                  for key, value in arrays.items()}
         atom_slices = _to_slices(source, num_atoms, num_frames)
-        _check_shapes(source, z, pos, force, num_atoms=int(atom_slices[-1]))
-        _check_values(source, z, pos, energy, force, atom_slices)
+        _check_shapes(source, arrays, num_atoms=int(atom_slices[-1]))
+        _check_values(source, arrays, energy, atom_slices)
         if test_start is not None and not 0 < test_start < num_frames:
             raise ValueError(f"'test_start' must lie between 1 and "
                              f"{num_frames - 1} (got {test_start})")
 
-        frame_slices = torch.arange(num_frames + 1)
-        self._data = Data(z=z, pos=pos, energy=energy, force=force)
-        self.slices = {'z': atom_slices, 'pos': atom_slices,
-                       'energy': frame_slices, 'force': atom_slices}
+        self._data = Data(energy=energy, **arrays)
+        self.slices = {'energy': torch.arange(num_frames + 1),
+                       **dict.fromkeys(arrays, atom_slices)}
+
+    @property
+    def has_forces(self) -> bool:
+        r"""Whether the frames are labeled with forces."""
+        return 'force' in self._data
 
     def index_select(self, idx: Any) -> 'Frames':
         frames = super().index_select(idx)
@@ -142,6 +150,9 @@ def _concatenate(source: str, key: str, value: List[Any],
                          f"{len(num_atoms)} (got {len(value)})")
     frames = []
     for index, (rows, num) in enumerate(zip(value, num_atoms.tolist())):
+        if key == 'force' and rows is None:
+            raise ValueError(f"{source}, frame {index}: 'force' must be given "
+                             f"for all frames or for none (got None)")
         rows = _to_tensor(f'{source}, frame {index}', key, rows)
         expected = [num] if key == 'z' else [num, 3]
         if list(rows.shape) != expected:
@@ -167,36 +178,32 @@ def _to_slices(source: str, num_atoms: Union[int, Tensor],
     return torch.cat([num_atoms.new_zeros(1), num_atoms.cumsum(0)])
 
 
-def _check_shapes(source: str, z: Tensor, pos: Tensor, force: Tensor,
+def _check_shapes(source: str, arrays: Dict[str, Tensor],
                   num_atoms: int) -> None:
-    for key, value, expected in (('z', z, [num_atoms]),
-                                 ('pos', pos, [num_atoms, 3]),
-                                 ('force', force, [num_atoms, 3])):
+    for key, value in arrays.items():
+        expected = [num_atoms] if key == 'z' else [num_atoms, 3]
         if list(value.shape) != expected:
             raise ValueError(f"{source}: '{key}' of all frames must have "
                              f"shape {expected} (got {list(value.shape)})")
 
 
-def _check_values(source: str, z: Tensor, pos: Tensor, energy: Tensor,
-                  force: Tensor, atom_slices: Tensor) -> None:
-    wrong_z = (z < 1) | (z > 118)
-    if wrong_z.any():
-        atom = wrong_z.nonzero()[0]
-        raise ValueError(f"{source}, frame {_frame_of(atom, atom_slices)}: "
-                         f"'z' must lie between 1 and 118 (got {int(z[atom])}"
-                         f")")
-    for key, value in (('pos', pos), ('force', force)):
-        wrong = ~value.isfinite().all(dim=1)
+def _check_values(source: str, arrays: Dict[str, Tensor], energy: Tensor,
+                  atom_slices: Tensor) -> None:
+    for key, value in arrays.items():
+        if key == 'z':
+            wrong, rule = (value < 1) | (value > 118), 'lie between 1 and 118'
+        else:
+            wrong, rule = ~value.isfinite().all(dim=1), 'be finite'
         if wrong.any():
-            atom = wrong.nonzero()[0]
+            atom = int(wrong.nonzero()[0])
             raise ValueError(f"{source}, frame {_frame_of(atom, atom_slices)}"
-                             f": '{key}' must be finite "
-                             f"(got {value[atom].flatten().tolist()})")
+                             f": '{key}' must {rule} "
+                             f"(got {value[atom].tolist()})")
     if not energy.isfinite().all():
         index = int((~energy.isfinite()).nonzero()[0])
         raise ValueError(f"{source}, frame {index}: 'energy' must be finite "
                          f"(got {float(energy[index])})")
 
 
-def _frame_of(atom: Tensor, atom_slices: Tensor) -> int:
+def _frame_of(atom: int, atom_slices: Tensor) -> int:
     return int(torch.searchsorted(atom_slices, atom, right=True)) - 1

@@ -152,17 +152,14 @@ class MoleculeModel(torch.nn.Module):
         """
         check_atomic_numbers(z, NUM_ELEMENTS)
         check_pos(pos, z.numel(), 3, dtype=self.mlp_out[0].weight.dtype)
-        if batch is None:
-            batch, batch_size = torch.zeros_like(z), 1
-            single = None  # spares the neighbor list a look at the graphs
-        else:
-            single = check_batch(batch, z.numel())
         if edge_index is not None:
             check_edge_index(edge_index, z.numel())
-        elif self.interaction_graph is not None:
-            edge_index, _ = self.interaction_graph(pos, batch)
         else:
-            edge_index, _ = neighbor_list(pos, self.cutoff, single)
+            edge_index = self.find_edges(pos, batch)
+        if batch is None:
+            batch, batch_size = torch.zeros_like(z), 1
+        else:
+            check_batch(batch, z.numel())
 
         x = self.embedding(z)  # [N, F]
         x, _, _ = self.stack(x, pos, edge_index, edge_shift=edge_shift)
@@ -182,6 +179,16 @@ class MoleculeModel(torch.nn.Module):
                 out = out + self.atomref(z)
         out = self.readout(out, batch, dim_size=batch_size, dim=0)
         return out.norm(dim=-1, keepdim=True) if self.dipole else out
+
+    def find_edges(self, pos: Tensor,
+                   batch: Optional[Tensor] = None) -> Tensor:
+        r"""Returns the neighbor list, of shape :obj:`[2, E]`."""
+        if self.interaction_graph is not None:
+            if batch is None:
+                batch = torch.zeros(pos.size(0), dtype=torch.long,
+                                    device=pos.device)
+            return self.interaction_graph(pos, batch)[0]
+        return neighbor_list(pos, self.cutoff, batch)[0]
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}('

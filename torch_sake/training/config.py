@@ -41,6 +41,7 @@ class TrainConfig:
             falls along a cosine.
         energy_weight: Weight of the mean absolute error of the energies in
             the loss; the mean length of the errors of the forces has weight 1.
+            Without forces, the energies have weight 1, whatever is given.
         ema_decay: Decay of the moving average of the weights, which is what is
             validated and kept; 0 for none.
         max_grad_norm: Largest norm of the gradient; larger ones are scaled.

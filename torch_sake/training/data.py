@@ -17,12 +17,14 @@ from torch_sake.training.references import (fit_atomic_energies,
 @dataclass
 class TrainingData:
     r"""The frames of a run, their split, and what follows from the training
-    frames: the atomic energies, the scale of the forces and the elements.
+    frames: the atomic energies, the scale of what is learned and the elements.
+    The scale is the root mean square of the forces or, without forces, of what
+    the atomic energies leave of the energies.
     """
     frames: Frames
     split: Split
     atomic_energies: Tensor
-    force_rms: float
+    scale: float
     elements: List[int]
 
     @classmethod
@@ -40,12 +42,18 @@ class TrainingData:
                                  f"'{name}' ({len(frames)} frames in all)")
         train = next(iter(DataLoader(frames[split.train],
                                      batch_size=len(frames))))
+        atomic_energies = fit_atomic_energies(train.z, train.batch,
+                                              train.energy)
+        if frames.has_forces:
+            learned = train.force
+        else:
+            learned = train.energy - sum_atomic_energies(
+                atomic_energies, train.z, train.batch, train.num_graphs)
         return cls(
             frames=frames,
             split=split,
-            atomic_energies=fit_atomic_energies(train.z, train.batch,
-                                                train.energy),
-            force_rms=float(train.force.square().mean().sqrt()) or 1.0,
+            atomic_energies=atomic_energies,
+            scale=float(learned.square().mean().sqrt()) or 1.0,
             elements=train.z.unique().tolist(),
         )
 

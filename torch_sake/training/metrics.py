@@ -9,48 +9,59 @@ from torch_sake.potential import Potential
 
 Metrics = Dict[str, float]
 
-NAMES = ('energy', 'energy_per_atom', 'force')
 
+def predict_batch(potential: Potential, data: Data,
+                  dtype: torch.dtype) -> Dict[str, Tensor]:
+    r"""Returns the predictions of the labels that the frames have: of
+    energies alone, which costs less, where there are no forces.
 
-def batch_size(potential: Potential, data: Data) -> Dict[str, int]:
-    r"""Returns the number of graphs as an argument of the package's own
-    models, which spares them a look at :obj:`data.batch`.
+    Shapes:
+        - **output:** :obj:`"energy"` :math:`(B)`, :obj:`"force"`
+          :math:`(N, 3)` *(optional)*
     """
+    inputs = (data.z, data.pos.to(dtype), data.batch)
+    # Spares the package's own models a look at the graphs:
+    sizes = {}
     if isinstance(potential.model, MoleculeModel):
-        return {'batch_size': data.num_graphs}
-    return {}
+        sizes = {'batch_size': data.num_graphs}
+    if 'force' not in data:
+        return {'energy': potential.energy(*inputs, **sizes)}
+    energy, forces, _ = potential(*inputs, **sizes)
+    return {'energy': energy, 'force': forces}
 
 
 @torch.no_grad()
 def predict(potential: Potential, loader: Iterable[Data], dtype: torch.dtype,
             device: torch.device) -> Dict[str, Tensor]:
     r"""Returns the predictions and the labels of all frames, in float64.
+    Without labels of forces, there are no predictions of them.
 
     Shapes:
         - **output:** :obj:`"energy"` and :obj:`"energy_label"` and
           :obj:`"num_atoms"` :math:`(M)`, :obj:`"force"` and
-          :obj:`"force_label"` :math:`(N, 3)`
+          :obj:`"force_label"` :math:`(N, 3)` *(optional)*
     """
     parts: Dict[str, List[Tensor]] = {}
     for data in loader:
         data = data.to(device)
-        energy, forces, _ = potential(data.z, data.pos.to(dtype), data.batch,
-                                      **batch_size(potential, data))
-        for key, value in (('energy', energy), ('force', forces),
-                           ('energy_label', data.energy),
-                           ('force_label', data.force),
-                           ('num_atoms', data.ptr.diff())):
+        values = {'num_atoms': data.ptr.diff()}
+        for key, value in predict_batch(potential, data, dtype).items():
+            values.update({key: value, f'{key}_label': data[key]})
+        for key, value in values.items():
             parts.setdefault(key, []).append(value.double().cpu())
     return {key: torch.cat(values) for key, values in parts.items()}
 
 
 def error_metrics(outputs: Dict[str, Tensor]) -> Metrics:
     r"""Returns mean absolute and root mean square errors of energies, energies
-    per atom and force components, from the outputs of :func:`predict`.
+    per atom and, if there are any, force components, from the outputs of
+    :func:`predict`.
     """
     energy = outputs['energy'] - outputs['energy_label']
-    errors = dict(zip(NAMES, (energy, energy / outputs['num_atoms'],
-                              outputs['force'] - outputs['force_label'])))
+    errors = {'energy': energy,
+              'energy_per_atom': energy / outputs['num_atoms']}
+    if 'force' in outputs:
+        errors['force'] = outputs['force'] - outputs['force_label']
     metrics = {}
     for name, error in errors.items():
         metrics[f'{name}_mae'] = float(error.abs().mean())
@@ -63,8 +74,10 @@ def trivial_outputs(outputs: Dict[str, Tensor],
     r"""The outputs of the predictor that knows the composition only: the given
     energies, zero forces.
     """
-    return dict(outputs, energy=energy,
-                force=torch.zeros_like(outputs['force_label']))
+    trivial = dict(outputs, energy=energy)
+    if 'force' in outputs:
+        trivial['force'] = torch.zeros_like(outputs['force'])
+    return trivial
 
 
 def format_table(title: str, rows: List[Tuple[str, Metrics]],
@@ -74,6 +87,8 @@ def format_table(title: str, rows: List[Tuple[str, Metrics]],
     columns = (('energy', f'energy [{energy}]'),
                ('energy_per_atom', f'energy per atom [{energy}]'),
                ('force', f'force [{energy}/{length}]'))
+    columns = [(name, head) for name, head in columns
+               if f'{name}_mae' in rows[0][1]]
     lines = [title, ' ' * 26 + ''.join(f'{head:>30}' for _, head in columns),
              ' ' * 26 + f'{"MAE":>18}{"RMSE":>12}' * len(columns)]
     for label, metrics in rows:

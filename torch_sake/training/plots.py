@@ -13,10 +13,9 @@ def plot_learning_curve(history: List[Metrics], units: Dict[str, str],
     r"""Draws the validation errors of a run into
     :obj:`learning_curve.png`.
     """
-    force_unit = f"{units['energy']}/{units['length']}"
-    figure, axes = _figure(2)
-    for axis, name, unit in ((axes[0], 'force', force_unit),
-                             (axes[1], 'energy', units['energy'])):
+    properties = _properties(units, 'force_mae' in history[0])
+    figure, axes = _figure(len(properties))
+    for axis, (name, unit) in zip(axes, properties.items()):
         steps = [metrics['step'] for metrics in history]
         for kind in ('mae', 'rmse'):
             axis.plot(steps, [metrics[f'{name}_{kind}']
@@ -32,24 +31,28 @@ def plot_parity(outputs: Dict[str, Tensor], units: Dict[str, str],
                 folder: str) -> None:
     r"""Draws predictions against labels, see
     :func:`~torch_sake.training.metrics.predict`, into :obj:`parity.png`.
-    Energies are drawn relative to the mean of the labels.
+    Forces are drawn by component, energies relative to the mean of the labels.
     """
-    force_unit = f"{units['energy']}/{units['length']}"
-    figure, axes = _figure(2)
-    shift = outputs['energy_label'].mean()
-    for axis, name, unit, values in (
-        (axes[0], 'force component', force_unit,
-         (outputs['force_label'].flatten(), outputs['force'].flatten())),
-        (axes[1], 'energy', units['energy'],
-         (outputs['energy_label'] - shift, outputs['energy'] - shift))):
-        label, prediction = values
-        limits = [float(torch.cat(values).min()),
-                  float(torch.cat(values).max())]
+    properties = _properties(units, 'force' in outputs)
+    figure, axes = _figure(len(properties))
+    for axis, (name, unit) in zip(axes, properties.items()):
+        label, prediction = outputs[f'{name}_label'], outputs[name]
+        if name == 'energy':
+            shift = label.mean()
+            label, prediction = label - shift, prediction - shift
+        values = torch.stack([label.flatten(), prediction.flatten()])
+        limits = [float(values.min()), float(values.max())]
         axis.plot(limits, limits, color='black', linewidth=0.8)
-        axis.scatter(label, prediction, s=4, alpha=0.4, rasterized=True)
+        axis.scatter(*values, s=4, alpha=0.4, rasterized=True)
         axis.set(xlabel=f'{name}, label ({unit})',
                  ylabel=f'{name}, predicted ({unit})', aspect='equal')
     _save(figure, folder, 'parity.png')
+
+
+def _properties(units: Dict[str, str], has_forces: bool) -> Dict[str, str]:
+    r"""Returns the unit of each property to draw, by its name."""
+    forces = {'force': f"{units['energy']}/{units['length']}"}
+    return {**(forces if has_forces else {}), 'energy': units['energy']}
 
 
 def _figure(num_axes: int):
@@ -59,7 +62,7 @@ def _figure(num_axes: int):
         raise ImportError("Pictures need 'matplotlib': "
                           "pip install 'torch-sake[train]'") from error
     figure = Figure(figsize=(5 * num_axes, 4.5), layout='constrained')
-    return figure, figure.subplots(1, num_axes)
+    return figure, figure.subplots(1, num_axes, squeeze=False)[0]
 
 
 def _save(figure, folder: str, name: str) -> None:

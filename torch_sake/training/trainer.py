@@ -18,8 +18,8 @@ from torch_sake.potential import Potential
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, shuffled_batches
 from torch_sake.training.interrupt import DeferredInterrupt
-from torch_sake.training.metrics import (Metrics, batch_size, error_metrics,
-                                         predict)
+from torch_sake.training.metrics import (Metrics, error_metrics, predict,
+                                         predict_batch)
 
 EVAL_BATCH_SIZE = 64
 
@@ -31,6 +31,11 @@ class Trainer:
     .. math::
         \mathcal{L} = \frac{1}{N} \sum_i |\vec{F}_i - \hat{\vec{F}}_i|
         + \lambda \, \frac{1}{B} \sum_b |E_b - \hat{E}_b|
+
+    or, where the data have no forces, on energies alone, with the loss
+
+    .. math::
+        \mathcal{L} = \frac{1}{B} \sum_b |E_b - \hat{E}_b|
 
     The folder :obj:`config.out` gets the checkpoint of the best validation,
     :obj:`best.safetensors`, the checkpoint to go on from,
@@ -57,6 +62,10 @@ class Trainer:
              ) if config.device == 'auto' else config.device)
         self.dtype = getattr(torch, config.precision)
         self.data = TrainingData.from_config(config)
+        # What is learned, and the weight of its error:
+        self.weights = {'energy': 1.0}
+        if self.data.frames.has_forces:
+            self.weights = {'force': 1.0, 'energy': config.energy_weight}
 
         torch.manual_seed(config.seed)
         self.model_description = None
@@ -68,7 +77,7 @@ class Trainer:
             model = MODELS[config.model](**arguments)
             self.model_description = {'name': config.model,
                                       'arguments': arguments}
-        self.potential = Potential(model, self.data.force_rms,
+        self.potential = Potential(model, self.data.scale,
                                    self.data.atomic_energies)
         self.potential.to(self.device, self.dtype)
         self.optimizer = torch.optim.Adam(self.potential.parameters(),
@@ -105,8 +114,10 @@ class Trainer:
                     self.seconds += time.process_time() - began
                     loss = float(torch.stack(losses).mean())
                     metrics = self._validate(loss)
-                    progress.set_postfix(
-                        {'force MAE': f"{metrics['force_mae']:.4g}"})
+                    progress.set_postfix({
+                        f'{name} MAE': f"{metrics[f'{name}_mae']:.4g}"
+                        for name in self.weights
+                    })
                     began, losses = time.process_time(), []
                 elif interrupt.requested:
                     self.seconds += time.process_time() - began
@@ -117,17 +128,14 @@ class Trainer:
 
     def _train_step(self, data) -> Tensor:
         data = data.to(self.device)
-        energy, forces, _ = self.potential(data.z, data.pos.to(self.dtype),
-                                           data.batch,
-                                           **batch_size(self.potential, data))
-        force_error = torch.linalg.vector_norm(
-            forces - data.force.to(self.dtype), dim=1).mean()
-        energy_error = (energy - data.energy).abs().mean().to(self.dtype)
-        loss = force_error + self.config.energy_weight * energy_error
+        outputs = predict_batch(self.potential, data, self.dtype)
+        loss = sum(
+            weight * _mean_length(outputs[name], data[name]).to(self.dtype)
+            for name, weight in self.weights.items())
         self.optimizer.zero_grad()
-        # In units of the forces, so that the clipping has the same meaning
-        # for all data:
-        (loss / self.data.force_rms).backward()
+        # In units of what is learned, so that the clipping has the same
+        # meaning for all data:
+        (loss / self.data.scale).backward()
         torch.nn.utils.clip_grad_norm_(self.potential.parameters(),
                                        self.config.max_grad_norm)
         self.optimizer.param_groups[0]['lr'] = self._learning_rate()
@@ -155,8 +163,8 @@ class Trainer:
                           self.data.batches('val', EVAL_BATCH_SIZE),
                           self.dtype, self.device)
         metrics = error_metrics(outputs)
-        score = (metrics['force_mae'] +
-                 self.config.energy_weight * metrics['energy_mae'])
+        score = sum(weight * metrics[f'{name}_mae']
+                    for name, weight in self.weights.items())
         self.history.append({
             'step': self.step, 'seconds': self.seconds,
             'learning_rate': self._learning_rate(), 'loss': loss,
@@ -192,7 +200,7 @@ class Trainer:
             'kind': 'potential',
             'config': asdict(self.config),
             'model': self.model_description,
-            'energy_scale': self.data.force_rms,
+            'energy_scale': self.data.scale,
             'units': self.data.frames.units,
             'elements': self.data.elements,
             'step': self.step,
@@ -257,3 +265,11 @@ class Trainer:
                 raise ValueError(f"'resume' needs the settings of the run: "
                                  f"'{key}' must be {config.get(key)!r} "
                                  f"(got {value!r})")
+
+
+def _mean_length(output: Tensor, label: Tensor) -> Tensor:
+    r"""Returns the mean length of the errors, of energies as of vectors of one
+    component.
+    """
+    error = (output - label.to(output.dtype)).view(label.size(0), -1)
+    return torch.linalg.vector_norm(error, dim=1).mean()

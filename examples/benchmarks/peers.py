@@ -1,0 +1,295 @@
+"""Models of other packages, to be trained beside ours on equal terms.
+
+Each adapter is a model(z, pos, batch) of the energy, in units of the scale
+and without the references that torch_sake.Potential adds, and leaves the
+forces to the potential. Edges come from torch_sake.neighbor_list, which
+truncates nothing. A peer is imported when it is built, not before.
+
+Sizes, radius, batch size and learning rate are each peer's own, for MD17 where
+it states them; loss, schedule and averaging of weights are the trainer's.
+"""
+
+import importlib.util
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Callable, Dict, List, Tuple, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import dataloader
+from torch_geometric.utils import scatter
+
+from torch_sake import RadiusInteractionGraph, neighbor_list
+from torch_sake.geometry import edge_vectors
+
+
+@dataclass(frozen=True)
+class PeerInputs:
+    """What the data and the configuration tell a peer.
+
+    Args:
+        cutoff: Radius of the neighborhoods.
+        elements: Atomic numbers of the data, ascending.
+        avg_num_neighbors: Average number of neighbors of an atom.
+    """
+    cutoff: float
+    elements: List[int]
+    avg_num_neighbors: float
+
+
+class LoopedEdges(torch.nn.Module):
+    """Edges, their lengths and vectors, with an edge from each atom to itself
+    at the end: what ViSNet and the models of torchmd-net call `distance`.
+    """
+    def __init__(self, cutoff: float):
+        super().__init__()
+        self.cutoff = cutoff
+
+    def forward(self, pos: Tensor, batch: Tensor,
+                box: None = None) -> Tuple[Tensor, Tensor, Tensor]:
+        """Returns edges [2, E + N], lengths [E + N], vectors [E + N, 3]."""
+        edge_index, _ = neighbor_list(pos, self.cutoff, batch)
+        vec = edge_vectors(pos, edge_index)
+        loops = torch.arange(pos.size(0), device=pos.device).expand(2, -1)
+        # The zeros of the loops are constants: a norm has no slope there.
+        length = torch.cat([vec.norm(dim=1), vec.new_zeros(pos.size(0))])
+        vec = torch.cat([vec, torch.zeros_like(pos)])
+        return torch.cat([edge_index, loops], dim=1), length, vec
+
+
+class FirstOutput(torch.nn.Module):
+    """A model that returns the energy and something else."""
+    def __init__(self, model: torch.nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, z: Tensor, pos: Tensor, batch: Tensor) -> Tensor:
+        """Returns energies [B, 1]."""
+        return self.model(z, pos, batch)[0]
+
+
+class PaiNNEnergy(torch.nn.Module):
+    """PaiNN of schnetpack, with its usual sum over atoms."""
+    def __init__(self, cutoff: float):
+        super().__init__()
+        # schnetpack 2.1.1 imports this type variable, which torch has renamed.
+        vars(dataloader).setdefault('T_co', TypeVar('T_co', covariant=True))
+        from schnetpack.atomistic import Atomwise
+        from schnetpack.nn import CosineCutoff, GaussianRBF
+        from schnetpack.representation import PaiNN
+        self.cutoff = cutoff
+        self.representation = PaiNN(
+            n_atom_basis=128, n_interactions=3,
+            radial_basis=GaussianRBF(n_rbf=20, cutoff=cutoff),
+            cutoff_fn=CosineCutoff(cutoff))
+        # Its own sum counts on atoms in the order of their graphs.
+        self.readout = Atomwise(n_in=128, aggregation_mode=None,
+                                per_atom_output_key='atom')
+
+    def forward(self, z: Tensor, pos: Tensor, batch: Tensor) -> Tensor:
+        """Returns energies [B, 1]."""
+        from schnetpack import properties
+        edge_index, _ = neighbor_list(pos, self.cutoff, batch)
+        atoms = self.representation({
+            properties.Z: z, properties.Rij: edge_vectors(pos, edge_index),
+            properties.idx_j: edge_index[0], properties.idx_i: edge_index[1]})
+        return scatter(self.readout(atoms)['atom'], batch)
+
+
+class TypedEnergy(torch.nn.Module):
+    """A model that numbers the elements of the data from zero on."""
+    def __init__(self, cutoff: float, elements: List[int]):
+        super().__init__()
+        self.cutoff = cutoff
+        types = torch.full((119,), -1)
+        types[torch.tensor(elements)] = torch.arange(len(elements))
+        self.register_buffer('types', types)
+        self.num_types = len(elements)
+
+
+class NequIPEnergy(TypedEnergy):
+    """NequIP, with even and odd features up to l = 1."""
+    def __init__(self, inputs: PeerInputs):
+        super().__init__(inputs.cutoff, inputs.elements)
+        from ase.data import chemical_symbols
+        from nequip.utils.global_state import set_global_state
+        seed, dtype = int(torch.randint(2**31, ())), torch.get_default_dtype()
+        # It does not build without, and sets seed and default type for all.
+        set_global_state()
+        torch.set_default_dtype(dtype)
+        from nequip.model import NequIPGNNModel
+        self.model = NequIPGNNModel(
+            seed=seed, model_dtype=str(dtype).removeprefix('torch.'),
+            type_names=[chemical_symbols[z] for z in inputs.elements],
+            r_max=inputs.cutoff, num_bessels=8, polynomial_cutoff_p=6,
+            num_layers=4, l_max=1, parity=True, num_features=32,
+            radial_mlp_depth=2, radial_mlp_width=64,
+            avg_num_neighbors=inputs.avg_num_neighbors,
+            # Scale and references are those of the potential.
+            per_type_energy_scales=1.0, per_type_energy_shifts=0.0,
+            do_derivatives=False)
+
+    def forward(self, z: Tensor, pos: Tensor, batch: Tensor) -> Tensor:
+        """Returns energies [B, 1]."""
+        from nequip.data import AtomicDataDict as keys
+        edge_index, _ = neighbor_list(pos, self.cutoff, batch)
+        return self.model({
+            keys.POSITIONS_KEY: pos, keys.ATOM_TYPE_KEY: self.types[z],
+            # Its edges lead from the center to the neighbor.
+            keys.EDGE_INDEX_KEY: edge_index.flip(0), keys.BATCH_KEY: batch,
+            keys.NUM_NODES_KEY: batch.bincount()})[keys.TOTAL_ENERGY_KEY]
+
+
+class MACEEnergy(TypedEnergy):
+    """MACE with two interactions and products of four bodies."""
+    def __init__(self, inputs: PeerInputs, hidden_irreps: str):
+        super().__init__(inputs.cutoff, inputs.elements)
+        # e3nn 0.4.4 keeps a slice in a file of constants, which torch.load
+        # refuses by now.
+        torch.serialization.add_safe_globals([slice])
+        from e3nn.o3 import Irreps
+        from mace.modules import MACE, interaction_classes
+        interaction = interaction_classes[
+            'RealAgnosticResidualInteractionBlock']
+        self.model = MACE(
+            r_max=inputs.cutoff, num_bessel=8, num_polynomial_cutoff=5,
+            max_ell=3, correlation=3, num_interactions=2,
+            interaction_cls=interaction, interaction_cls_first=interaction,
+            hidden_irreps=Irreps(hidden_irreps), MLP_irreps=Irreps('16x0e'),
+            radial_MLP=[64, 64, 64], gate=torch.nn.functional.silu,
+            num_elements=self.num_types, atomic_numbers=inputs.elements,
+            # The references are those of the potential.
+            atomic_energies=torch.zeros(self.num_types).numpy(),
+            avg_num_neighbors=inputs.avg_num_neighbors)
+
+    def forward(self, z: Tensor, pos: Tensor, batch: Tensor) -> Tensor:
+        """Returns energies [B]."""
+        edge_index, shifts = neighbor_list(pos, self.cutoff, batch)
+        num_graphs = int(batch.max()) + 1
+        types = torch.nn.functional.one_hot(self.types[z], self.num_types)
+        return self.model({
+            # A second name for the positions, which it may ask for gradients.
+            'positions': pos.view_as(pos), 'node_attrs': types.to(pos),
+            'batch': batch, 'edge_index': edge_index, 'shifts': shifts,
+            # Only the number of graphs is read from it.
+            'ptr': batch.new_zeros(num_graphs + 1),
+            'cell': pos.new_zeros(3 * num_graphs, 3),
+        }, compute_force=False)['energy']
+
+
+def build_schnet(inputs: PeerInputs) -> torch.nn.Module:
+    """Returns SchNet of PyG in its default size."""
+    from torch_geometric.nn.models import SchNet
+    return SchNet(cutoff=inputs.cutoff,
+                  interaction_graph=RadiusInteractionGraph(inputs.cutoff))
+
+
+def build_visnet(inputs: PeerInputs) -> torch.nn.Module:
+    """Returns ViSNet of PyG in its default size."""
+    from torch_geometric.nn.models import ViSNet
+    model = ViSNet(cutoff=inputs.cutoff)
+    model.representation_model.distance = LoopedEdges(inputs.cutoff)
+    return FirstOutput(model)
+
+
+def build_tensornet(inputs: PeerInputs) -> torch.nn.Module:
+    """Returns TensorNet of torchmd-net."""
+    from torchmdnet.models.model import TorchMD_Net
+    from torchmdnet.models.output_modules import Scalar
+    from torchmdnet.models.tensornet import TensorNet
+    dtype = torch.get_default_dtype()
+    model = TensorNet(hidden_channels=128, num_layers=2, num_rbf=32,
+                      trainable_rbf=False, cutoff_upper=inputs.cutoff,
+                      max_z=100, static_shapes=False, dtype=dtype)
+    model.distance = LoopedEdges(inputs.cutoff)
+    return FirstOutput(TorchMD_Net(model, Scalar(128, dtype=dtype),
+                                   dtype=dtype))
+
+
+def build_et(inputs: PeerInputs) -> torch.nn.Module:
+    """Returns the equivariant transformer of torchmd-net."""
+    from torchmdnet.models.model import TorchMD_Net
+    from torchmdnet.models.output_modules import EquivariantScalar
+    from torchmdnet.models.torchmd_et import TorchMD_ET
+    dtype = torch.get_default_dtype()
+    model = TorchMD_ET(hidden_channels=128, num_layers=6, num_rbf=32,
+                       trainable_rbf=False, num_heads=8,
+                       cutoff_upper=inputs.cutoff, max_z=100, dtype=dtype)
+    model.distance = LoopedEdges(inputs.cutoff)
+    return FirstOutput(TorchMD_Net(model, EquivariantScalar(128, dtype=dtype),
+                                   dtype=dtype))
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A model of another package.
+
+    Args:
+        build: Returns the model for its inputs, in torch's default type.
+        module: Name under which the package is imported.
+        packages: Names of the packages whose versions matter.
+        install: The command that installs it, after torch and torch_sake.
+        settings: Where its settings differ from those of TrainConfig.
+    """
+    build: Callable[[PeerInputs], torch.nn.Module]
+    module: str
+    packages: Tuple[str, ...]
+    install: str
+    settings: Dict[str, Any]
+
+
+PYG = ('torch_geometric', ('torch_geometric',), 'pip install torch_geometric')
+# Without its dependencies: an old sympy among them asks for another torch.
+SCHNETPACK = ('schnetpack', ('schnetpack',), (
+    'pip install --no-deps schnetpack==2.1.1 && pip install dirsync '
+    'fasteners h5py hydra-colorlog hydra-core matscipy "pytorch-lightning'
+    '!=2.6.2,!=2.6.3" rich tensorboard tensorboardX torch-ema torchmetrics'))
+TORCHMD = ('torchmdnet', ('torchmd-net',), 'pip install torchmd-net==3.1.0')
+NEQUIP = ('nequip', ('nequip', 'e3nn'), 'pip install nequip==0.19.1')
+MACE_TORCH = ('mace', ('mace-torch', 'e3nn'), 'pip install mace-torch==0.3.16')
+
+PEERS = {
+    # Size: defaults of PyG, but with the radius and the rate of schnetpack's
+    # configuration for MD17 (experiment/md17.yaml).
+    'SchNet': Peer(build_schnet, *PYG, {
+        'cutoff': 5.0, 'batch_size': 8, 'learning_rate': 1e-3}),
+    # Size and radius: defaults of PyG (the authors' model for MD17, with
+    # 9 layers of 256 channels and lmax 2, is several times as large). Batch
+    # and rate: the authors' examples/ViSNet-MD17.yml.
+    'ViSNet': Peer(build_visnet, *PYG, {
+        'cutoff': 5.0, 'batch_size': 4, 'learning_rate': 4e-4}),
+    # schnetpack's configuration: experiment/md17.yaml, data/md17.yaml and
+    # model/representation/painn.yaml.
+    'PaiNN': Peer(lambda inputs: PaiNNEnergy(inputs.cutoff), *SCHNETPACK, {
+        'cutoff': 5.0, 'batch_size': 10, 'learning_rate': 1e-3}),
+    # examples/TensorNet-rMD17.yaml of torchmd-net.
+    'TensorNet': Peer(build_tensornet, *TORCHMD, {
+        'cutoff': 4.5, 'batch_size': 8, 'learning_rate': 1e-3}),
+    # examples/ET-MD17.yaml of torchmd-net.
+    'ET': Peer(build_et, *TORCHMD, {
+        'cutoff': 5.0, 'batch_size': 8, 'learning_rate': 1e-3}),
+    # configs/tutorial.yaml of nequip, without its pair potential.
+    'NequIP': Peer(NequIPEnergy, *NEQUIP, {
+        'cutoff': 5.0, 'batch_size': 5, 'learning_rate': 1e-2}),
+    # Size, radius and rate: defaults of mace_run_train with the given
+    # features. Batch: the MACE paper, for rMD17.
+    'MACE-64x0e': Peer(
+        lambda inputs: MACEEnergy(inputs, '64x0e'), *MACE_TORCH,
+        {'cutoff': 5.0, 'batch_size': 5, 'learning_rate': 1e-2}),
+    'MACE-128x0e+128x1o': Peer(
+        lambda inputs: MACEEnergy(inputs, '128x0e+128x1o'), *MACE_TORCH,
+        {'cutoff': 5.0, 'batch_size': 5, 'learning_rate': 1e-2}),
+}
+
+
+def peer_versions(name: str) -> Dict[str, str]:
+    """Returns the versions of the packages behind a peer.
+
+    Raises:
+        ImportError: If the peer is not installed.
+    """
+    peer = PEERS[name]
+    if importlib.util.find_spec(peer.module) is None:
+        raise ImportError(f"{name} needs {peer.packages[0]}, which is not "
+                          f"installed: {peer.install}")
+    return {package: version(package) for package in peer.packages}
