@@ -1,4 +1,6 @@
 import copy
+import pickle
+import warnings
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn.models import SchNet
 
+import torch_sake.potential
 from torch_sake import SAKE, Potential, RadiusInteractionGraph, VectorSAKE
 from torch_sake.testing import (assert_batch_independent,
                                 assert_equivariant_forces,
@@ -155,6 +158,71 @@ def test_data_loader():
     energy, _, _ = potential(batch.z, batch.pos, batch.batch)
     expected = [potential(item.z, item.pos)[0] for item in data]
     assert torch.allclose(energy, torch.cat(expected), atol=1e-6)
+
+
+def random_batch(num_graphs):
+    sizes = torch.randint(4, 9, (num_graphs, ))
+    batch = torch.arange(num_graphs).repeat_interleave(sizes)
+    z = torch.randint(1, 9, batch.shape)
+    return z, 2 * torch.randn(len(z), 3).double(), batch
+
+
+def test_compiled_is_eager():
+    eager = Potential(vector_sake(), 2.0, torch.randn(100)).double()
+    compiled = copy.deepcopy(eager)
+    compiled.compile()
+    compiled = pickle.loads(pickle.dumps(compiled))
+    for number, num_graphs in enumerate((8, 11, 9, 15)):
+        inputs = random_batch(num_graphs)
+        # Other numbers of atoms, edges and graphs need no further compilation
+        # (except for very small ones, below 25 atoms):
+        with torch.compiler.set_stance('fail_on_recompile'
+                                       if number else 'default'):
+            energy, forces, _ = compiled(*inputs)
+        expected = eager(*inputs)
+        assert torch.allclose(energy, expected[0], rtol=1e-12)
+        assert torch.allclose(forces, expected[1], rtol=1e-9, atol=1e-9)
+        for potential, outputs in ((eager, expected),
+                                   (compiled, (energy, forces))):
+            potential.zero_grad()
+            (outputs[0].sum() + outputs[1].square().sum()).backward()
+        for value, other in zip(compiled.parameters(), eager.parameters()):
+            assert torch.allclose(value.grad, other.grad, rtol=1e-7, atol=1e-7)
+    assert compiled.compiled and not eager.compiled
+
+    z, pos, _ = inputs
+    with torch.no_grad():
+        assert torch.allclose(compiled(z, pos)[1], eager(z, pos)[1])
+        assert torch.allclose(compiled.energy(*inputs), eager.energy(*inputs))
+        assert not compiled(z, pos)[1].requires_grad
+    # Second derivatives with respect to positions are for the eager path:
+    pos.requires_grad_()
+    slope, = torch.autograd.grad(compiled(z, pos)[1].square().sum(), pos)
+    expected, = torch.autograd.grad(eager(z, pos)[1].square().sum(), pos)
+    assert torch.allclose(slope, expected)
+
+
+def test_compilation_that_fails(monkeypatch):
+    def compiled(*args, **kwargs):
+        raise RuntimeError('no compiler')
+
+    monkeypatch.setattr(torch_sake.potential, '_compile', lambda _: compiled)
+    potential = Potential(vector_sake()).double()
+    inputs = random_batch(3)
+    expected = potential(*inputs)
+    potential.compile()
+    with pytest.warns(UserWarning, match='no compiler'):
+        outputs = potential(*inputs)
+    assert torch.equal(outputs[0], expected[0])
+    assert torch.equal(outputs[1], expected[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')  # once is enough
+        potential(*inputs)
+
+
+def test_models_that_cannot_be_compiled():
+    with pytest.raises(TypeError, match="'model' must be SAKE or VectorSAKE"):
+        Potential(schnet()).compile()
 
 
 @pytest.mark.parametrize('change, error, match', [

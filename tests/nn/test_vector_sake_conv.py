@@ -39,6 +39,10 @@ def reference(conv: VectorSAKEConv, x: Tensor, pos: Tensor,
                  + conv.lin_target.bias + radial[:hidden])
             if edge_attr is not None:
                 q = q + conv.lin_edge.weight @ edge_attr[e]
+            if vec is not None:
+                weights = conv.lin_angle.weight  # [2F, F]
+                q = q + (weights[:hidden] @ vec[i].t() + weights[hidden:] @
+                         vec[j].t()) @ (r / (d + 1e-5))
             filters = radial[hidden:]
             if conv.cutoff is not None:
                 t = min(float(d) / conv.cutoff, 1.0)

@@ -2,18 +2,21 @@ import csv
 import json
 import os
 import signal
+import warnings
 from dataclasses import replace
 
 import numpy
 import pytest
 import torch
+from torch_geometric.nn.models import SchNet
 
-from torch_sake import Potential, load_potential
+from torch_sake import Potential, VectorSAKE, load_potential
 from torch_sake.checkpoint import (BEST, LAST, load_checkpoint,
                                    save_checkpoint)
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.data import shuffled_batches
 from torch_sake.training.metrics import error_metrics, predict
+from torch_sake.training.optimizers import OPTIMIZERS, build_optimizers
 
 pytest.importorskip('ase')
 
@@ -91,15 +94,15 @@ def test_loss_and_score(config, data, request):
     assert trainer.best == pytest.approx(score)
 
 
-@pytest.mark.parametrize('stop, signum, data', [
-    (1, signal.SIGINT, 'water_file'),
-    (6, signal.SIGTERM, 'water_file'),
-    (8, signal.SIGINT, 'water_file'),
-    (6, signal.SIGINT, 'energy_file'),
+@pytest.mark.parametrize('stop, signum, data, changes', [
+    (1, signal.SIGINT, 'water_file', {}),
+    (6, signal.SIGTERM, 'water_file', {'optimizer': 'adam'}),
+    (8, signal.SIGINT, 'water_file', {'compile': True}),
+    (6, signal.SIGINT, 'energy_file', {}),
 ])
 def test_resumed_run_ends_where_an_uninterrupted_one_does(
-        config, stop, signum, data, request):
-    config.data = request.getfixturevalue(data)
+        config, stop, signum, data, changes, request):
+    config = replace(config, data=request.getfixturevalue(data), **changes)
     whole = Trainer(config)
     whole.fit()
 
@@ -120,6 +123,7 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(
     resumed = Trainer(replace(interrupted.config, resume=True))
     assert resumed.step == stop
     resumed.fit()
+    assert resumed.potential.compiled == bool(config.compile)
     expected = whole.potential.state_dict()
     for key, value in resumed.potential.state_dict().items():
         assert torch.equal(value, expected[key]), key
@@ -128,6 +132,38 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(
         assert torch.equal(value, expected[key]), key
     steps = [metrics['step'] for metrics in resumed.history]
     assert steps == [4, 8, 12]
+
+
+def test_long_runs_are_compiled(config):
+    assert not replace(config, num_steps=2999).compiles
+    assert replace(config, num_steps=3000).compiles
+    assert not replace(config, num_steps=3000, compile=False).compiles
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        own = Trainer(replace(config, compile=True), SchNet(num_filters=8))
+    assert not own.potential.compiled
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_optimizers_share_the_parameters(name):
+    module = VectorSAKE(hidden_channels=8, num_layers=2)
+    optimizers = build_optimizers(module, name, 1e-3)
+    shared = [parameter for optimizer in optimizers
+              for group in optimizer.param_groups
+              for parameter in group['params']]
+    assert sorted(map(id, shared)) == sorted(map(id, module.parameters()))
+    if name == 'muon':
+        for parameter in optimizers[0].param_groups[0]['params']:
+            assert parameter.dim() == 2 and 1 not in parameter.shape
+        embedding = module.embedding.weight
+        assert all(parameter is not embedding for parameter in
+                   optimizers[0].param_groups[0]['params'])
+
+
+def test_versions_without_muon(monkeypatch):
+    monkeypatch.delattr(torch.optim, 'Muon')
+    with pytest.raises(ImportError, match='torch 2.9'):
+        build_optimizers(torch.nn.Linear(2, 2), 'muon', 1e-3)
 
 
 def test_a_seed_fixes_a_run(config):
@@ -243,6 +279,7 @@ def test_metrics():
     (dict(cutoff=0.0), ValueError, "'cutoff' must be positive"),
     (dict(ema_decay=1.0), ValueError, "'ema_decay' must be at least 0"),
     (dict(energy_weight=-1.0), ValueError, "'energy_weight' must not be"),
+    (dict(optimizer='sgd'), ValueError, "'optimizer' must be one of"),
     (dict(precision='half'), ValueError, "'precision' must be"),
 ], ids=str)
 def test_wrong_settings(change, error, match):

@@ -22,11 +22,12 @@ class VectorSAKEConv(KineticConv):
     :math:`\vec{V}_i` of each node
 
     .. math::
-        \mathbf{e}_{ij} &= f_{ij} \left( \mathbf{W}_2 \, \mathrm{silu} \left(
-        \mathbf{W}_1 [\mathbf{x}_j, \mathbf{x}_i, \mathbf{a}_{ij},
-        \boldsymbol{\phi}(d_{ij})] + \mathbf{b}_1 \right) + \mathbf{b}_2
-        \right) \odot \left( \mathbf{W}_3 \boldsymbol{\phi}(d_{ij}) +
-        \mathbf{b}_3 \right) \\
+        \mathbf{h}_{ij} &= \mathbf{W}_1 [\mathbf{x}_j, \mathbf{x}_i,
+        \mathbf{a}_{ij}, \boldsymbol{\phi}(d_{ij})] + \mathbf{b}_1 +
+        (\mathbf{C} \vec{V}_i + \mathbf{D} \vec{V}_j) \cdot \vec{u}_{ij} \\
+        \mathbf{e}_{ij} &= f_{ij} \left( \mathbf{W}_2 \, \mathrm{silu}(
+        \mathbf{h}_{ij}) + \mathbf{b}_2 \right) \odot \left( \mathbf{W}_3
+        \boldsymbol{\phi}(d_{ij}) + \mathbf{b}_3 \right) \\
         [\mathbf{c}_{ij}, \mathbf{g}_{ij}] &= \mathbf{W}_4 \mathbf{e}_{ij} \\
         \vec{p}_i &= \vec{V}_i + \mathbf{W}_5 \mathbf{x}_i \, \vec{v}_i +
         \frac{1}{\sqrt{n}} \sum_j \left( \mathbf{c}_{ij} \vec{u}_{ij} +
@@ -39,6 +40,8 @@ class VectorSAKEConv(KineticConv):
         \mathbf{x}^{\prime}_i + \mathbf{b}_6) \odot \mathbf{B} \vec{p}_i
 
     and positions and velocities as in :class:`~torch_sake.nn.KineticConv`.
+    Through its products with the vectors of both ends, an edge knows its
+    angles with the edges around it.
     Sums over neighbors take the place of the attention: they need no
     normalization to be smooth at the cutoff, where the envelope
     :math:`f_{ij}` takes every edge to zero. It is still spatial attention:
@@ -116,6 +119,8 @@ class VectorSAKEConv(KineticConv):
         self.lin_message = Linear(hidden, hidden)
         self.lin_coefficients = Linear(
             hidden, 2 * hidden if vec_input else hidden, bias=False)
+        if vec_input:
+            self.lin_angle = Linear(hidden, 2 * hidden, bias=False)  # C and D
         self.lin_vec = Linear(hidden, 2 * hidden, bias=False)  # A and B
         self.mlp_node = Sequential(Linear(in_channels + 3 * hidden, hidden),
                                    SiLU(), Linear(hidden, out_channels))
@@ -179,11 +184,16 @@ class VectorSAKEConv(KineticConv):
                                           edge_weight)
         dist, direction, edge_weight = geometry
 
-        # propagate_type: (source: Tensor, target: Tensor, dist: Tensor, direction: Tensor, edge_attr: OptTensor, edge_weight: OptTensor, vec: OptTensor)  # noqa: E501
+        vec_target = vec_source = None
+        if vec is not None:
+            vec_target, vec_source = self.lin_angle(vec).chunk(2, dim=2)
+
+        # propagate_type: (source: Tensor, target: Tensor, dist: Tensor, direction: Tensor, edge_attr: OptTensor, edge_weight: OptTensor, vec: OptTensor, vec_target: OptTensor, vec_source: OptTensor)  # noqa: E501
         message, combinations = self.propagate(
             edge_index, source=self.lin_source(x), target=self.lin_target(x),
             dist=dist, direction=direction, edge_attr=edge_attr,
-            edge_weight=edge_weight, vec=vec,
+            edge_weight=edge_weight, vec=vec, vec_target=vec_target,
+            vec_source=vec_source,
             size=(x.size(0), x.size(0)))  # [N, F], [N, D, F]
         if vec is not None:
             combinations = vec + combinations
@@ -208,13 +218,17 @@ class VectorSAKEConv(KineticConv):
     def message(
         self, source_j: Tensor, target_i: Tensor, dist: Tensor,
         direction: Tensor, edge_attr: Optional[Tensor],
-        edge_weight: Optional[Tensor], vec_j: Optional[Tensor]
+        edge_weight: Optional[Tensor], vec_j: Optional[Tensor],
+        vec_target_i: Optional[Tensor], vec_source_j: Optional[Tensor]
     ) -> Tuple[Tensor, Tensor, Tensor, Optional[Tensor]]:
         """"""  # noqa: D419
         hidden, filters = self.lin_radial(self.basis(dist)).chunk(2, dim=1)
         hidden = hidden + source_j + target_i  # [E, F]
         if edge_attr is not None:
             hidden = hidden + self.lin_edge(edge_attr)
+        if vec_j is not None:
+            hidden = hidden + ((vec_target_i + vec_source_j) *
+                               direction.unsqueeze(2)).sum(dim=1)
         if edge_weight is not None:
             filters = filters * edge_weight
         embedding = self.lin_message(self.act(hidden)) * filters

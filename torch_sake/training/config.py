@@ -4,6 +4,7 @@ from typing import Any, Dict, Literal, Optional
 from torch_sake.checks import (check_option, check_positive_float,
                                check_positive_int)
 from torch_sake.checkpoint import MODELS
+from torch_sake.training.optimizers import OPTIMIZERS
 
 
 @dataclass
@@ -36,6 +37,8 @@ class TrainConfig:
         update_pos: Whether layers move the atoms.
         num_steps: Number of training steps.
         batch_size: Number of frames of a step.
+        optimizer: 'muon' (torch.optim.Muon for matrices, Adam for all else)
+            or 'adam'.
         learning_rate: Largest learning rate.
         warmup: Share of the steps in which the rate rises from zero; then it
             falls along a cosine.
@@ -51,6 +54,9 @@ class TrainConfig:
         precision: Type of all numbers but the energies, which are always
             float64.
         device: Where to train; 'auto' takes a GPU if there is one.
+        compile: Whether training steps are compiled, which takes a good part
+            of a minute at the beginning; those of at least 3000 steps are if
+            not given. Where this fails there is a warning.
     """
     data: str = 'xtb:ethanol'
     root: Optional[str] = None
@@ -71,6 +77,7 @@ class TrainConfig:
     update_pos: Optional[bool] = None
     num_steps: int = 5000
     batch_size: int = 8
+    optimizer: Literal['adam', 'muon'] = 'muon'
     learning_rate: float = 3e-3
     warmup: float = 0.02
     energy_weight: float = 0.1
@@ -81,6 +88,7 @@ class TrainConfig:
     data_seed: int = 0
     precision: Literal['float32', 'float64'] = 'float32'
     device: str = 'auto'
+    compile: Optional[bool] = None
 
     def __post_init__(self):
         for name in ('num_train', 'num_val', 'num_steps', 'batch_size',
@@ -90,6 +98,7 @@ class TrainConfig:
             if getattr(self, name) is not None:
                 check_positive_int(name, getattr(self, name))
         check_option('model', self.model, MODELS)
+        check_option('optimizer', self.optimizer, OPTIMIZERS)
         if self.heads is not None and self.model != 'SAKE':
             raise ValueError(f"'heads' must not be given for {self.model} "
                              f"(got {self.heads})")
@@ -110,6 +119,13 @@ class TrainConfig:
         if self.out is None:
             name = self.data.replace(':', '-').replace('/', '-')
             self.out = f'runs/{name}'
+
+    @property
+    def compiles(self) -> bool:
+        r"""Whether training steps are compiled."""
+        if self.compile is None:
+            return self.num_steps >= 3000
+        return self.compile
 
     @property
     def model_arguments(self) -> Dict[str, Any]:

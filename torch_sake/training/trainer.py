@@ -14,12 +14,14 @@ from tqdm import tqdm
 from torch_sake.checkpoint import (BEST, LAST, MODELS, load_checkpoint,
                                    save_checkpoint)
 from torch_sake.files import replace_when_complete
+from torch_sake.models import MoleculeModel
 from torch_sake.potential import Potential
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, shuffled_batches
 from torch_sake.training.interrupt import DeferredInterrupt
 from torch_sake.training.metrics import (Metrics, error_metrics, predict,
                                          predict_batch)
+from torch_sake.training.optimizers import build_optimizers
 
 EVAL_BATCH_SIZE = 64
 
@@ -80,10 +82,12 @@ class Trainer:
         self.potential = Potential(model, self.data.scale,
                                    self.data.atomic_energies)
         self.potential.to(self.device, self.dtype)
-        self.optimizer = torch.optim.Adam(self.potential.parameters(),
-                                          lr=config.learning_rate, fused=True)
+        self.optimizers = build_optimizers(self.potential, config.optimizer,
+                                           config.learning_rate)
         self.average = AveragedModel(self.potential,
                                      multi_avg_fn=self._update_average)
+        if config.compiles and isinstance(model, MoleculeModel):
+            self.potential.compile()  # not the average: it is rarely called
         self.step = 0
         self.best = math.inf
         self.seconds = 0.0  # processor time of training so far
@@ -132,14 +136,16 @@ class Trainer:
         loss = sum(
             weight * _mean_length(outputs[name], data[name]).to(self.dtype)
             for name, weight in self.weights.items())
-        self.optimizer.zero_grad()
+        self.potential.zero_grad()
         # In units of what is learned, so that the clipping has the same
         # meaning for all data:
         (loss / self.data.scale).backward()
         torch.nn.utils.clip_grad_norm_(self.potential.parameters(),
                                        self.config.max_grad_norm)
-        self.optimizer.param_groups[0]['lr'] = self._learning_rate()
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group['lr'] = self._learning_rate()
+            optimizer.step()
         self.average.update_parameters(self.potential)
         return loss.detach()
 
@@ -215,9 +221,10 @@ class Trainer:
             f'raw.{key}': value
             for key, value in self.potential.state_dict().items()
         }
-        for index, state in self.optimizer.state_dict()['state'].items():
-            for key, value in state.items():
-                tensors[f'optimizer.{index}.{key}'] = value
+        for number, optimizer in enumerate(self.optimizers):
+            for index, state in optimizer.state_dict()['state'].items():
+                for key, value in state.items():
+                    tensors[f'optimizer{number}.{index}.{key}'] = value
         return tensors
 
     def _load(self) -> None:
@@ -235,13 +242,14 @@ class Trainer:
         self.potential.load_state_dict(parts['raw'])
         self.average.module.load_state_dict(parts['potential'])
         self.average.n_averaged.fill_(description['step'])
-        state: Dict[int, Dict[str, Tensor]] = {}
-        for key, value in parts.get('optimizer', {}).items():
-            index, _, name = key.partition('.')
-            state.setdefault(int(index), {})[name] = value
-        groups = self.optimizer.state_dict()['param_groups']
-        self.optimizer.load_state_dict({'state': state,
-                                        'param_groups': groups})
+        for number, optimizer in enumerate(self.optimizers):
+            state: Dict[int, Dict[str, Tensor]] = {}
+            for key, value in parts.get(f'optimizer{number}', {}).items():
+                index, _, name = key.partition('.')
+                state.setdefault(int(index), {})[name] = value
+            groups = optimizer.state_dict()['param_groups']
+            optimizer.load_state_dict({'state': state,
+                                       'param_groups': groups})
         self.step = description['step']
         self.seconds = description['seconds']
         self.history = description['history']
