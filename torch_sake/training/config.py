@@ -80,7 +80,7 @@ class TrainConfig:
     optimizer: Literal['adam', 'muon'] = 'muon'
     learning_rate: float = 3e-3
     warmup: float = 0.02
-    energy_weight: float = 0.1
+    energy_weight: float = 0.02
     ema_decay: float = 0.99
     max_grad_norm: float = 10.0
     val_interval: int = 200
