@@ -84,7 +84,8 @@ def test_loss_and_score(config, data, request):
     expected = float((energy - batch.energy).abs().mean().detach())
     if data == 'water_file':
         length = (forces - batch.force).square().sum(dim=1).sqrt()
-        expected = float(length.mean().detach()) + 0.1 * expected
+        expected = float(
+            length.mean().detach()) + config.energy_weight * expected
     trainer.fit()
     metrics, = trainer.history
     assert metrics['loss'] == pytest.approx(expected, rel=1e-4)
