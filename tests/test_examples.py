@@ -145,6 +145,20 @@ def test_learning_benchmark(water_file, tmp_path):
     assert (tmp_path / 'learning' / 'learning.png').stat().st_size > 0
 
 
+def test_timing_benchmark(water_file):
+    pytest.importorskip('matplotlib')
+    own = 'VectorSAKE,hidden_channels=8,num_layers=1'
+    printed = run('benchmarks/timing.py', '--data', water_file, '--batch_size',
+                  4, '--rounds', 3, '--repeats', 1, '--models', 'SchNet', own)
+    rows = re.findall(r'^\| (.*?) \| (.*?) \((.*?)-(.*?)\) \| (.*?) \|',
+                      printed, re.M)
+    assert [row[0] for row in rows] == ['SchNet', own, own + ', compiled']
+    for _, median, low, high, ratio in rows:
+        assert 0 < float(low) <= float(median) <= float(high)
+        assert float(ratio) == pytest.approx(
+            float(median) / float(rows[0][1]), rel=2e-2)
+
+
 def test_qm7_benchmark(tmp_path):
     pytest.importorskip('matplotlib')
     pytest.importorskip('ase')
