@@ -126,11 +126,12 @@ def test_swap_schnet():
             assert 0 < value < trivial
 
 
-def test_learning_benchmark(water_file, tmp_path):
+def test_learning_benchmark(water_file, energy_file, tmp_path):
     pytest.importorskip('matplotlib')
     arguments = ['benchmarks/learning.py', '--data', water_file,
                  '--num_train', 16, '--num_val', 4, '--seconds', 0.5,
-                 '--out', tmp_path / 'learning', '--models', 'SchNet']
+                 '--test_files', energy_file, '--out', tmp_path / 'learning',
+                 '--models', 'SchNet']
     small = 'hidden_channels=8,num_layers=1,compile=false'
     run(*arguments)
     printed = run(*arguments, f'VectorSAKE,{small}', f'SAKE,{small}')
@@ -139,7 +140,10 @@ def test_learning_benchmark(water_file, tmp_path):
                                      f'SAKE,{small}']
     for seeds in kept['results'].values():
         assert list(seeds) == ['0']
-        assert math.isfinite(seeds['0']['test']['force_mae'])
+        tests = seeds['0']['tests']
+        assert math.isfinite(tests['test frames']['force_mae'])
+        assert math.isfinite(tests[energy_file]['energy_mae'])
+        assert 'force_mae' not in tests[energy_file]
         assert len(seeds['0']['curve']) >= 1
     assert printed == (tmp_path / 'learning' / 'results.md').read_text()
     assert (tmp_path / 'learning' / 'learning.png').stat().st_size > 0

@@ -9,7 +9,8 @@ differ from its default ones below, or those in peers.py for models of other
 packages. The number of steps is what fits into the time, found by a short
 trial run, so that the schedule of the learning rate ends with it. The steps of
 the trial, validations and the first step, in which our models are compiled, do
-not count; how long the first step took is in the table.
+not count; how long the first step took is in the table. Errors are those on the
+test frames of the split and on every file of --test_files.
 
 Results are kept in --out: results.json, results.md and learning.png. A call
 goes on where another one stopped, in another environment too: peers that
@@ -28,8 +29,10 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 from peers import PEERS, PeerInputs, peer_versions
+from torch_geometric.loader import DataLoader
 
 import torch_sake
+from torch_sake.datasets import load_frames
 from torch_sake.files import replace_when_complete
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.data import TrainingData
@@ -48,6 +51,7 @@ SETTINGS = {
 OWN = {'model', 'hidden_channels', 'num_layers', 'heads', 'num_rbf',
        'update_pos'}
 TRIAL_STEPS = 40
+ERRORS = ('force_mae', 'force_rmse', 'energy_mae', 'energy_rmse')
 
 
 def parse_entry(entry):
@@ -123,8 +127,13 @@ def run(entry, seed, num_steps, args):
     trainer = build_trainer(entry, args, out, num_steps, seed)
     times = record_times(trainer)
     trainer.fit()
-    outputs = predict(trainer.average.module, trainer.data.batches('test', 64),
-                      trainer.dtype, trainer.device)
+    loaders = {path: DataLoader(load_frames(path), batch_size=64)
+               for path in args.test_files}
+    if trainer.data.split.test.numel() > 0:
+        loaders['test frames'] = trainer.data.batches('test', 64)
+    tests = {path: error_metrics(predict(trainer.average.module, loader,
+                                         trainer.dtype, trainer.device))
+             for path, loader in loaders.items()}
     name, _ = parse_entry(entry)
     compiling = times[0][0]  # by the processor time of the first step
     return {
@@ -137,7 +146,7 @@ def run(entry, seed, num_steps, args):
         'units': trainer.data.frames.units,
         'curve': [[metrics['seconds'] - compiling, metrics['force_mae']]
                   for metrics in trainer.history],
-        'test': error_metrics(outputs),
+        'tests': tests,
     }
 
 
@@ -154,8 +163,16 @@ def peers_used(results):
     return ['', *(f'- {line}' for line in lines)] if lines else []
 
 
+def spread(values):
+    """Returns the mean and the standard deviation over the seeds."""
+    values = torch.tensor(list(values), dtype=torch.double)
+    if values.numel() == 1:
+        return f'{float(values):.4g}'
+    return f'{float(values.mean()):.4g} ± {float(values.std()):.2g}'
+
+
 def write_table(results, args, path):
-    """Writes mean and standard deviation over the seeds."""
+    """Writes what was spent and the errors on each test set."""
     units = next(iter(next(iter(results.values())).values()))['units']
     force_unit = f"{units['energy']}/{units['length']}"
     lines = [
@@ -163,32 +180,33 @@ def write_table(results, args, path):
         f'one thread, torch {torch.__version__}, torch_sake '
         f'{torch_sake.__version__}, {platform.machine()}',
         *peers_used(results), '',
-        f"| model | parameters | steps (batch) | ms per step | seconds "
-        f"| first step (s) | seeds | force MAE ({force_unit}) | force RMSE "
-        f"| energy MAE ({units['energy']}) | energy RMSE |",
-        '|---|---|---|---|---|---|---|---|---|---|---|',
+        '| model | parameters | steps (batch) | ms per step | seconds '
+        '| first step (s) | seeds |',
+        '|---|---|---|---|---|---|---|',
     ]
     for entry, seeds in results.items():
-        first = next(iter(seeds.values()))
-
-        def spread(read, seeds=seeds):
-            values = torch.tensor([read(result) for result in seeds.values()])
-            if values.numel() == 1:
-                return f'{float(values):.4g}'
-            return f'{float(values.mean()):.4g} ± {float(values.std()):.2g}'
-
-        errors = [spread(lambda result, key=key: result['test'][key])
-                  for key in ('force_mae', 'force_rmse', 'energy_mae',
-                              'energy_rmse')]
-        steps = spread(lambda result: float(result['num_steps']))
-        milliseconds = spread(
-            lambda result: 1000 * result['seconds'] / result['num_steps'])
-        seconds = spread(lambda result: result['seconds'])
-        first_step = spread(lambda result: result['first_step'])
-        lines.append(f"| {entry} | {first['parameters']} "
-                     f"| {steps} ({first['batch_size']}) | {milliseconds} "
-                     f"| {seconds} | {first_step} "
-                     f"| {len(seeds)} | {' | '.join(errors)} |")
+        first, runs = next(iter(seeds.values())), list(seeds.values())
+        steps = spread(float(run['num_steps']) for run in runs)
+        milliseconds = spread(1000 * run['seconds'] / run['num_steps']
+                              for run in runs)
+        lines.append(
+            f"| {entry} | {first['parameters']} | {steps} "
+            f"({first['batch_size']}) | {milliseconds} "
+            f"| {spread(run['seconds'] for run in runs)} "
+            f"| {spread(run['first_step'] for run in runs)} | {len(runs)} |")
+    lines += [
+        '', f"| model | errors on | force MAE ({force_unit}) | force RMSE "
+        f"| energy MAE ({units['energy']}) | energy RMSE |",
+        '|---|---|---|---|---|---|',
+    ]
+    for entry, seeds in results.items():
+        for name, errors in next(iter(seeds.values()))['tests'].items():
+            cells = [
+                spread(run['tests'][name][key] for run in seeds.values())
+                if key in errors else '' for key in ERRORS
+            ]
+            lines.append(f"| {entry} | {os.path.basename(name)} "
+                         f"| {' | '.join(cells)} |")
     with replace_when_complete(path) as temporary:
         with open(temporary, 'w') as file:
             file.write('\n'.join(lines) + '\n')
@@ -222,6 +240,7 @@ def main():
     parser.add_argument('--num_train', type=int, default=950)
     parser.add_argument('--num_val', type=int, default=50)
     parser.add_argument('--num_test', type=int)
+    parser.add_argument('--test_files', nargs='*', default=[])
     parser.add_argument('--seconds', type=float, default=180.0)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
     parser.add_argument('--models', nargs='+',
@@ -233,7 +252,8 @@ def main():
     os.makedirs(args.out, exist_ok=True)
     path = os.path.join(args.out, 'results.json')
     asked = {key: getattr(args, key) for key in (
-        'data', 'split_prefix', 'num_train', 'num_val', 'num_test', 'seconds')}
+        'data', 'split_prefix', 'num_train', 'num_val', 'num_test', 'seconds',
+        'test_files')}
     kept = {'asked': asked, 'results': {}}
     if os.path.exists(path):
         with open(path) as file:
