@@ -19,7 +19,7 @@ from torch_sake.models import SAKE, VectorSAKE
 from torch_sake.potential import Potential
 from torch_sake.version import __version__
 
-FORMAT = 1
+FORMAT = 2  # in 2, edges of VectorSAKE know their angles
 MODELS = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
 BEST = 'best.safetensors'
 LAST = 'last.safetensors'
@@ -103,8 +103,8 @@ def build_potential(tensors: Dict[str, Tensor],
         for key, value in tensors.items() if key.startswith('potential.')
     }
     if description['model'] is None:
-        raise ValueError("The checkpoint must be of a model of torch_sake (got "
-                         "the parameters of another one)")
+        raise ValueError("The checkpoint must be of a model of torch_sake "
+                         "(got the parameters of another one)")
     model = MODELS[description['model']['name']]
     potential = Potential(model(**description['model']['arguments']),
                           description['energy_scale'],

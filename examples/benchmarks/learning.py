@@ -9,8 +9,8 @@ differ from its default ones below, or those in peers.py for models of other
 packages. The number of steps is what fits into the time, found by a short
 trial run, so that the schedule of the learning rate ends with it. The steps of
 the trial, validations and the first step, in which our models are compiled, do
-not count; how long the first step took is in the table. Errors are those on the
-test frames of the split and on every file of --test_files.
+not count; how long the first step took is in the table. Errors are those on
+the test frames of the split and on every file of --test_files.
 
 Results are kept in --out: results.json, results.md and learning.png. A call
 goes on where another one stopped, in another environment too: peers that
@@ -38,8 +38,8 @@ from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.data import TrainingData
 from torch_sake.training.metrics import error_metrics, predict
 
-# 'SAKE' is the paper's configuration (hidden size, layers and heads are defaults
-# of the model) with its optimizer:
+# 'SAKE' is the paper's configuration (hidden size, layers and heads are
+# defaults of the model) with its optimizer:
 SETTINGS = {
     'VectorSAKE': {'compile': True},
     'SAKE': {'batch_size': 4, 'learning_rate': 1e-3, 'optimizer': 'adam',

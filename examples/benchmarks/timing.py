@@ -6,9 +6,9 @@ side by side in one run.
 
 Models are named as for learning.py, which needs the same packages for models
 of others. Ours are timed as they are and compiled (the first call, which
-compiles, does not count). Rounds of all models alternate, so that a disturbance
-meets all of them; the table has the median of the rounds, their quartiles and
-the ratio to the first model.
+compiles, does not count). Rounds of all models alternate, so that a
+disturbance meets all of them; the table has the median of the rounds, their
+quartiles and the ratio to the first model.
 """
 
 import argparse
