@@ -220,6 +220,27 @@ def test_compilation_that_fails(monkeypatch):
         potential(*inputs)
 
 
+@pytest.mark.parametrize('fault', ['forces', 'gradients'])
+def test_compilers_with_bugs(monkeypatch, fault):
+    def compile_wrongly(function):
+        def wrong(*args, **kwargs):
+            energy, forces = function(*args, **kwargs)
+            if fault == 'forces':
+                return energy, 1.001 * forces
+            return energy, forces + 0.01 * (forces - forces.detach())
+        return wrong
+
+    monkeypatch.setattr(torch_sake.potential, '_compile', compile_wrongly)
+    potential = Potential(vector_sake()).double()
+    inputs = random_batch(3)
+    expected = potential(*inputs)
+    potential.compile()
+    with pytest.warns(UserWarning, match='the compiled function differs'):
+        outputs = potential(*inputs)
+    assert torch.equal(outputs[1], expected[1])
+    assert not potential.compiled
+
+
 def test_models_that_cannot_be_compiled():
     with pytest.raises(TypeError, match="'model' must be SAKE or VectorSAKE"):
         Potential(schnet()).compile()

@@ -1,6 +1,6 @@
 import functools
 import warnings
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 import torch
 from torch import Tensor
@@ -51,6 +51,7 @@ class Potential(torch.nn.Module):
                  atomic_energies: Optional[Tensor] = None):
         super().__init__()
         self.compiled = False
+        self._verified: Set[Tuple[Callable, bool]] = set()
         if not callable(model):
             raise TypeError(f"'model' must be callable as "
                             f"model(z, pos, batch) (got {type(model)})")
@@ -148,8 +149,11 @@ class Potential(torch.nn.Module):
         and calls under :class:`torch.no_grad` have functions of their own.
         Neighbor lists are made outside of them. Positions that require
         gradients are not for them: compiled forces can be differentiated with
-        respect to parameters only. Where compilation fails, such as without a
-        C++ compiler, there is one warning, and all goes on without it.
+        respect to parameters only. Compilers have bugs: the first results, and
+        in training their derivatives with respect to parameters, are compared
+        with those of the model as it is. Where they differ, or where
+        compilation fails, such as without a C++ compiler, there is one
+        warning, and all goes on without it.
 
         Raises:
             TypeError: If the model is none of this package: neighbor lists
@@ -173,9 +177,16 @@ class Potential(torch.nn.Module):
             batch, kwargs['batch_size'] = torch.zeros_like(z), 1
         elif kwargs.get('batch_size') is None:
             kwargs['batch_size'] = int(batch.max()) + 1 if len(batch) else 0
+        compiled = functools.partial(_compile(function), self, z, pos, batch,
+                                     **kwargs)
         try:
             with torch.set_grad_enabled(differentiable):
-                return _compile(function)(self, z, pos, batch, **kwargs)
+                if (function, differentiable) not in self._verified:
+                    _verify(compiled, functools.partial(
+                        function, self, z, pos, batch, **kwargs),
+                        list(self.parameters()))
+                    self._verified.add((function, differentiable))
+                return compiled()
         # Compilers fail in many ways. If the cause is another one, the same
         # call without compilation says so.
         except Exception as error:
@@ -226,6 +237,35 @@ def _energy_and_forces(potential: Potential, z: Tensor, pos: Tensor,
 
     gradient, energy = torch.func.grad(total_energy, has_aux=True)(pos)
     return energy, -gradient
+
+
+def _verify(compiled: Callable, function: Callable,
+            parameters: List[Tensor]) -> None:
+    r"""Raises an error if a compiled function returns something else than the
+    function, or has other derivatives with respect to parameters.
+    """
+    results = []
+    for call in (compiled, function):
+        outputs = call()
+        outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        values = [output.detach() for output in outputs]
+        if outputs[0].requires_grad:
+            # Of a sum in which every number has a weight of its own:
+            total = sum((output * torch.linspace(
+                0.5, 1.5, output.numel(), dtype=output.dtype,
+                device=output.device).view_as(output)).sum()
+                for output in outputs)
+            values += torch.autograd.grad(total, parameters,
+                                          materialize_grads=True)
+        results.append(values)
+    for value, expected in zip(*results):
+        tolerance = torch.finfo(parameters[0].dtype).eps**0.5
+        error = (value - expected).abs().max() if value.numel() else 0
+        scale = expected.abs().max() if value.numel() else 1
+        if not error <= tolerance * scale + tolerance:
+            raise RuntimeError(f'the compiled function differs by '
+                               f'{float(error):.2g} in values up to '
+                               f'{float(scale):.2g}')
 
 
 def _usable(value: Optional[Tensor]) -> Optional[Tensor]:

@@ -42,8 +42,7 @@ from torch_sake.training.metrics import error_metrics, predict
 # defaults of the model) with its optimizer:
 SETTINGS = {
     'VectorSAKE': {'compile': True},
-    'SAKE': {'batch_size': 4, 'learning_rate': 1e-3, 'optimizer': 'adam',
-             'compile': True},
+    'SAKE': {'batch_size': 4, 'learning_rate': 1e-3, 'optimizer': 'adam'},
     **{name: {'optimizer': 'adam', **peer.settings}
        for name, peer in PEERS.items()},
 }
@@ -107,8 +106,10 @@ def record_times(trainer):
     return times
 
 
-def seconds_per_step(entry, args):
-    """Returns the processor time of a step, after the first ones."""
+def try_out(entry, args):
+    """Returns the processor time of a step, after the first ones, and the time
+    of the first step, in which our models are compiled.
+    """
     out = os.path.join(args.out, 'trial')
     shutil.rmtree(out, ignore_errors=True)
     trainer = build_trainer(entry, args, out, TRIAL_STEPS, seed=0)
@@ -116,10 +117,11 @@ def seconds_per_step(entry, args):
     times = record_times(trainer)
     trainer.fit()
     shutil.rmtree(out)
-    return sum(processor for processor, _ in times[10:]) / len(times[10:])
+    processor = [step[0] for step in times[10:]]
+    return sum(processor) / len(processor), times[0][1]
 
 
-def run(entry, seed, num_steps, args):
+def run(entry, seed, num_steps, first_step, args):
     """Trains one model and returns its results."""
     folder = entry.replace(',', '-').replace('=', '-')
     out = os.path.join(args.out, f'{folder}-{seed}')
@@ -135,13 +137,13 @@ def run(entry, seed, num_steps, args):
                                          trainer.dtype, trainer.device))
              for path, loader in loaders.items()}
     name, _ = parse_entry(entry)
-    compiling = times[0][0]  # by the processor time of the first step
+    compiling = times[0][0]  # or what is left of it in this process
     return {
         'versions': peer_versions(name) if name in PEERS else {},
         'num_steps': num_steps,
         'batch_size': trainer.config.batch_size,
         'seconds': trainer.seconds - compiling,
-        'first_step': times[0][1],
+        'first_step': first_step,
         'parameters': sum(p.numel() for p in trainer.potential.parameters()),
         'units': trainer.data.frames.units,
         'curve': [[metrics['seconds'] - compiling, metrics['force_mae']]
@@ -266,12 +268,13 @@ def main():
                if str(seed) not in kept['results'].get(entry, {})]
     for _, entry in missing:  # before time is spent on any
         parse_entry(entry)
-    num_steps = {}
+    trials = {}
     for seed, entry in missing:
-        if entry not in num_steps:
-            num_steps[entry] = max(
-                int(args.seconds / seconds_per_step(entry, args)), 1)
-        result = run(entry, seed, num_steps[entry], args)
+        if entry not in trials:
+            trials[entry] = try_out(entry, args)
+        seconds_per_step, first_step = trials[entry]
+        num_steps = max(int(args.seconds / seconds_per_step), 1)
+        result = run(entry, seed, num_steps, first_step, args)
         kept['results'].setdefault(entry, {})[str(seed)] = result
         with replace_when_complete(path) as temporary:
             with open(temporary, 'w') as file:

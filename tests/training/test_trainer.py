@@ -139,6 +139,7 @@ def test_long_runs_are_compiled(config):
     assert not replace(config, num_steps=2999).compiles
     assert replace(config, num_steps=3000).compiles
     assert not replace(config, num_steps=3000, compile=False).compiles
+    assert not replace(config, num_steps=3000, model='SAKE').compiles
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         own = Trainer(replace(config, compile=True), SchNet(num_filters=8))
