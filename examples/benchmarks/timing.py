@@ -5,10 +5,10 @@ side by side in one run.
         --models VectorSAKE SAKE,cutoff=null PaiNN
 
 Models are named as for learning.py, which needs the same packages for models
-of others. Ours are timed as they are and, where that is possible, compiled (the
-first call, which compiles, does not count). Rounds of all models alternate, so that a
-disturbance meets all of them; the table has the median of the rounds, their
-quartiles and the ratio to the first model.
+of others. Ours are timed as they are and, where that is possible, compiled
+(the first call, which compiles, does not count). Rounds of all models
+alternate, so that a disturbance meets all of them; the table has the median of
+the rounds, their quartiles and the ratio to the first model.
 """
 
 import argparse
