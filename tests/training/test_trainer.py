@@ -11,7 +11,7 @@ import torch
 from torch_geometric.nn.models import SchNet
 
 from torch_sake import Potential, VectorSAKE, load_potential
-from torch_sake.checkpoint import (BEST, LAST, load_checkpoint,
+from torch_sake.checkpoint import (BEST, FORMAT, LAST, load_checkpoint,
                                    save_checkpoint)
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.data import shuffled_batches
@@ -217,8 +217,9 @@ def test_checkpoints_that_cannot_be_read(config, tmp_path):
     open(path, 'wb').write(content[:-4])
     with pytest.raises(ValueError, match='not a complete safetensors file'):
         load_checkpoint(path)
-    open(path, 'wb').write(content.replace(b'\\"format\\": 1',
-                                           b'\\"format\\": 9'))
+    written = f'\\"format\\": {FORMAT}'.encode()
+    assert written in content
+    open(path, 'wb').write(content.replace(written, b'\\"format\\": 9'))
     with pytest.raises(ValueError, match='format 9'):
         load_checkpoint(path)
     from safetensors.torch import save_file
