@@ -12,6 +12,7 @@ train = [
     'jsonargparse[signatures]>=4.30',
     'matplotlib>=3.7',
     'tblite>=0.4',
+    'torch>=2.9',  # Muon
 ]
 test = ['hypothesis>=6.80', 'pytest>=7.4']
 docs = ['sphinx>=7.2']
