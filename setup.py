@@ -36,7 +36,7 @@ setup(
         'torch>=2.4',
         'torch-geometric>=2.6',
         'tqdm',
-        'vesin>=0.3',
+        'vesin>=0.4',
     ],
     extras_require={
         'accel': ['torch-scatter', 'torch-cluster'],

@@ -1,4 +1,5 @@
 from torch_sake.neighbors.interaction_graph import RadiusInteractionGraph
 from torch_sake.neighbors.search import neighbor_list
+from torch_sake.neighbors.skin import SkinNeighborList
 
-__all__ = ['RadiusInteractionGraph', 'neighbor_list']
+__all__ = ['RadiusInteractionGraph', 'SkinNeighborList', 'neighbor_list']

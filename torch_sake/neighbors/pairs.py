@@ -1,7 +1,14 @@
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
+
+from torch_sake.geometry import edge_vectors
+from torch_sake.neighbors.lattice import Lattice
+
+# Candidates are searched a little further than the cutoff: rounding must not
+# lose an edge. The final test of the distances drops what is too much.
+MARGIN = 1e-5
 
 # Distances are computed for at most so many pairs at a time:
 MAX_PAIRS = 1 << 22
@@ -50,12 +57,54 @@ def close_pairs(pos: Tensor, cutoff: float,
     ], dim=1)
 
 
-def is_close(pos: Tensor, edge_index: Tensor, cutoff: float) -> Tensor:
+def close_periodic_pairs(pos: Tensor, cutoff: float, batch: Tensor,
+                         lattice: Lattice) -> Tuple[Tensor, Tensor]:
+    r"""Returns candidates for the pairs of atoms and periodic images that are
+    closer than the cutoff, sorted by target, then by source, then by image.
+
+    Shapes:
+        - **input:** positions :math:`(N, D)`, graphs, in ascending order
+          :math:`(N)`
+        - **output:** sources and targets :math:`(2, E)`, numbers of lattice
+          vectors from the source to its image :math:`(E, D)`
+    """
+    pos, wrapped = lattice.wrap(pos, batch)
+    # Within the cell, fractional coordinates differ by less than one.
+    most = (cutoff * (1 + MARGIN) / lattice.heights).ceil().long().tolist()
+    edges, images, begin = [], [], 0
+    for graph, count in enumerate(torch.bincount(
+            batch, minlength=len(most)).tolist()):
+        nodes = torch.arange(begin, begin + count, device=pos.device)
+        grid = torch.cartesian_prod(*(
+            torch.arange(-number, number + 1, device=pos.device)
+            for number in most[graph])).view(-1, pos.size(1))  # [M, D]
+        shifts = lattice.shifts(grid, torch.full_like(grid[:, 0], graph))
+        step = max(MAX_PAIRS // max(count * grid.size(0), 1), 1)
+        for target in nodes.split(step):
+            vec = pos[nodes].unsqueeze(1) + shifts - (
+                pos[target].view(-1, 1, 1, pos.size(1)))  # [n, n, M, D]
+            is_candidate = vec.square().sum(dim=3) < (
+                cutoff * (1 + MARGIN))**2
+            row, source, image = is_candidate.nonzero(as_tuple=True)
+            edge_index = torch.stack([nodes[source], target[row]])
+            is_self = (edge_index[0] == edge_index[1]) & (
+                grid[image] == 0).all(dim=1)
+            edges.append(edge_index[:, ~is_self])
+            images.append(grid[image[~is_self]])
+        begin += count
+    if not edges:
+        return batch.new_empty((2, 0)), batch.new_empty((0, pos.size(1)))
+    edge_index = torch.cat(edges, dim=1)
+    return edge_index, (torch.cat(images) + wrapped[edge_index[1]] -
+                        wrapped[edge_index[0]])
+
+
+def is_close(pos: Tensor, edge_index: Tensor, cutoff: float,
+             edge_shift: Optional[Tensor] = None) -> Tensor:
     r"""Whether each edge is shorter than the cutoff. Every backend ends with
     this test, so that all of them return the very same edges.
     """
-    vec = pos.index_select(0, edge_index[0]) - pos.index_select(
-        0, edge_index[1])
+    vec = edge_vectors(pos, edge_index, edge_shift)
     return vec.square().sum(dim=1) < cutoff**2
 
 

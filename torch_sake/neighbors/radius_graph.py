@@ -4,7 +4,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from torch_sake.neighbors.cell_list import MARGIN
+from torch_sake.neighbors.pairs import MARGIN
 
 
 def radius_graph_pairs(radius_graph: Callable, pos: Tensor, cutoff: float,

@@ -6,7 +6,9 @@ from torch import Tensor
 from torch_sake.checks import (check_batch, check_finite, check_option,
                                check_pos, check_positive_float)
 from torch_sake.neighbors.cell_list import vesin_pairs
-from torch_sake.neighbors.pairs import all_pairs, close_pairs, is_close
+from torch_sake.neighbors.lattice import Lattice, build_lattice, check_cell
+from torch_sake.neighbors.pairs import (all_pairs, close_pairs,
+                                        close_periodic_pairs, is_close)
 from torch_sake.neighbors.radius_graph import (find_radius_graph,
                                                radius_graph_pairs)
 
@@ -23,95 +25,164 @@ def neighbor_list(
     pos: Tensor,
     cutoff: Optional[float],
     batch: Optional[Tensor] = None,
-    *,
+    cell: Optional[Tensor] = None,
+    pbc: Optional[Tensor] = None,
     backend: str = 'auto',
 ) -> Tuple[Tensor, Tensor]:
-    r"""Returns all ordered pairs of different nodes of the same graph that are
-    closer than the cutoff.
+    r"""Returns all ordered pairs of nodes of the same graph that are closer
+    than the cutoff. In periodic directions, a pair is a target and an image of
+    a source; images of a node itself count, the node itself does not.
 
     The list is exact: nothing is truncated, every backend returns the same
-    edges in the same order (by target, then by source), and :obj:`batch` may
-    come in any order. No gradient passes through it.
+    edges in the same order (by target, then by source, then by image), and
+    :obj:`batch` may come in any order. Cutoffs may be longer than the cell,
+    and nodes may lie outside of it. No gradient passes through the list;
+    derivatives with respect to the cell are those of the shifts.
 
     Args:
         pos (torch.Tensor): Positions.
         cutoff (float or None): Length from which on there is no edge, in
-            units of the positions. :obj:`None` stands for all pairs.
+            units of the positions. :obj:`None` stands for all pairs, of which
+            there are infinitely many in periodic directions.
         batch (torch.Tensor, optional): Graph of each node.
             (default: :obj:`None`)
+        cell (torch.Tensor, optional): Lattice vectors of each graph, as rows,
+            or of one graph. (default: :obj:`None`)
+        pbc (torch.Tensor, optional): Whether each direction of the cell is
+            periodic; all of them if not given. Graphs that are not periodic at
+            all may have a cell of zeros. (default: :obj:`None`)
         backend (str, optional): :obj:`"pairs"` tests all pairs, block by
             block, in any number of dimensions; :obj:`"vesin"` uses cell lists
             on the CPU, in up to three dimensions; :obj:`"torch_cluster"` and
-            :obj:`"pyg_lib"` use the packages of these names, if installed;
-            :obj:`"auto"` takes what is fastest for the input at hand.
-            (default: :obj:`"auto"`)
+            :obj:`"pyg_lib"` use the packages of these names, if installed, and
+            know no periodic directions; :obj:`"auto"` takes what is fastest
+            for the input at hand. (default: :obj:`"auto"`)
 
     Shapes:
-        - **input:** positions :math:`(N, D)`, graphs :math:`(N)` *(optional)*
-        - **output:** edges :math:`(2, E)`, their shifts :math:`(E, D)`, which
-          are zero
+        - **input:** positions :math:`(N, D)`, graphs :math:`(N)`
+          *(optional)*, cells :math:`(B, D, D)` or :math:`(D, D)`
+          *(optional)*, periodic directions :math:`(B, D)` or :math:`(D)`
+          *(optional)*
+        - **output:** edges :math:`(2, E)`, shifts :math:`(E, D)` to be added
+          to :obj:`pos[j] - pos[i]`
 
     Raises:
         TypeError, ValueError: If an argument is of the wrong type, shape or
-            range, or a position is not finite.
+            range, a position is not finite, or the periodic vectors of a cell
+            span no volume.
         ImportError: If the backend is not installed.
     """
     check_pos(pos, look=False)
+    if batch is not None:
+        check_batch(batch, pos.size(0))
+    cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)
+    lattice = None
+    if cell is not None and bool(pbc.any()):
+        lattice = build_lattice(cell, pbc)
+    edge_index, images = find_pairs(pos, cutoff, batch, lattice, backend)
+    if images is None:
+        return edge_index, pos.new_zeros(edge_index.size(1), pos.size(1))
+    return edge_index, lattice.shifts(images, _graph_of_edges(edge_index,
+                                                              batch))
+
+
+def find_pairs(
+    pos: Tensor,
+    cutoff: Optional[float],
+    batch: Optional[Tensor],
+    lattice: Optional[Lattice],
+    backend: str = 'auto',
+) -> Tuple[Tensor, Optional[Tensor]]:
+    r"""Returns the edges of :func:`neighbor_list` and, in the place of their
+    shifts, numbers of lattice vectors :math:`(E, D)`, or :obj:`None` without a
+    lattice.
+    """
     check_option('backend', backend, BACKENDS)
     if cutoff is not None:
         check_positive_float('cutoff', cutoff)
-    if batch is not None:
-        check_batch(batch, pos.size(0))
-        batch = batch.long()
-    if cutoff is None and batch is None:
-        edge_index = all_pairs(pos.size(0), device=pos.device)
-        return edge_index, pos.new_zeros(edge_index.size(1), pos.size(1))
+    elif lattice is not None:
+        raise ValueError("'cutoff' must be given for periodic graphs "
+                         "(got None)")
+    elif batch is None:
+        return all_pairs(pos.size(0), device=pos.device), None
 
     pos = pos.detach()
     check_finite('pos', pos)
+    batch = (torch.zeros(pos.size(0), dtype=torch.long, device=pos.device)
+             if batch is None else batch.long())
+    if lattice is not None:
+        lattice = Lattice(*(part.detach() for part in lattice))
+        num_graphs = lattice.vectors.size(0)
+        if batch.numel() > 0 and int(batch.max()) >= num_graphs:
+            raise ValueError(f"'cell' must have one matrix per graph, "
+                             f"{int(batch.max()) + 1} (got {num_graphs})")
     order = None
-    if batch is not None and bool((batch[1:] < batch[:-1]).any()):
+    if bool((batch[1:] < batch[:-1]).any()):
         batch, order = batch.sort(stable=True)
         pos = pos[order]
 
-    edge_index = _sorted_batch_pairs(pos, cutoff, batch, backend)
-    if order is not None:
-        edge_index = _sort_edges(order[edge_index], pos.size(0))
-    return edge_index, pos.new_zeros(edge_index.size(1), pos.size(1))
-
-
-def _sorted_batch_pairs(pos: Tensor, cutoff: Optional[float],
-                        batch: Optional[Tensor], backend: str) -> Tensor:
-    r"""The list of :func:`neighbor_list` for graphs in ascending order."""
     if cutoff is None:
-        return all_pairs(pos.size(0), batch, pos.device)
-    if batch is None:
-        batch = torch.zeros(pos.size(0), dtype=torch.long, device=pos.device)
+        edge_index, images = all_pairs(pos.size(0), batch, pos.device), None
+    else:
+        edge_index, images = _close_pairs_of_sorted_graphs(
+            pos, cutoff, batch, lattice, backend)
+    if order is not None:
+        edge_index, images = _sort_edges(order[edge_index], images,
+                                         pos.size(0))
+    return edge_index, images
+
+
+def _close_pairs_of_sorted_graphs(
+        pos: Tensor, cutoff: float, batch: Tensor, lattice: Optional[Lattice],
+        backend: str) -> Tuple[Tensor, Optional[Tensor]]:
+    r"""The list of :func:`find_pairs` for graphs in ascending order."""
     if backend == 'auto':
-        backend = _choose_backend(pos, batch)
+        backend = _choose_backend(pos, batch, lattice, cutoff)
+    images = None
     if backend == 'pairs':
-        return close_pairs(pos, cutoff, batch)
-    if backend == 'vesin':
+        if lattice is None:
+            return close_pairs(pos, cutoff, batch), None
+        edge_index, images = close_periodic_pairs(pos, cutoff, batch, lattice)
+    elif backend == 'vesin':
         if pos.size(1) > 3:
             raise ValueError(f"'backend' must not be 'vesin' in more than "
                              f"three dimensions (got {pos.size(1)})")
-        edge_index = vesin_pairs(pos, cutoff, batch)
+        edge_index, images = vesin_pairs(pos, cutoff, batch, lattice)
+    elif lattice is not None:
+        raise ValueError(f"'backend' must be 'pairs' or 'vesin' for periodic "
+                         f"graphs (got {backend!r})")
     else:
         edge_index = radius_graph_pairs(find_radius_graph(backend), pos,
                                         cutoff, batch)
-    edge_index = edge_index[:, is_close(pos, edge_index, cutoff)]
-    return _sort_edges(edge_index, pos.size(0))
+    shift = None if images is None else lattice.shifts(
+        images, batch[edge_index[1]])
+    close = is_close(pos, edge_index, cutoff, shift)
+    return _sort_edges(edge_index[:, close],
+                       None if images is None else images[close], pos.size(0))
 
 
-def _choose_backend(pos: Tensor, batch: Tensor) -> str:
+def _graph_of_edges(edge_index: Tensor, batch: Optional[Tensor]) -> Tensor:
+    if batch is None:
+        return torch.zeros_like(edge_index[1])
+    return batch.index_select(0, edge_index[1])
+
+
+def _choose_backend(pos: Tensor, batch: Tensor, lattice: Optional[Lattice],
+                    cutoff: float) -> str:
     on_cpu = pos.device.type == 'cpu'
+    if pos.size(1) > 3:
+        return 'pairs'
+    if lattice is not None and on_cpu:
+        return 'vesin'
     counts = torch.bincount(batch, minlength=1)
     # Average size of the graph of a pair, rounded up:
     size = int(counts.square().sum()) // max(batch.numel(), 1) + 1
-    if pos.size(1) > 3 or size <= (MAX_NODES_CPU
-                                   if on_cpu else MAX_NODES_ELSEWHERE):
+    if lattice is not None:  # every pair has as many images
+        size *= int((2 * (cutoff / lattice.heights).ceil() + 1).prod(
+            dim=1).max())
+    if size <= (MAX_NODES_CPU if on_cpu else MAX_NODES_ELSEWHERE):
         return 'pairs'
-    if not on_cpu:
+    if not on_cpu and lattice is None:
         for backend in ('torch_cluster', 'pyg_lib'):
             try:
                 find_radius_graph(backend)
@@ -121,6 +192,16 @@ def _choose_backend(pos: Tensor, batch: Tensor) -> str:
     return 'vesin'
 
 
-def _sort_edges(edge_index: Tensor, num_nodes: int) -> Tensor:
-    r"""Sorts edges by target, then by source."""
-    return edge_index[:, (edge_index[1] * num_nodes + edge_index[0]).argsort()]
+def _sort_edges(edge_index: Tensor, images: Optional[Tensor],
+                num_nodes: int) -> Tuple[Tensor, Optional[Tensor]]:
+    r"""Sorts edges by target, then by source, then by image."""
+    key = edge_index[1] * num_nodes + edge_index[0]
+    if images is None:
+        return edge_index[:, key.argsort()], None
+    if images.numel() == 0:
+        return edge_index, images
+    for column in images.t():  # as many digits as they need
+        low, high = torch.aminmax(column)
+        key = key * (high - low + 1) + (column - low)
+    order = key.argsort()
+    return edge_index[:, order], images[order]
