@@ -7,6 +7,7 @@ from torch_sake.models import SAKE, SAKENet, VectorSAKE
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.nn import SAKEConv, VectorSAKEConv
 from torch_sake.potential import Potential
+from torch_sake.zbl import ZBLRepulsion
 from torch_sake.version import __version__
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'SAKENet',
     'VectorSAKE',
     'VectorSAKEConv',
+    'ZBLRepulsion',
     'load_potential',
     'neighbor_list',
     '__version__',

@@ -1,4 +1,4 @@
-from typing import Callable, Optional, Sequence, Union
+from typing import Callable, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -135,6 +135,8 @@ class MoleculeModel(torch.nn.Module):
         batch_size: Optional[int] = None,
         edge_index: Optional[Tensor] = None,
         edge_shift: Optional[Tensor] = None,
+        cell: Optional[Tensor] = None,
+        pbc: Optional[Tensor] = None,
     ) -> Tensor:
         r"""Runs the forward pass of the module.
 
@@ -149,13 +151,19 @@ class MoleculeModel(torch.nn.Module):
                 already. (default: :obj:`None`)
             edge_shift (torch.Tensor, optional): Added to
                 :obj:`pos[j] - pos[i]` of each edge. (default: :obj:`None`)
+            cell (torch.Tensor, optional): The lattice vectors of each graph,
+                :math:`(B, 3, 3)`, as rows, or of one graph,
+                :math:`(3, 3)`. (default: :obj:`None`)
+            pbc (torch.Tensor, optional): Whether each of its directions is
+                periodic, :math:`(B, 3)` or :math:`(3)`; all if not given.
+                (default: :obj:`None`)
         """
         check_atomic_numbers(z, NUM_ELEMENTS)
         check_pos(pos, z.numel(), 3, dtype=self.mlp_out[0].weight.dtype)
         if edge_index is not None:
             check_edge_index(edge_index, z.numel())
         else:
-            edge_index = self.find_edges(pos, batch)
+            edge_index, edge_shift = self.find_edges(pos, batch, cell, pbc)
         if batch is None:
             batch, batch_size = torch.zeros_like(z), 1
         else:
@@ -180,15 +188,27 @@ class MoleculeModel(torch.nn.Module):
         out = self.readout(out, batch, dim_size=batch_size, dim=0)
         return out.norm(dim=-1, keepdim=True) if self.dipole else out
 
-    def find_edges(self, pos: Tensor,
-                   batch: Optional[Tensor] = None) -> Tensor:
-        r"""Returns the neighbor list, of shape :obj:`[2, E]`."""
-        if self.interaction_graph is not None:
-            if batch is None:
-                batch = torch.zeros(pos.size(0), dtype=torch.long,
-                                    device=pos.device)
-            return self.interaction_graph(pos, batch)[0]
-        return neighbor_list(pos, self.cutoff, batch)[0]
+    def find_edges(
+        self,
+        pos: Tensor,
+        batch: Optional[Tensor] = None,
+        cell: Optional[Tensor] = None,
+        pbc: Optional[Tensor] = None,
+    ) -> Tuple[Tensor, Optional[Tensor]]:
+        r"""Returns the neighbor list, of shape :obj:`[2, E]`, and, if there is
+        a cell, the shifts of the edges, :obj:`[E, 3]`.
+        """
+        if self.interaction_graph is None:
+            edge_index, edge_shift = neighbor_list(pos, self.cutoff, batch,
+                                                   cell, pbc)
+            return edge_index, None if cell is None else edge_shift
+        if cell is not None:
+            raise ValueError("'cell' must not be given to a model with an "
+                             "'interaction_graph' of its own")
+        if batch is None:
+            batch = torch.zeros(pos.size(0), dtype=torch.long,
+                                device=pos.device)
+        return self.interaction_graph(pos, batch)[0], None
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}('

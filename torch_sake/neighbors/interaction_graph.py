@@ -1,4 +1,5 @@
-from typing import Optional, Tuple
+from contextlib import contextmanager
+from typing import Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -13,7 +14,10 @@ class RadiusInteractionGraph(torch.nn.Module):
     PyG's models wants them, from the exact :func:`~torch_sake.neighbor_list`.
 
     With it, :class:`torch_geometric.nn.models.SchNet` needs neither
-    :obj:`torch-cluster` nor :obj:`pyg-lib`, and loses no neighbor.
+    :obj:`torch-cluster` nor :obj:`pyg-lib`, and loses no neighbor. Within
+    :meth:`fixed` it hands out edges that are known already, those to periodic
+    images among them: so :class:`~torch_sake.Potential` takes such a model to
+    periodic cells.
 
     Args:
         cutoff (float, optional): Length from which on there is no edge;
@@ -28,12 +32,26 @@ class RadiusInteractionGraph(torch.nn.Module):
         if cutoff is not None:
             check_positive_float('cutoff', cutoff)
         self.cutoff = cutoff
+        self._edges: Optional[Tuple[Tensor, Optional[Tensor]]] = None
 
     def forward(self, pos: Tensor,
                 batch: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
         """"""  # noqa: D419
-        edge_index, _ = neighbor_list(pos, self.cutoff, batch)
-        return edge_index, edge_vectors(pos, edge_index).norm(dim=-1)
+        edge_index, edge_shift = (
+            (neighbor_list(pos, self.cutoff, batch)[0], None)
+            if self._edges is None else self._edges)
+        return edge_index, edge_vectors(pos, edge_index,
+                                        edge_shift).norm(dim=-1)
+
+    @contextmanager
+    def fixed(self, edge_index: Tensor,
+              edge_shift: Optional[Tensor] = None) -> Iterator[None]:
+        r"""Has the given edges handed out in the place of those found."""
+        self._edges = edge_index, edge_shift
+        try:
+            yield
+        finally:
+            self._edges = None
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}(cutoff={self.cutoff})'

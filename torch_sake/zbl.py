@@ -1,0 +1,114 @@
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from torch_sake.checks import check_option, check_positive_float
+from torch_sake.geometry import edge_vectors
+from torch_sake.neighbors import neighbor_list
+from torch_sake.nn.envelope import PolynomialEnvelope
+from torch_sake.nn.scatter import sum_edges
+
+# In eV and Angstrom:
+BOHR = 0.529177210903
+COULOMB = 14.399645478  # e^2 / (4 pi epsilon_0)
+LENGTHS = {'Angstrom': 1.0, 'Bohr': BOHR, 'nm': 10.0}
+ENERGIES = {'eV': 1.0, 'kcal/mol': 0.0433641043, 'kJ/mol': 0.0103642697,
+            'Hartree': 27.211386246, 'meV': 1e-3}
+# Of the universal screening function, with the exponents:
+COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
+EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
+# In Angstrom, by atomic number from 1 on (Cordero et al. 2008, where C and
+# Mn to Co are those of sp3 and low spin). Those of heavier elements are taken
+# to be that of the last one.
+COVALENT_RADII = (
+    0.31, 0.28, 1.28, 0.96, 0.84, 0.76, 0.71, 0.66, 0.57, 0.58, 1.66, 1.41,
+    1.21, 1.11, 1.07, 1.05, 1.02, 1.06, 2.03, 1.76, 1.70, 1.60, 1.53, 1.39,
+    1.39, 1.32, 1.26, 1.24, 1.32, 1.22, 1.22, 1.20, 1.19, 1.20, 1.20, 1.16,
+    2.20, 1.95, 1.90, 1.75, 1.64, 1.54, 1.47, 1.46, 1.42, 1.39, 1.45, 1.44,
+    1.42, 1.39, 1.39, 1.38, 1.39, 1.40, 2.44, 2.15, 2.07, 2.04, 2.03, 2.01,
+    1.99, 1.98, 1.98, 1.96, 1.94, 1.92, 1.92, 1.89, 1.90, 1.87, 1.87, 1.75,
+    1.70, 1.62, 1.51, 1.44, 1.41, 1.36, 1.36, 1.32, 1.45, 1.46, 1.48, 1.40,
+    1.50, 1.50, 2.60, 2.21, 2.15, 2.06, 2.00, 1.96, 1.90, 1.87, 1.80, 1.69)
+
+
+class ZBLRepulsion(torch.nn.Module):
+    r"""The repulsion of nuclei at short distances after Ziegler, Biersack and
+    Littmark
+
+    .. math::
+        E = \frac{1}{2} \sum_{i \neq j} \frac{e^2}{4 \pi \epsilon_0}
+        \frac{z_i z_j}{r_{ij}} \, \phi \left( \frac{r_{ij}}{a_{ij}} \right)
+        f_{ij}(r_{ij}), \quad
+        a_{ij} = \frac{0.8854 \, a_0}{z_i^{0.23} + z_j^{0.23}}
+
+    with the universal screening function :math:`\phi` and an envelope
+    :math:`f_{ij}` that ends at the sum of the covalent radii: where bonds
+    begin, this term has nothing to say. As the :obj:`prior` of a
+    :class:`~torch_sake.Potential` it keeps atoms apart where no data are.
+
+    Args:
+        cutoff (float, optional): Largest length at which the envelopes end,
+            whatever the radii are, in the unit of length. Not above the cutoff
+            of the model. (default: :obj:`5.0`)
+        length (str, optional): The unit of length (:obj:`"Angstrom"`,
+            :obj:`"Bohr"` or :obj:`"nm"`). (default: :obj:`"Angstrom"`)
+        energy (str, optional): The unit of energy (:obj:`"eV"`,
+            :obj:`"meV"`, :obj:`"kcal/mol"`, :obj:`"kJ/mol"` or
+            :obj:`"Hartree"`). (default: :obj:`"eV"`)
+
+    Shapes:
+        - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
+          graphs :math:`(N)`, edges :math:`(2, E)` *(optional)*, their shifts
+          :math:`(E, 3)` *(optional)*
+        - **output:** energies :math:`(B)`
+
+    Raises:
+        TypeError, ValueError: If the cutoff is not positive and finite, or a
+            unit is not known.
+    """
+    def __init__(self, cutoff: float = 5.0, length: str = 'Angstrom',
+                 energy: str = 'eV'):
+        super().__init__()
+        self.cutoff = check_positive_float('cutoff', cutoff)
+        length = LENGTHS[check_option('length', length, LENGTHS)]
+        self.bohr = BOHR / length
+        self.coulomb = COULOMB / length / ENERGIES[
+            check_option('energy', energy, ENERGIES)]
+        radii = torch.tensor([0.0, *COVALENT_RADII])
+        radii = torch.cat([radii, radii[-1:].expand(119 - len(radii))])
+        self.register_buffer('radii', radii / length, persistent=False)
+        self.envelope = PolynomialEnvelope(1.0)
+
+    def forward(
+        self,
+        z: Tensor,
+        pos: Tensor,
+        batch: Tensor,
+        edge_index: Optional[Tensor] = None,
+        edge_shift: Optional[Tensor] = None,
+        batch_size: Optional[int] = None,
+    ) -> Tensor:
+        """"""  # noqa: D419
+        if edge_index is None:
+            edge_index, _ = neighbor_list(pos, self.cutoff, batch)
+        if batch_size is None:
+            batch_size = int(batch.max()) + 1 if batch.numel() > 0 else 0
+        vec = edge_vectors(pos, edge_index, edge_shift)
+        # The floor is far below any distance that can be reached.
+        dist = (vec.square().sum(dim=1) + 1e-12).sqrt()  # [E]
+        source, target = (z.index_select(0, index) for index in edge_index)
+        end = (self.radii[source] + self.radii[target]).clamp(
+            max=self.cutoff).to(dist.dtype)
+        source, target = source.to(dist.dtype), target.to(dist.dtype)
+        scale = 0.8854 * self.bohr / (source**0.23 + target**0.23)
+        screening = sum(
+            coefficient * torch.exp(-exponent * dist / scale)
+            for coefficient, exponent in zip(COEFFICIENTS, EXPONENTS))
+        energy = 0.5 * self.coulomb * source * target / dist * screening
+        energy = energy * self.envelope(dist / end)
+        return sum_edges(energy, batch.index_select(0, edge_index[1]),
+                         batch_size)
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}(cutoff={self.cutoff})'
