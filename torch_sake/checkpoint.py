@@ -6,7 +6,7 @@ import json
 import os
 import os.path as osp
 import platform
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import safetensors
 import safetensors.torch
@@ -18,6 +18,7 @@ from torch_sake.files import PathLike, replace_when_complete
 from torch_sake.models import SAKE, VectorSAKE
 from torch_sake.potential import Potential
 from torch_sake.version import __version__
+from torch_sake.zbl import ZBLRepulsion
 
 FORMAT = 2  # in 2, edges of VectorSAKE know their angles
 MODELS = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
@@ -108,7 +109,14 @@ def build_potential(tensors: Dict[str, Tensor],
     model = MODELS[description['model']['name']]
     potential = Potential(model(**description['model']['arguments']),
                           description['energy_scale'],
-                          state_dict['atomic_energies'])
+                          state_dict['atomic_energies'],
+                          build_prior(description.get('prior')))
     potential.to(state_dict['model.embedding.weight'].dtype)
     potential.load_state_dict(state_dict)
     return potential.eval()
+
+
+def build_prior(
+        description: Optional[Dict[str, Any]]) -> Optional[ZBLRepulsion]:
+    r"""Returns the prior of a description, or :obj:`None`."""
+    return None if description is None else ZBLRepulsion(**description)

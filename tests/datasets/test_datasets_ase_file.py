@@ -101,12 +101,26 @@ def test_read_frames_with_forces_under_another_name(tmp_path):
         read_frames(tmp_path / 'm.xyz')
 
 
-def test_read_frames_rejects_periodic_structures(tmp_path):
+def test_read_frames_periodic(tmp_path):
     structures = molecules()
-    structures[2].set_cell([9, 9, 9])
-    structures[2].pbc = [False, False, True]
+    structures[2].set_cell([[9, 0, 0], [1, 8, 0], [0, 0, 0]])
+    structures[2].pbc = [True, True, False]
+    stress = np.array([[1, 2, 3], [2, 4, 5], [3, 5, 6.0]])
+    from ase.stress import full_3x3_to_voigt_6_stress
+    structures[1].calc.results['stress'] = full_3x3_to_voigt_6_stress(stress)
     ase_io.write(tmp_path / 'm.xyz', structures)
-    with pytest.raises(ValueError, match="frame 2: Periodic structures .*yet"):
+    frames = read_frames(tmp_path / 'm.xyz')
+    assert frames.has_stress
+    assert frames.cell.shape == (len(structures), 3, 3)
+    assert frames[2].pbc.tolist() == [[True, True, False]]
+    assert frames[2].cell[0, 1].tolist() == [1, 8, 0]
+    assert not frames[0].cell.any() and not frames[0].pbc.any()
+    assert frames[1].stress[0].tolist() == stress.tolist()
+    assert frames[0].stress.isnan().all()
+
+    structures[2].set_cell([[9, 0, 0], [18, 0, 0], [0, 0, 0]])
+    ase_io.write(tmp_path / 'm.xyz', structures)
+    with pytest.raises(ValueError, match="m.xyz, frame 2: 'cell' must have a"):
         read_frames(tmp_path / 'm.xyz')
 
 
@@ -158,5 +172,7 @@ def test_read_frames_real(shared_data):
     scan = read_frames(shared_data / 'acac' / 'test_dihedral.xyz')
     assert len(scan) == 45 and not scan.has_forces
     assert abs((scan.energy - energies).mean().item() + 72.837) < 1e-3
-    with pytest.raises(ValueError, match="Si_test.xyz', frame 0: Periodic"):
-        read_frames(shared_data / 'mlearn' / 'Si_test.xyz')
+    crystals = read_frames(shared_data / 'mlearn' / 'Si_train.xyz')
+    assert len(crystals) == 214 and crystals.pbc.all()
+    known = ~crystals.stress.isnan().flatten(1).any(dim=1)
+    assert int(known.sum()) == 202

@@ -22,7 +22,9 @@ def train(config: TrainConfig) -> None:
                            sort_keys=False)
     sizes = {name: part.numel() for name, part in vars(data.split).items()}
     parameters = sum(p.numel() for p in trainer.potential.parameters())
-    labels = 'energies and forces' if data.frames.has_forces else 'energies'
+    labels = ' and '.join(
+        ['energies', *(['forces'] if data.frames.has_forces else []),
+         *(['stresses'] if data.frames.has_stress else [])])
     print(f'{data.frames.source}: {sizes} frames with {labels}, '
           f'{parameters} parameters, on {trainer.device}')
     try:

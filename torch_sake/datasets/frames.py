@@ -5,18 +5,22 @@ from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
 from torch_sake.checks import INTEGERS
+from torch_sake.neighbors.lattice import build_lattice
 
 
 class Frames(InMemoryDataset):
-    r"""Structures labeled with energies and, if these are known, forces, in
-    memory.
+    r"""Structures labeled with energies and, if these are known, forces and
+    stresses, in memory.
 
     Each frame is a :class:`~torch_geometric.data.Data` object with the
     attribute names of :class:`~torch_geometric.datasets.MD17`: :obj:`z`
     (:obj:`[n]`, integer), :obj:`pos` (:obj:`[n, 3]`), :obj:`energy`
     (:obj:`[1]`) and :obj:`force` (:obj:`[n, 3]`), the latter three in double
     precision: total energies are large numbers of which a small part matters.
-    Without forces there is no :obj:`force`.
+    Without forces there is no :obj:`force`. If any frame is periodic, all have
+    :obj:`cell` (:obj:`[1, 3, 3]`, zero for molecules) and :obj:`pbc`
+    (:obj:`[1, 3]`), and if the stress of any is known, all have :obj:`stress`
+    (:obj:`[1, 3, 3]`, NaN where it is not known).
 
     .. code-block:: python
 
@@ -40,9 +44,18 @@ class Frames(InMemoryDataset):
         num_atoms (int or torch.Tensor, optional): Number of atoms of every
             frame, or of each frame. Needed if arrays are given as one tensor.
             (default: :obj:`None`)
+        cell (list or torch.Tensor, optional): Lattice vectors of each frame,
+            as rows, :obj:`[M, 3, 3]`. (default: :obj:`None`)
+        pbc (list or torch.Tensor, optional): Whether each of them is periodic,
+            :obj:`[M, 3]`; all if not given. (default: :obj:`None`)
+        stress (list or torch.Tensor, optional): Stress of each frame,
+            :obj:`[M, 3, 3]`, in energy per volume, positive where the cell
+            wants to shrink; NaN where it is not known.
+            (default: :obj:`None`)
         name (str): Short name of the data.
         units (dict): Names of the units, with the keys :obj:`'length'` and
-            :obj:`'energy'`. Forces are in energy per length.
+            :obj:`'energy'`. Forces are in energy per length, stresses in
+            energy per length cubed.
         source (str): Where the data come from, as the user asked for it.
         test_start (int, optional): Index of the first frame of a pre-defined
             test set, which extends to the last frame. A selection of frames
@@ -60,6 +73,9 @@ class Frames(InMemoryDataset):
         energy: Union[List[Any], Tensor],
         force: Union[List[Any], Tensor, None] = None,
         num_atoms: Union[int, Tensor, None] = None,
+        cell: Union[List[Any], Tensor, None] = None,
+        pbc: Union[List[Any], Tensor, None] = None,
+        stress: Union[List[Any], Tensor, None] = None,
         *,
         name: str,
         units: Dict[str, str],
@@ -95,14 +111,23 @@ class Frames(InMemoryDataset):
             raise ValueError(f"'test_start' must lie between 1 and "
                              f"{num_frames - 1} (got {test_start})")
 
-        self._data = Data(energy=energy, **arrays)
-        self.slices = {'energy': torch.arange(num_frames + 1),
-                       **dict.fromkeys(arrays, atom_slices)}
+        per_frame = {'energy': energy,
+                     **_check_cells(source, num_frames, cell, pbc, stress)}
+        self._data = Data(**per_frame, **arrays)
+        self.slices = {
+            **dict.fromkeys(per_frame, torch.arange(num_frames + 1)),
+            **dict.fromkeys(arrays, atom_slices),
+        }
 
     @property
     def has_forces(self) -> bool:
         r"""Whether the frames are labeled with forces."""
         return 'force' in self._data
+
+    @property
+    def has_stress(self) -> bool:
+        r"""Whether the stress of any frame is known."""
+        return 'stress' in self._data
 
     def index_select(self, idx: Any) -> 'Frames':
         frames = super().index_select(idx)
@@ -203,6 +228,34 @@ def _check_values(source: str, arrays: Dict[str, Tensor], energy: Tensor,
         index = int((~energy.isfinite()).nonzero()[0])
         raise ValueError(f"{source}, frame {index}: 'energy' must be finite "
                          f"(got {float(energy[index])})")
+
+
+def _check_cells(source: str, num_frames: int, cell: Any, pbc: Any,
+                 stress: Any) -> Dict[str, Tensor]:
+    r"""Returns what there is of the three, as tensors."""
+    if cell is None:
+        for name, value in (('pbc', pbc), ('stress', stress)):
+            if value is not None:
+                raise ValueError(f"{source}: '{name}' needs a 'cell'")
+        return {}
+    arrays = {'cell': _to_tensor(source, 'cell', cell)}
+    if pbc is None:
+        pbc = torch.ones(num_frames, 3)
+    arrays['pbc'] = _to_tensor(source, 'pbc', pbc).bool()
+    if stress is not None:
+        arrays['stress'] = _to_tensor(source, 'stress', stress)
+    for name, value in arrays.items():
+        expected = [num_frames, 3] if name == 'pbc' else [num_frames, 3, 3]
+        if list(value.shape) != expected:
+            raise ValueError(f"{source}: '{name}' of all frames must have "
+                             f"shape {expected} (got {list(value.shape)})")
+    for index in range(num_frames):
+        try:
+            build_lattice(arrays['cell'][index:index + 1],
+                          arrays['pbc'][index:index + 1])
+        except ValueError as error:
+            raise ValueError(f'{source}, frame {index}: {error}') from None
+    return arrays
 
 
 def _frame_of(atom: int, atom_slices: Tensor) -> int:

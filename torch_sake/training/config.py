@@ -45,6 +45,11 @@ class TrainConfig:
         energy_weight: Weight of the mean absolute error of the energies in
             the loss; the mean length of the errors of the forces has weight 1.
             Without forces, the energies have weight 1, whatever is given.
+        stress_weight: Weight of the mean length of the errors of the stresses,
+            where they are known, times the mean volume of an atom: of virials
+            per atom.
+        zbl: Whether the repulsion of nuclei at short distances after Ziegler,
+            Biersack and Littmark is added to what is learned.
         ema_decay: Decay of the moving average of the weights, which is what is
             validated and kept; 0 for none.
         max_grad_norm: Largest norm of the gradient; larger ones are scaled.
@@ -81,6 +86,8 @@ class TrainConfig:
     learning_rate: float = 3e-3
     warmup: float = 0.02
     energy_weight: float = 0.02
+    stress_weight: float = 0.1
+    zbl: bool = False
     ema_decay: float = 0.99
     max_grad_norm: float = 10.0
     val_interval: int = 200
@@ -110,9 +117,10 @@ class TrainConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"'{name}' must be at least 0 and below 1 "
                                  f"(got {getattr(self, name)})")
-        if not 0 <= self.energy_weight < float('inf'):
-            raise ValueError(f"'energy_weight' must not be negative "
-                             f"(got {self.energy_weight})")
+        for name in ('energy_weight', 'stress_weight'):
+            if not 0 <= getattr(self, name) < float('inf'):
+                raise ValueError(f"'{name}' must not be negative "
+                                 f"(got {getattr(self, name)})")
         if self.precision not in ('float32', 'float64'):
             raise ValueError(f"'precision' must be 'float32' or 'float64' "
                              f"(got {self.precision!r})")

@@ -17,14 +17,15 @@ from torch_sake.training.references import (fit_atomic_energies,
 @dataclass
 class TrainingData:
     r"""The frames of a run, their split, and what follows from the training
-    frames: the atomic energies, the scale of what is learned and the elements.
-    The scale is the root mean square of the forces or, without forces, of what
+    frames: the atomic energies, the scale of what is learned, the volume of an
+    atom and the elements. The scale is the root mean square of the forces or, without forces, of what
     the atomic energies leave of the energies.
     """
     frames: Frames
     split: Split
     atomic_energies: Tensor
     scale: float
+    volume_per_atom: float
     elements: List[int]
 
     @classmethod
@@ -54,6 +55,7 @@ class TrainingData:
             split=split,
             atomic_energies=atomic_energies,
             scale=float(learned.square().mean().sqrt()) or 1.0,
+            volume_per_atom=_volume_per_atom(train),
             elements=train.z.unique().tolist(),
         )
 
@@ -66,7 +68,8 @@ class TrainingData:
         r"""Returns the average number of neighbors of an atom, at least 1."""
         num_edges = num_atoms = 0
         for data in self.batches('train', 64):
-            edge_index, _ = neighbor_list(data.pos, cutoff, data.batch)
+            edge_index, _ = neighbor_list(data.pos, cutoff, data.batch,
+                                          data.get('cell'), data.get('pbc'))
             num_edges += edge_index.size(1)
             num_atoms += data.num_nodes
         return max(num_edges / num_atoms, 1.0)
@@ -76,6 +79,15 @@ class TrainingData:
         part = next(iter(self.batches(name, len(self.frames))))
         return sum_atomic_energies(self.atomic_energies, part.z, part.batch,
                                    part.num_graphs)
+
+
+def _volume_per_atom(data: Data) -> float:
+    r"""Returns the mean volume of an atom in the frames with a stress."""
+    if 'stress' not in data:
+        return 0.0
+    known = ~data.stress.isnan().flatten(1).any(dim=1)
+    volume = torch.linalg.det(data.cell[known]).abs()
+    return float(volume.sum() / data.ptr.diff()[known].sum().clamp(min=1))
 
 
 def load_config_frames(config: Dict[str, Any]) -> Frames:

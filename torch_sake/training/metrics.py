@@ -17,36 +17,52 @@ def predict_batch(potential: Potential, data: Data,
 
     Shapes:
         - **output:** :obj:`"energy"` :math:`(B)`, :obj:`"force"`
-          :math:`(N, 3)` *(optional)*
+          :math:`(N, 3)` *(optional)*, :obj:`"stress"` :math:`(B, 3, 3)`
+          *(optional)*
     """
-    inputs = (data.z, data.pos.to(dtype), data.batch)
+    inputs = [data.z, data.pos.to(dtype), data.batch]
+    if 'cell' in data:
+        inputs += [data.cell.to(dtype), data.pbc]
     # Spares the package's own models a look at the graphs:
     sizes = {}
     if isinstance(potential.model, MoleculeModel):
         sizes = {'batch_size': data.num_graphs}
-    if 'force' not in data:
+    has_stress = 'stress' in data and not bool(data.stress.isnan().all())
+    if 'force' not in data and not has_stress:
         return {'energy': potential.energy(*inputs, **sizes)}
-    energy, forces, _ = potential(*inputs, **sizes)
-    return {'energy': energy, 'force': forces}
+    energy, forces, stress = potential(*inputs, compute_stress=has_stress,
+                                       **sizes)
+    outputs = {'energy': energy, 'force': forces, 'stress': stress}
+    return {key: value for key, value in outputs.items()
+            if key in data and value is not None}
+
+
+def known_rows(label: Tensor) -> Tensor:
+    r"""Returns which rows of a label are known, those without NaN."""
+    return ~label.view(label.size(0), -1).isnan().any(dim=1)
 
 
 @torch.no_grad()
 def predict(potential: Potential, loader: Iterable[Data], dtype: torch.dtype,
             device: torch.device) -> Dict[str, Tensor]:
     r"""Returns the predictions and the labels of all frames, in float64.
-    Without labels of forces, there are no predictions of them.
+    Without labels of forces or of stresses, there are no predictions of them.
 
     Shapes:
         - **output:** :obj:`"energy"` and :obj:`"energy_label"` and
           :obj:`"num_atoms"` :math:`(M)`, :obj:`"force"` and
-          :obj:`"force_label"` :math:`(N, 3)` *(optional)*
+          :obj:`"force_label"` :math:`(N, 3)` *(optional)*, :obj:`"stress"`
+          and :obj:`"stress_label"` of those frames where it is known,
+          :math:`(M, 3, 3)` *(optional)*
     """
     parts: Dict[str, List[Tensor]] = {}
     for data in loader:
         data = data.to(device)
         values = {'num_atoms': data.ptr.diff()}
         for key, value in predict_batch(potential, data, dtype).items():
-            values.update({key: value, f'{key}_label': data[key]})
+            known = known_rows(data[key])
+            values.update({key: value[known],
+                           f'{key}_label': data[key][known]})
         for key, value in values.items():
             parts.setdefault(key, []).append(value.double().cpu())
     return {key: torch.cat(values) for key, values in parts.items()}
@@ -54,14 +70,15 @@ def predict(potential: Potential, loader: Iterable[Data], dtype: torch.dtype,
 
 def error_metrics(outputs: Dict[str, Tensor]) -> Metrics:
     r"""Returns mean absolute and root mean square errors of energies, energies
-    per atom and, if there are any, force components, from the outputs of
-    :func:`predict`.
+    per atom and, if there are any, components of forces and stresses, from the
+    outputs of :func:`predict`.
     """
     energy = outputs['energy'] - outputs['energy_label']
     errors = {'energy': energy,
               'energy_per_atom': energy / outputs['num_atoms']}
-    if 'force' in outputs:
-        errors['force'] = outputs['force'] - outputs['force_label']
+    for name in ('force', 'stress'):
+        if name in outputs:
+            errors[name] = outputs[name] - outputs[f'{name}_label']
     metrics = {}
     for name, error in errors.items():
         metrics[f'{name}_mae'] = float(error.abs().mean())
@@ -72,22 +89,25 @@ def error_metrics(outputs: Dict[str, Tensor]) -> Metrics:
 def trivial_outputs(outputs: Dict[str, Tensor],
                     energy: Tensor) -> Dict[str, Tensor]:
     r"""The outputs of the predictor that knows the composition only: the given
-    energies, zero forces.
+    energies, zero forces and stresses.
     """
-    trivial = dict(outputs, energy=energy)
-    if 'force' in outputs:
-        trivial['force'] = torch.zeros_like(outputs['force'])
-    return trivial
+    zeros = {name: torch.zeros_like(outputs[name])
+             for name in ('force', 'stress') if name in outputs}
+    return dict(outputs, energy=energy, **zeros)
+
+
+def units_of_properties(units: Dict[str, str]) -> Dict[str, str]:
+    r"""Returns the unit of each property that errors are reported of."""
+    energy, length = units['energy'], units['length']
+    return {'energy': energy, 'energy_per_atom': energy,
+            'force': f'{energy}/{length}', 'stress': f'{energy}/{length}^3'}
 
 
 def format_table(title: str, rows: List[Tuple[str, Metrics]],
                  units: Dict[str, str]) -> str:
     r"""Returns a table of errors, one predictor a row."""
-    energy, length = units['energy'], units['length']
-    columns = (('energy', f'energy [{energy}]'),
-               ('energy_per_atom', f'energy per atom [{energy}]'),
-               ('force', f'force [{energy}/{length}]'))
-    columns = [(name, head) for name, head in columns
+    columns = [(name, f"{name.replace('_', ' ')} [{unit}]")
+               for name, unit in units_of_properties(units).items()
                if f'{name}_mae' in rows[0][1]]
     lines = [title, ' ' * 26 + ''.join(f'{head:>30}' for _, head in columns),
              ' ' * 26 + f'{"MAE":>18}{"RMSE":>12}' * len(columns)]

@@ -1,11 +1,11 @@
 import os.path as osp
-from typing import Dict, List
+from typing import Dict, Iterable, List
 
 import torch
 from torch import Tensor
 
 from torch_sake.files import replace_when_complete
-from torch_sake.training.metrics import Metrics
+from torch_sake.training.metrics import Metrics, units_of_properties
 
 
 def plot_learning_curve(history: List[Metrics], units: Dict[str, str],
@@ -13,7 +13,8 @@ def plot_learning_curve(history: List[Metrics], units: Dict[str, str],
     r"""Draws the validation errors of a run into
     :obj:`learning_curve.png`.
     """
-    properties = _properties(units, 'force_mae' in history[0])
+    properties = _properties(units, [key.removesuffix('_mae')
+                                     for key in history[0]])
     figure, axes = _figure(len(properties))
     for axis, (name, unit) in zip(axes, properties.items()):
         steps = [metrics['step'] for metrics in history]
@@ -33,7 +34,7 @@ def plot_parity(outputs: Dict[str, Tensor], units: Dict[str, str],
     :func:`~torch_sake.training.metrics.predict`, into :obj:`parity.png`.
     Forces are drawn by component, energies relative to the mean of the labels.
     """
-    properties = _properties(units, 'force' in outputs)
+    properties = _properties(units, outputs)
     figure, axes = _figure(len(properties))
     for axis, (name, unit) in zip(axes, properties.items()):
         label, prediction = outputs[f'{name}_label'], outputs[name]
@@ -49,10 +50,12 @@ def plot_parity(outputs: Dict[str, Tensor], units: Dict[str, str],
     _save(figure, folder, 'parity.png')
 
 
-def _properties(units: Dict[str, str], has_forces: bool) -> Dict[str, str]:
+def _properties(units: Dict[str, str],
+                present: Iterable[str]) -> Dict[str, str]:
     r"""Returns the unit of each property to draw, by its name."""
-    forces = {'force': f"{units['energy']}/{units['length']}"}
-    return {**(forces if has_forces else {}), 'energy': units['energy']}
+    present = set(present)
+    return {name: unit for name, unit in units_of_properties(units).items()
+            if name in present and name != 'energy_per_atom'}
 
 
 def _figure(num_axes: int):

@@ -26,7 +26,8 @@ def report_errors(outputs: Dict[str, Tensor], trivial_energies: Tensor,
     }
     print(format_table(title, [
         ('model', errors['model']),
-        ('composition' + (', zero force' if 'force' in outputs else ''),
+        (', zero '.join(['composition', *(
+            name for name in ('force', 'stress') if name in outputs)]),
          errors['trivial']),
     ], units))
     write_json(errors, osp.join(folder, f'{name}.json'), units)

@@ -11,16 +11,16 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from torch_sake.checkpoint import (BEST, LAST, MODELS, load_checkpoint,
-                                   save_checkpoint)
+from torch_sake.checkpoint import (BEST, LAST, MODELS, build_prior,
+                                   load_checkpoint, save_checkpoint)
 from torch_sake.files import replace_when_complete
 from torch_sake.models import MoleculeModel
 from torch_sake.potential import Potential
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, shuffled_batches
 from torch_sake.training.interrupt import DeferredInterrupt
-from torch_sake.training.metrics import (Metrics, error_metrics, predict,
-                                         predict_batch)
+from torch_sake.training.metrics import (Metrics, error_metrics, known_rows,
+                                         predict, predict_batch)
 from torch_sake.training.optimizers import build_optimizers
 
 EVAL_BATCH_SIZE = 64
@@ -33,7 +33,10 @@ class Trainer:
     .. math::
         \mathcal{L} = \frac{1}{N} \sum_i |\vec{F}_i - \hat{\vec{F}}_i|
         + \lambda \, \frac{1}{B} \sum_b |E_b - \hat{E}_b|
+        + \mu \, \frac{\bar{V}}{B} \sum_b |\boldsymbol{\sigma}_b -
+        \hat{\boldsymbol{\sigma}}_b|
 
+    with the mean volume :math:`\bar{V}` of an atom, where stresses are known,
     or, where the data have no forces, on energies alone, with the loss
 
     .. math::
@@ -68,6 +71,9 @@ class Trainer:
         self.weights = {'energy': 1.0}
         if self.data.frames.has_forces:
             self.weights = {'force': 1.0, 'energy': config.energy_weight}
+        if self.data.frames.has_stress:
+            self.weights['stress'] = (config.stress_weight *
+                                      self.data.volume_per_atom)
 
         torch.manual_seed(config.seed)
         self.model_description = None
@@ -79,8 +85,13 @@ class Trainer:
             model = MODELS[config.model](**arguments)
             self.model_description = {'name': config.model,
                                       'arguments': arguments}
+        self.prior_description = None
+        if config.zbl:
+            self.prior_description = {'cutoff': config.cutoff or 5.0,
+                                      **self.data.frames.units}
         self.potential = Potential(model, self.data.scale,
-                                   self.data.atomic_energies)
+                                   self.data.atomic_energies,
+                                   build_prior(self.prior_description))
         self.potential.to(self.device, self.dtype)
         self.optimizers = build_optimizers(self.potential, config.optimizer,
                                            config.learning_rate)
@@ -120,7 +131,7 @@ class Trainer:
                     metrics = self._validate(loss)
                     progress.set_postfix({
                         f'{name} MAE': f"{metrics[f'{name}_mae']:.4g}"
-                        for name in self.weights
+                        for name in self.weights if f'{name}_mae' in metrics
                     })
                     began, losses = time.process_time(), []
                 elif interrupt.requested:
@@ -135,7 +146,7 @@ class Trainer:
         outputs = predict_batch(self.potential, data, self.dtype)
         loss = sum(
             weight * _mean_length(outputs[name], data[name]).to(self.dtype)
-            for name, weight in self.weights.items())
+            for name, weight in self.weights.items() if name in outputs)
         self.potential.zero_grad()
         # In units of what is learned, so that the clipping has the same
         # meaning for all data:
@@ -169,7 +180,7 @@ class Trainer:
                           self.data.batches('val', EVAL_BATCH_SIZE),
                           self.dtype, self.device)
         metrics = error_metrics(outputs)
-        score = sum(weight * metrics[f'{name}_mae']
+        score = sum(weight * metrics.get(f'{name}_mae', 0.0)
                     for name, weight in self.weights.items())
         self.history.append({
             'step': self.step, 'seconds': self.seconds,
@@ -206,6 +217,7 @@ class Trainer:
             'kind': 'potential',
             'config': asdict(self.config),
             'model': self.model_description,
+            'prior': self.prior_description,
             'energy_scale': self.data.scale,
             'units': self.data.frames.units,
             'elements': self.data.elements,
@@ -277,7 +289,10 @@ class Trainer:
 
 def _mean_length(output: Tensor, label: Tensor) -> Tensor:
     r"""Returns the mean length of the errors, of energies as of vectors of one
-    component.
+    component, where the label is known.
     """
+    known = known_rows(label)
     error = (output - label.to(output.dtype)).view(label.size(0), -1)
-    return torch.linalg.vector_norm(error, dim=1).mean()
+    lengths = torch.linalg.vector_norm(
+        torch.where(known.unsqueeze(1), error, 0.0), dim=1)
+    return lengths.sum() / known.sum()

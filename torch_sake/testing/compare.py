@@ -1,0 +1,54 @@
+from typing import Callable, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+Outputs = Tuple[Optional[Tensor], Optional[Tensor], Optional[Tensor]]
+
+
+def assert_close(name: str, value: Optional[Tensor],
+                 expected: Optional[Tensor], atol: float) -> None:
+    r"""Asserts that two tensors differ by :obj:`atol` at most, in units of
+    the largest expected value if this is above 1.
+
+    Raises:
+        AssertionError: If they do not, naming what was compared.
+    """
+    assert (value is None) == (expected is None), (
+        f"{name}: one of both is None (got {value} and {expected})")
+    if value is None or expected.numel() == 0:
+        return
+    value, expected = value.detach(), expected.detach()
+    assert value.shape == expected.shape, (
+        f"{name}: shapes differ ({list(value.shape)} and "
+        f"{list(expected.shape)})")
+    scale = max(1.0, float(expected.abs().max()))
+    error = float((value - expected).abs().max()) / scale
+    # Not the other way round: NaN must fail.
+    assert error <= atol, (f"{name}: largest difference {error:.3e} of scale "
+                           f"{scale:.3e} is above {atol:.1e}")
+
+
+def call(potential: Callable, z: Tensor, pos: Tensor,
+         batch: Optional[Tensor] = None, cell: Optional[Tensor] = None,
+         pbc: Optional[Tensor] = None,
+         compute_stress: bool = False) -> Outputs:
+    r"""Calls a potential, which need not know of cells if there is none."""
+    if cell is None and pbc is None:
+        return potential(z, pos, batch)
+    if not compute_stress:
+        return potential(z, pos, batch, cell, pbc)
+    return potential(z, pos, batch, cell, pbc, compute_stress=True)
+
+
+def have_volume(cell: Optional[Tensor]) -> bool:
+    r"""Returns whether stresses can be asked for: there are cells and all of
+    them, but the zeros of molecules, have a volume.
+    """
+    if cell is None:
+        return False
+    cell = cell.view(-1, 3, 3)
+    cell = cell[(cell != 0).flatten(1).any(dim=1)]
+    size = cell.norm(dim=2).prod(dim=1)
+    return cell.size(0) > 0 and bool(
+        (torch.linalg.det(cell).abs() > 1e-6 * size).all())
