@@ -3,6 +3,7 @@ PyTorch Geometric.
 """
 
 from torch_sake.checkpoint import load_potential
+from torch_sake.ensemble import Ensemble
 from torch_sake.models import SAKE, SAKENet, VectorSAKE
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.nn import SAKEConv, VectorSAKEConv
@@ -11,6 +12,7 @@ from torch_sake.zbl import ZBLRepulsion
 from torch_sake.version import __version__
 
 __all__ = [
+    'Ensemble',
     'Potential',
     'RadiusInteractionGraph',
     'SAKE',

@@ -1,7 +1,7 @@
 import contextlib
 import functools
 import warnings
-from typing import Any, Callable, Dict, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Set, Tuple
 
 import torch
 from torch import Tensor
@@ -300,6 +300,14 @@ class Potential(torch.nn.Module):
     def _takes_compiled(self, pos: Tensor, cell: Optional[Tensor]) -> bool:
         return self.compiled and not pos.requires_grad and not (
             cell is not None and cell.requires_grad)
+
+    @staticmethod
+    def ensemble(potentials: Sequence['Potential']) -> torch.nn.Module:
+        r"""Returns several potentials as one, see
+        :class:`~torch_sake.Ensemble`.
+        """
+        from torch_sake.ensemble import Ensemble
+        return Ensemble(potentials)
 
     def _call_eagerly(self, z: Tensor, pos: Tensor, batch: Optional[Tensor],
                       differentiable: bool, strain: Optional[Tensor],

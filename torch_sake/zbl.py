@@ -3,18 +3,14 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from torch_sake.checks import check_option, check_positive_float
+from torch_sake.checks import check_positive_float
 from torch_sake.geometry import edge_vectors
 from torch_sake.neighbors import neighbor_list
 from torch_sake.nn.envelope import PolynomialEnvelope
 from torch_sake.nn.scatter import sum_edges
+from torch_sake.units import BOHR, check_units
 
-# In eV and Angstrom:
-BOHR = 0.529177210903
-COULOMB = 14.399645478  # e^2 / (4 pi epsilon_0)
-LENGTHS = {'Angstrom': 1.0, 'Bohr': BOHR, 'nm': 10.0}
-ENERGIES = {'eV': 1.0, 'kcal/mol': 0.0433641043, 'kJ/mol': 0.0103642697,
-            'Hartree': 27.211386246, 'meV': 1e-3}
+COULOMB = 14.399645478  # e^2 / (4 pi epsilon_0) in eV Angstrom
 # Of the universal screening function, with the exponents:
 COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
 EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
@@ -71,10 +67,9 @@ class ZBLRepulsion(torch.nn.Module):
                  energy: str = 'eV'):
         super().__init__()
         self.cutoff = check_positive_float('cutoff', cutoff)
-        length = LENGTHS[check_option('length', length, LENGTHS)]
+        length, energy = check_units({'length': length, 'energy': energy})
         self.bohr = BOHR / length
-        self.coulomb = COULOMB / length / ENERGIES[
-            check_option('energy', energy, ENERGIES)]
+        self.coulomb = COULOMB / length / energy
         radii = torch.tensor([0.0, *COVALENT_RADII])
         radii = torch.cat([radii, radii[-1:].expand(119 - len(radii))])
         self.register_buffer('radii', radii / length, persistent=False)

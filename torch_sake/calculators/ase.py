@@ -1,0 +1,90 @@
+from typing import Any, Dict, List, Optional, Union
+
+import torch
+
+try:
+    from ase import Atoms
+    from ase.calculators.calculator import Calculator, all_changes
+    from ase.stress import full_3x3_to_voigt_6_stress
+except ImportError as error:
+    raise ImportError("'SAKECalculator' needs ASE: "
+                      "pip install 'torch-sake[train]'") from error
+
+from torch_sake.calculators.evaluator import Evaluator, Source
+
+
+class SAKECalculator(Calculator):
+    r"""A potential as a calculator of ASE, for all that runs on one:
+    molecular dynamics, optimizers, vibrations, phonons, equations of state.
+
+    .. code-block:: python
+
+        atoms.calc = SAKECalculator('runs/silicon')
+        atoms.get_potential_energy()
+
+    Energies (:obj:`"energy"`, :obj:`"free_energy"`), forces, stresses of cells
+    that have a volume, and energies of atoms (:obj:`"energies"`) are in ASE's
+    units, eV and Angstrom, whatever the units of the potential are. For an
+    ensemble, :obj:`results` has the standard deviations
+    :obj:`"energy_std"` and :obj:`"forces_std"`, too.
+
+    Args:
+        potential (Potential or Ensemble or str or [str]): The potential, a
+            checkpoint or the folder of a training run, or several of these,
+            which become an :class:`~torch_sake.Ensemble`.
+        units (dict, optional): The units of the potential, with the keys
+            :obj:`'length'` and :obj:`'energy'`; Angstrom and eV if not given.
+            A checkpoint knows its own. (default: :obj:`None`)
+        device (str or torch.device, optional): Where to compute; where the
+            potential is if not given. (default: :obj:`None`)
+        dtype (torch.dtype, optional): The type of the numbers,
+            :obj:`torch.float32` or :obj:`torch.float64`; that of the
+            parameters if not given. (default: :obj:`None`)
+        compile (bool, optional): If set to :obj:`True`, the potential is
+            compiled at the first call, which takes up to a minute.
+            (default: :obj:`False`)
+        **kwargs (optional): Additional arguments of
+            :class:`ase.calculators.calculator.Calculator`.
+
+    Raises:
+        TypeError, ValueError: If an argument is of the wrong type or range. In
+            use, if the potential was not trained on an element (which is
+            named), or if a force is not finite.
+    """
+    implemented_properties = ['energy', 'free_energy', 'forces', 'stress',
+                              'energies']
+
+    def __init__(
+        self,
+        potential: Source,
+        units: Optional[Dict[str, str]] = None,
+        device: Union[str, torch.device, None] = None,
+        dtype: Optional[torch.dtype] = None,
+        compile: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.evaluator = Evaluator(potential, units, device, dtype, compile)
+
+    def calculate(
+        self,
+        atoms: Optional[Atoms] = None,
+        properties: Optional[List[str]] = None,
+        system_changes: List[str] = all_changes,
+    ) -> None:
+        r"""Computes the given properties of a structure."""
+        super().calculate(atoms, properties, system_changes)
+        atoms, properties = self.atoms, properties or ['energy']
+        structure = [atoms.numbers, atoms.positions]
+        if atoms.pbc.any() or atoms.cell.rank == 3:
+            structure += [atoms.cell.array, atoms.pbc]
+        out = self.evaluator(*structure, compute_stress='stress' in properties)
+        self.results = {'energy': out.energy, 'free_energy': out.energy,
+                        'forces': out.forces}
+        if out.stress is not None:
+            self.results['stress'] = full_3x3_to_voigt_6_stress(out.stress)
+        if out.energy_std is not None:
+            self.results.update(energy_std=out.energy_std,
+                                forces_std=out.forces_std)
+        if 'energies' in properties:
+            self.results['energies'] = self.evaluator.site_energies(*structure)

@@ -1,0 +1,218 @@
+import copy
+import os
+from typing import Dict, List, NamedTuple, Optional, Sequence, Union
+
+import numpy
+import torch
+from torch import Tensor
+
+from torch_sake.checkpoint import build_potential, load_checkpoint
+from torch_sake.ensemble import Ensemble
+from torch_sake.files import PathLike
+from torch_sake.neighbors import SkinNeighborList
+from torch_sake.potential import Potential
+from torch_sake.units import check_units
+
+UNITS = {'length': 'Angstrom', 'energy': 'eV'}
+SKIN = 1.0  # Angstrom
+
+Source = Union[Potential, Ensemble, PathLike, Sequence[PathLike]]
+
+
+class Evaluation(NamedTuple):
+    r"""What came out for one structure, in eV and Angstrom.
+
+    Shapes:
+        - forces and their deviations :math:`(N, 3)`, stress :math:`(3, 3)`
+    """
+    energy: float
+    forces: numpy.ndarray
+    stress: Optional[numpy.ndarray]
+    energy_std: Optional[float]
+    forces_std: Optional[numpy.ndarray]
+
+
+class Evaluator:
+    r"""A potential ready for simulation: structures in eV and Angstrom go in,
+    one at a time, whatever units and type of numbers the potential has, and
+    neighbor lists are searched only when atoms have moved.
+
+    Args:
+        potential (Potential or Ensemble or str or [str]): The potential, a
+            checkpoint or the folder of a training run, or several of these,
+            which become an :class:`~torch_sake.Ensemble`.
+        units (dict, optional): The units of the potential, with the keys
+            :obj:`'length'` and :obj:`'energy'`; Angstrom and eV if not given.
+            A checkpoint knows its own. (default: :obj:`None`)
+        device (str or torch.device, optional): Where to compute; where the
+            potential is if not given. (default: :obj:`None`)
+        dtype (torch.dtype, optional): The type of the numbers; that of the
+            parameters if not given. (default: :obj:`None`)
+        compile (bool, optional): If set to :obj:`True`, the potential is
+            compiled, see :meth:`torch_sake.Potential.compile`.
+            (default: :obj:`False`)
+
+    Raises:
+        TypeError, ValueError: If the potential, a unit or a type is none of
+            these, or checkpoints do not fit together.
+    """
+    def __init__(
+        self,
+        potential: Source,
+        units: Optional[Dict[str, str]] = None,
+        device: Union[str, torch.device, None] = None,
+        dtype: Optional[torch.dtype] = None,
+        compile: bool = False,
+    ):
+        self.elements: Optional[List[int]] = None
+        if not isinstance(potential, (Potential, Ensemble)):
+            if units is not None:
+                raise ValueError(f"'units' must not be given with a "
+                                 f"checkpoint, which knows its own "
+                                 f"(got {units})")
+            potential, units, self.elements = load_checkpoints(potential)
+        else:  # what is done to it here is not to be seen by its owner
+            potential = copy.deepcopy(potential)
+        self.length, self.energy = check_units(
+            UNITS if units is None else units)
+        self.potential = potential.to(device=device, dtype=dtype)
+        if compile:
+            self.potential.compile()
+        parameter = next(self.potential.parameters(), torch.empty(0))
+        self.dtype, self.device = parameter.dtype, parameter.device
+        self.neighbors = None
+        if self.potential.cutoff is not None:
+            self.neighbors = SkinNeighborList(self.potential.cutoff,
+                                              SKIN / self.length)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        numbers: numpy.ndarray,
+        positions: numpy.ndarray,
+        cell: Optional[numpy.ndarray] = None,
+        pbc: Optional[numpy.ndarray] = None,
+        compute_stress: bool = False,
+    ) -> Evaluation:
+        r"""Returns energy, forces and stress of a structure.
+
+        Args:
+            numbers (numpy.ndarray): The atomic numbers, :obj:`[N]`.
+            positions (numpy.ndarray): The positions in Angstrom,
+                :obj:`[N, 3]`.
+            cell (numpy.ndarray, optional): The lattice vectors in Angstrom,
+                as rows, :obj:`[3, 3]`. (default: :obj:`None`)
+            pbc (numpy.ndarray, optional): Whether each of them is periodic,
+                :obj:`[3]`. (default: :obj:`None`)
+            compute_stress (bool, optional): If set to :obj:`True`, the stress
+                is computed. (default: :obj:`False`)
+
+        Raises:
+            ValueError: If the potential was not trained on one of the
+                elements, positions are not finite, or what comes out is not.
+        """
+        inputs = self._inputs(numbers, positions, cell, pbc)
+        energy_std = forces_std = None
+        if isinstance(self.potential, Ensemble):
+            energy, forces, stress, energy_std, forces_std = (
+                self.potential.statistics(compute_stress=compute_stress,
+                                          **inputs))
+            energy_std = float(energy_std) * self.energy
+            forces_std = self._numpy(forces_std, self.energy / self.length)
+        else:
+            energy, forces, stress = self.potential(
+                compute_stress=compute_stress, **inputs)
+        energy = float(energy) * self.energy
+        forces = self._numpy(forces, self.energy / self.length)
+        check_finite_forces(energy, forces)
+        if stress is not None:
+            stress = self._numpy(stress[0], self.energy / self.length**3)
+        return Evaluation(energy, forces, stress, energy_std, forces_std)
+
+    @torch.no_grad()
+    def site_energies(
+        self,
+        numbers: numpy.ndarray,
+        positions: numpy.ndarray,
+        cell: Optional[numpy.ndarray] = None,
+        pbc: Optional[numpy.ndarray] = None,
+    ) -> numpy.ndarray:
+        r"""Returns the part of the energy that belongs to each atom, see
+        :meth:`torch_sake.Potential.site_energies`, :obj:`[N]`.
+        """
+        inputs = self._inputs(numbers, positions, cell, pbc)
+        return self._numpy(self.potential.site_energies(**inputs), self.energy)
+
+    def _inputs(
+        self,
+        numbers: numpy.ndarray,
+        positions: numpy.ndarray,
+        cell: Optional[numpy.ndarray],
+        pbc: Optional[numpy.ndarray],
+    ) -> Dict[str, Optional[Tensor]]:
+        check_known_elements(numbers, self.elements)
+        z = torch.as_tensor(numbers, dtype=torch.long, device=self.device)
+        pos = self._tensor(positions)
+        if cell is not None:
+            cell = self._tensor(cell)
+            pbc = torch.as_tensor(pbc, dtype=torch.bool, device=self.device)
+        inputs = {'z': z, 'pos': pos, 'cell': cell, 'pbc': pbc}
+        if self.neighbors is not None:
+            edge_index, edge_shift = self.neighbors(pos, None, cell, pbc)
+            inputs.update(edge_index=edge_index, edge_shift=(
+                None if cell is None else edge_shift))
+        return inputs
+
+    def _tensor(self, lengths: numpy.ndarray) -> Tensor:
+        return torch.as_tensor(numpy.asarray(lengths, dtype=float) /
+                               self.length, device=self.device).to(self.dtype)
+
+    @staticmethod
+    def _numpy(values: Tensor, unit: float) -> numpy.ndarray:
+        return values.double().cpu().numpy() * unit
+
+
+def load_checkpoints(paths: Union[PathLike, Sequence[PathLike]]):
+    r"""Returns the potential of a checkpoint or the ensemble of several, their
+    units, and the elements that all of them were trained on.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    if not isinstance(paths, (list, tuple)) or not paths:
+        raise TypeError(f"'potential' must be a Potential, an Ensemble or the "
+                        f"paths of checkpoints (got {type(paths)})")
+    loaded = [load_checkpoint(path) for path in paths]
+    potentials = [build_potential(*parts) for parts in loaded]
+    descriptions = [description for _, description in loaded]
+    units = descriptions[0]['units']
+    for path, description in zip(paths, descriptions):
+        if description['units'] != units:
+            raise ValueError(f"'{path}' must have the units of the first "
+                             f"checkpoint, {units} "
+                             f"(got {description['units']})")
+    elements = set.intersection(*(set(description['elements'])
+                                  for description in descriptions))
+    potential = potentials[0] if len(paths) == 1 else Ensemble(potentials)
+    return potential, units, sorted(elements)
+
+
+def check_known_elements(numbers: numpy.ndarray,
+                         elements: Optional[Sequence[int]]) -> None:
+    r"""Raises an error that names elements that were not trained on."""
+    if elements is None:
+        return
+    unknown = sorted(set(int(number) for number in numbers) - set(elements))
+    if unknown:
+        raise ValueError(f"The structure has atomic numbers {unknown}, which "
+                         f"the potential was not trained on (it knows "
+                         f"{list(elements)})")
+
+
+def check_finite_forces(energy: float, forces: numpy.ndarray) -> None:
+    r"""Raises an error that names the first atom with an infinite force."""
+    wrong = ~numpy.isfinite(forces).all(axis=1)
+    if wrong.any():
+        raise ValueError(f"The force on atom {int(wrong.argmax())} is not "
+                         f"finite (got {forces[wrong.argmax()].tolist()})")
+    if not numpy.isfinite(energy):
+        raise ValueError(f"The energy is not finite (got {energy})")

@@ -1,0 +1,108 @@
+from typing import List, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+from torch_sake.potential import Potential
+
+
+class EnsembleOutput(NamedTuple):
+    r"""Means and standard deviations over the members of an ensemble.
+
+    Shapes:
+        - energies and their deviations :math:`(B)`, forces and their
+          deviations :math:`(N, 3)`, stresses :math:`(B, 3, 3)` or
+          :obj:`None`
+    """
+    energy: Tensor
+    forces: Tensor
+    stress: Optional[Tensor]
+    energy_std: Tensor
+    forces_std: Tensor
+
+
+class Ensemble(torch.nn.Module):
+    r"""Several potentials, trained from other seeds or on other data, that
+    stand for one: called like a :class:`~torch_sake.Potential`, they give
+    means
+
+    .. math::
+        \bar{E} = \frac{1}{M} \sum_m E_m, \quad
+        \bar{F}_{i \alpha} = \frac{1}{M} \sum_m F_{m i \alpha}
+
+    and by :meth:`statistics` the standard deviations beside them,
+
+    .. math::
+        s(E) = \sqrt{\frac{1}{M - 1} \sum_m (E_m - \bar{E})^2}
+
+    for energies and for each component of the forces. Where members were
+    trained on the same things and still disagree, none of them knows.
+
+    Args:
+        potentials ([Potential]): The members, at least two, all with the same
+            cutoff.
+
+    Shapes:
+        As those of :class:`~torch_sake.Potential`.
+
+    Raises:
+        TypeError, ValueError: If there are fewer than two members, or one of
+            them is no potential or has another cutoff.
+    """
+    def __init__(self, potentials: Sequence[Potential]):
+        super().__init__()
+        potentials = list(potentials)
+        for potential in potentials:
+            if not isinstance(potential, Potential):
+                raise TypeError(f"'potentials' must be of type Potential "
+                                f"(got {type(potential)})")
+        if len(potentials) < 2:
+            raise ValueError(f"'potentials' must be at least two "
+                             f"(got {len(potentials)})")
+        cutoffs = {potential.cutoff for potential in potentials}
+        if len(cutoffs) > 1:
+            raise ValueError(f"'potentials' must have the same cutoff "
+                             f"(got {cutoffs})")
+        self.potentials = torch.nn.ModuleList(potentials)
+
+    @property
+    def cutoff(self) -> Optional[float]:
+        r"""The cutoff of the members."""
+        return self.potentials[0].cutoff
+
+    def forward(
+        self, *args, **kwargs
+    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+        r"""Returns the means. All arguments are those of
+        :meth:`torch_sake.Potential.forward`.
+        """
+        outputs = self.statistics(*args, **kwargs)
+        return outputs.energy, outputs.forces, outputs.stress
+
+    def statistics(self, *args, **kwargs) -> EnsembleOutput:
+        r"""Returns means and standard deviations. All arguments are those of
+        :meth:`torch_sake.Potential.forward`.
+        """
+        energies, forces, stresses = zip(*(
+            potential(*args, **kwargs) for potential in self.potentials))
+        energies, forces = torch.stack(energies), torch.stack(forces)
+        stress = None
+        if stresses[0] is not None:
+            stress = torch.stack(stresses).mean(dim=0)
+        return EnsembleOutput(energies.mean(dim=0), forces.mean(dim=0), stress,
+                              energies.std(dim=0), forces.std(dim=0))
+
+    def site_energies(self, *args, **kwargs) -> Tensor:
+        r"""Returns the means of the parts of the energies that the members
+        ascribe to each atom, :math:`(N)`.
+        """
+        parts: List[Tensor] = [
+            potential.site_energies(*args, **kwargs)
+            for potential in self.potentials]
+        return torch.stack(parts).mean(dim=0)
+
+    def compile(self) -> None:
+        r"""Has the members compiled, see :meth:`torch_sake.Potential.compile`.
+        """
+        for potential in self.potentials:
+            potential.compile()
