@@ -8,7 +8,7 @@ source = (root / 'torch_sake' / 'version.py').read_text()
 version = re.search(r"__version__ = '(.+)'", source).group(1)
 
 train = [
-    'ase>=3.23',
+    'ase>=3.27',  # LangevinBAOAB
     'jsonargparse[signatures]>=4.30',
     'matplotlib>=3.7',
     'tblite>=0.4',

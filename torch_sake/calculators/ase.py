@@ -65,6 +65,7 @@ class SAKECalculator(Calculator):
     ):
         super().__init__(**kwargs)
         self.evaluator = Evaluator(potential, units, device, dtype, compile)
+        self._wants_stress = False
 
     def calculate(
         self,
@@ -78,7 +79,11 @@ class SAKECalculator(Calculator):
         structure = [atoms.numbers, atoms.positions]
         if atoms.pbc.any() or atoms.cell.rank == 3:
             structure += [atoms.cell.array, atoms.pbc]
-        out = self.evaluator(*structure, compute_stress='stress' in properties)
+        # Who has asked for the stress once will do so at the next step, too,
+        # after the forces, and it comes with them at little cost.
+        self._wants_stress |= 'stress' in properties
+        out = self.evaluator(*structure, compute_stress=len(structure) == 4
+                             and self._wants_stress or 'stress' in properties)
         self.results = {'energy': out.energy, 'free_energy': out.energy,
                         'forces': out.forces}
         if out.stress is not None:

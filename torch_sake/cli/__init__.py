@@ -6,17 +6,21 @@ from typing import List, Optional
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    r"""Runs a command and returns the exit status: 0, 2 for wrong arguments
-    or files, 130 for an interruption.
+    r"""Runs a command and returns the exit status: 0, 1 for a simulation that
+    could not go on, 2 for wrong arguments or files, 130 for an interruption.
     """
     try:
+        import ase  # noqa: F401
         from jsonargparse import ArgumentParser
-    except ImportError:
-        print("torch-sake needs 'jsonargparse': "
-              "pip install 'torch-sake[train]'", file=sys.stderr)
+    except ImportError as error:
+        print(f"torch-sake needs '{error.name}': "
+              f"pip install 'torch-sake[train]'", file=sys.stderr)
         return 2
     from torch_sake.cli.evaluate import EvaluateConfig, evaluate
+    from torch_sake.cli.md import md
+    from torch_sake.cli.relax import RelaxConfig, relax
     from torch_sake.cli.train import train
+    from torch_sake.simulation import MDConfig, SimulationStopped
     from torch_sake.training import TrainConfig
 
     commands = {
@@ -24,17 +28,23 @@ def main(arguments: Optional[List[str]] = None) -> int:
                   'Train a potential on energies and, if given, forces.'),
         'evaluate': (EvaluateConfig, evaluate,
                      'Measure the errors of a trained potential.'),
+        'md': (MDConfig, md,
+               'Simulate molecular dynamics with a trained potential.'),
+        'relax': (RelaxConfig, relax,
+                  'Find the structure of least energy and its vibrations.'),
     }
     parser = ArgumentParser(
         prog='torch-sake', description='SAKE: equivariant potentials, from '
-        'data to a trained model.')
+        'data to a trained model and to simulations.')
     subcommands = parser.add_subcommands(dest='command')
     for name, (config, _, description) in commands.items():
         command = ArgumentParser(description=description)
         command.add_argument('--config', action='config',
                              help='A YAML file with these settings.')
-        command.add_class_arguments(config, as_group=False, skip={'resume'})
-        if name == 'train':
+        resumes = hasattr(config, 'resume')
+        command.add_class_arguments(config, as_group=False,
+                                    skip={'resume'} if resumes else set())
+        if resumes:
             command.add_argument('--resume', action='store_true',
                                  help="Go on with the run in 'out'.")
         subcommands.add_subcommand(name, command, help=description)
@@ -50,6 +60,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except (ValueError, TypeError) as error:
         print(f'torch-sake {settings.command}: {error}', file=sys.stderr)
         return 2
+    except SimulationStopped as error:
+        print(f'torch-sake {settings.command}: {error}', file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f'torch-sake {settings.command}: interrupted', file=sys.stderr)
         return 130

@@ -4,7 +4,7 @@ from typing import Dict, Iterable, List
 import torch
 from torch import Tensor
 
-from torch_sake.files import replace_when_complete
+from torch_sake.figures import new_figure, save_figure
 from torch_sake.training.metrics import Metrics, units_of_properties
 
 
@@ -15,7 +15,7 @@ def plot_learning_curve(history: List[Metrics], units: Dict[str, str],
     """
     properties = _properties(units, [key.removesuffix('_mae')
                                      for key in history[0]])
-    figure, axes = _figure(len(properties))
+    figure, axes = new_figure(len(properties))
     for axis, (name, unit) in zip(axes, properties.items()):
         steps = [metrics['step'] for metrics in history]
         for kind in ('mae', 'rmse'):
@@ -25,7 +25,7 @@ def plot_learning_curve(history: List[Metrics], units: Dict[str, str],
                  ylabel=f'validation error of the {name} ({unit})')
         axis.legend()
         axis.grid(True, which='both', alpha=0.3)
-    _save(figure, folder, 'learning_curve.png')
+    save_figure(figure, osp.join(folder, 'learning_curve.png'))
 
 
 def plot_parity(outputs: Dict[str, Tensor], units: Dict[str, str],
@@ -35,7 +35,7 @@ def plot_parity(outputs: Dict[str, Tensor], units: Dict[str, str],
     Forces are drawn by component, energies relative to the mean of the labels.
     """
     properties = _properties(units, outputs)
-    figure, axes = _figure(len(properties))
+    figure, axes = new_figure(len(properties))
     for axis, (name, unit) in zip(axes, properties.items()):
         label, prediction = outputs[f'{name}_label'], outputs[name]
         if name == 'energy':
@@ -47,7 +47,7 @@ def plot_parity(outputs: Dict[str, Tensor], units: Dict[str, str],
         axis.scatter(*values, s=4, alpha=0.4, rasterized=True)
         axis.set(xlabel=f'{name}, label ({unit})',
                  ylabel=f'{name}, predicted ({unit})', aspect='equal')
-    _save(figure, folder, 'parity.png')
+    save_figure(figure, osp.join(folder, 'parity.png'))
 
 
 def _properties(units: Dict[str, str],
@@ -56,18 +56,3 @@ def _properties(units: Dict[str, str],
     present = set(present)
     return {name: unit for name, unit in units_of_properties(units).items()
             if name in present and name != 'energy_per_atom'}
-
-
-def _figure(num_axes: int):
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("Pictures need 'matplotlib': "
-                          "pip install 'torch-sake[train]'") from error
-    figure = Figure(figsize=(5 * num_axes, 4.5), layout='constrained')
-    return figure, figure.subplots(1, num_axes, squeeze=False)[0]
-
-
-def _save(figure, folder: str, name: str) -> None:
-    with replace_when_complete(osp.join(folder, name)) as path:
-        figure.savefig(path, dpi=150)

@@ -1,0 +1,262 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy
+import pytest
+import torch
+
+import torch_sake.simulation.dynamics as module
+from torch_sake.checkpoint import load_checkpoint, save_checkpoint
+from torch_sake.simulation import MDConfig, Simulation, SimulationStopped
+from torch_sake.simulation.summary import describe, energy_drift
+
+ase_io = pytest.importorskip('ase.io')
+pytest.importorskip('ase.md.langevinbaoab')
+
+
+def simulate(out, **settings):
+    simulation = Simulation(MDConfig(out=str(out), **settings))
+    simulation.run()
+    return simulation
+
+
+def table(out):
+    with open(out / 'log.csv', newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def test_constant_energy(checkpoint, molecule_file, tmp_path):
+    spreads = []
+    for timestep in (0.5, 0.25):
+        out = tmp_path / str(timestep)
+        simulation = simulate(out, checkpoint=checkpoint('run'),
+                              structure=molecule_file, ensemble='nve',
+                              num_steps=int(40 / timestep), interval=1,
+                              timestep=timestep)
+        rows = simulation.records.rows()
+        assert rows['time [fs]'][-1] == 40
+        energy = numpy.array(rows['total energy [eV]'])
+        spreads.append(energy.std())
+        assert numpy.ptp(rows['potential energy [eV]']) > 100 * energy.std()
+    # The error of velocity Verlet goes with the square of the time step.
+    assert 3 < spreads[0] / spreads[1] < 5
+    momentum = simulation.atoms.get_momenta().sum(axis=0)
+    assert numpy.abs(momentum).max() < 1e-10
+    assert rows['temperature [K]'][0] == pytest.approx(300)
+    trajectory = ase_io.read(out / 'trajectory.extxyz', ':')
+    assert len(trajectory) == len(rows['step']) == 161
+    last = ase_io.read(out / 'last.extxyz')
+    assert numpy.allclose(last.positions, trajectory[-1].positions, atol=1e-7)
+    assert trajectory[7].get_potential_energy() == pytest.approx(
+        rows['potential energy [eV]'][7], abs=1e-7)
+
+
+def test_heat_bath(checkpoint, crystal_file, tmp_path):
+    simulation = simulate(tmp_path / 'md', checkpoint=checkpoint('run'),
+                          structure=crystal_file, num_steps=600, timestep=1.0,
+                          interval=5, temperature=500.0, friction=50.0)
+    temperature = simulation.records.rows()['temperature [K]'][40:]
+    assert 350 < numpy.mean(temperature) < 650
+
+
+def test_constant_pressure(checkpoint, crystal_file, tmp_path):
+    volumes = {}
+    for pressure in (0.0, 20.0):
+        simulation = simulate(tmp_path / str(pressure), timestep=1.0,
+                              checkpoint=checkpoint('run'), ensemble='npt',
+                              structure=crystal_file, num_steps=150,
+                              interval=10, pressure=pressure)
+        rows = simulation.records.rows()
+        volumes[pressure] = rows['volume [Angstrom^3]'][-1]
+        cell = simulation.atoms.cell.cellpar()
+        assert cell[:3] == pytest.approx(cell[0]) and (
+            cell[3:] == pytest.approx(90.0))
+    assert volumes[20.0] < 0.98 * volumes[0.0]
+
+
+@pytest.mark.parametrize('ensemble, isotropic, format', [
+    ('nve', True, 'extxyz'), ('langevin', True, 'traj'),
+    ('npt', True, 'extxyz'), ('npt', False, 'traj')])
+def test_goes_on_as_if_it_had_not_been_stopped(
+        checkpoint, crystal_file, tmp_path, ensemble, isotropic, format,
+        monkeypatch):
+    settings = dict(checkpoint=checkpoint('run'), structure=crystal_file,
+                    ensemble=ensemble, isotropic=isotropic, format=format,
+                    interval=3)
+    whole = simulate(tmp_path / 'whole', num_steps=30, **settings)
+
+    simulate(tmp_path / 'parts', num_steps=11, **settings)
+    # Something more was written after the last state:
+    stopped = Simulation(MDConfig(out=str(tmp_path / 'parts'), num_steps=20,
+                                  resume=True, **settings))
+    monkeypatch.setattr(module, 'SECONDS_BETWEEN_SAVES', 1e9)
+    advance = stopped._advance
+
+    def killed():
+        if stopped.step == 17:
+            raise MemoryError
+        advance()
+
+    stopped._advance = killed
+    with pytest.raises(MemoryError):
+        stopped.run()
+    assert len(table(tmp_path / 'parts')) == 6  # steps 0 to 15
+    with open(tmp_path / 'parts' / f'trajectory.{format}', 'ab') as file:
+        file.write(b'8\nhalf a fra')
+    parts = simulate(tmp_path / 'parts', num_steps=30, resume=True, **settings)
+
+    assert numpy.array_equal(parts.atoms.positions, whole.atoms.positions)
+    assert numpy.array_equal(parts.atoms.cell.array, whole.atoms.cell.array)
+    assert table(tmp_path / 'parts') == table(tmp_path / 'whole')
+    assert len(table(tmp_path / 'whole')) == 11
+    frames = [ase_io.read(tmp_path / part / f'trajectory.{format}', ':')
+              for part in ('parts', 'whole')]
+    assert len(frames[0]) == len(frames[1]) == 11
+    for one, other in zip(*frames):
+        assert numpy.allclose(one.positions, other.positions)
+
+
+def test_seed(checkpoint, molecule_file, tmp_path):
+    last = []
+    for name, seed in (('a', 0), ('b', 0), ('c', 1)):
+        simulation = simulate(tmp_path / name, checkpoint=checkpoint('run'),
+                              structure=molecule_file, num_steps=5, seed=seed)
+        last.append(simulation.atoms.positions)
+    assert numpy.array_equal(last[0], last[1])
+    assert not numpy.allclose(last[0], last[2])
+
+
+def test_velocities_of_the_structure_are_kept(checkpoint, molecule_file,
+                                              tmp_path):
+    first = simulate(tmp_path / 'a', checkpoint=checkpoint('run'), num_steps=7,
+                     structure=molecule_file, ensemble='nve')
+    second = Simulation(MDConfig(
+        checkpoint('run'), structure=str(tmp_path / 'a' / 'last.extxyz'),
+        out=str(tmp_path / 'b')))
+    assert numpy.allclose(second.atoms.get_momenta(),
+                          first.atoms.get_momenta(), atol=1e-7)
+
+
+def test_not_a_number(checkpoint, molecule_file, tmp_path):
+    simulation = Simulation(MDConfig(
+        checkpoint('run'), structure=molecule_file, out=str(tmp_path / 'md'),
+        ensemble='nve', num_steps=50, interval=5))
+    advance = simulation._advance
+
+    def broken():
+        if simulation.step == 12:
+            simulation.good = simulation.atoms.positions.copy()
+            weight = simulation.calculator.evaluator.potential.model.embedding
+            with torch.no_grad():
+                weight.weight[8] = torch.nan
+        advance()
+
+    simulation._advance = broken
+    with pytest.raises(SimulationStopped, match='force on atom . is not '
+                       'finite.*after step 12.*last.extxyz'):
+        simulation.run()
+    last = ase_io.read(tmp_path / 'md' / 'last.extxyz')
+    assert numpy.allclose(last.positions, simulation.good, atol=1e-7)
+    assert len(table(tmp_path / 'md')) == 3
+    assert len(ase_io.read(tmp_path / 'md' / 'trajectory.extxyz', ':')) == 3
+
+
+def test_uncertainty(checkpoint, molecule_file, tmp_path):
+    paths = [checkpoint('a', 0), checkpoint('b', 1)]
+    settings = dict(checkpoint=paths, structure=molecule_file, interval=7)
+    simulation = simulate(tmp_path / 'free', num_steps=20, **settings)
+    column = 'uncertainty of forces [eV/Angstrom]'
+    before = simulation.records.rows()[column]
+    assert min(before) > 0
+    with pytest.raises(SimulationStopped, match='uncertainty of .* at step 0'):
+        simulate(tmp_path / 'a', max_force_std=0.9 * before[0], **settings)
+    limit = 1.0001 * before[0]
+    with pytest.raises(SimulationStopped, match='force on atom .* at step'):
+        simulate(tmp_path / 'b', max_force_std=limit, num_steps=2000,
+                 **settings)
+    rows = table(tmp_path / 'b')
+    assert float(rows[-1][column]) > limit
+    assert all(float(row[column]) <= limit for row in rows[:-1])
+    assert len(ase_io.read(tmp_path / 'b' / 'trajectory.extxyz', ':')) == len(
+        rows)
+
+
+def test_bad_input(checkpoint, molecule_file, crystal_file, tmp_path):
+    path = checkpoint('run')
+    with pytest.raises(ValueError, match="'structure' must be a file"):
+        Simulation(MDConfig(path, structure='absent.xyz'))
+    (tmp_path / 'bad.xyz').write_text('2\n\nH 0 0 0\n')
+    with pytest.raises(ValueError, match="'structure' cannot be read by ASE"):
+        Simulation(MDConfig(path, structure=str(tmp_path / 'bad.xyz')))
+    with pytest.raises(ValueError, match="'ensemble' must not be 'npt'"):
+        Simulation(MDConfig(path, structure=molecule_file, ensemble='npt'))
+    with pytest.raises(ValueError, match="'max_force_std' needs several"):
+        MDConfig(path, max_force_std=1.0)
+    with pytest.raises(ValueError, match="'timestep' must be positive"):
+        MDConfig(path, timestep=0.0)
+    with pytest.raises(ValueError, match="'resume' needs a simulation"):
+        Simulation(MDConfig(path, structure=molecule_file, resume=True))
+    out = str(tmp_path / 'md')
+    simulate(out, checkpoint=path, structure=molecule_file, num_steps=2)
+    with pytest.raises(ValueError, match="'out' must not hold a simulation"):
+        Simulation(MDConfig(path, structure=molecule_file, out=out))
+    with pytest.raises(ValueError, match="'timestep' must be 0.5 "):
+        Simulation(MDConfig(path, structure=molecule_file, out=out,
+                            resume=True, timestep=1.0))
+    with pytest.raises(ValueError, match='got other elements'):
+        Simulation(MDConfig(path, structure=crystal_file, out=out,
+                            resume=True))
+    tensors, description = load_checkpoint(path)
+    description['elements'] = [1, 6]
+    save_checkpoint(tmp_path / 'other.safetensors', tensors, description)
+    with pytest.raises(ValueError, match=r'atomic numbers \[8\], which'):
+        Simulation(MDConfig(str(tmp_path / 'other.safetensors'),
+                            structure=molecule_file,
+                            out=str(tmp_path / 'new'))).run()
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='POSIX signals')
+def test_kill(checkpoint, molecule_file, tmp_path):
+    path, out = checkpoint('run'), tmp_path / 'md'
+    command = [sys.executable, '-c', 'from torch_sake.cli import main; '
+               'import sys; sys.exit(main())', 'md', '--checkpoint', path,
+               '--structure', molecule_file, '--out', str(out), '--num_steps',
+               '100000', '--interval', '1', '--compile', 'false']
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not (out / 'log.csv').exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    simulation = Simulation(MDConfig(path, structure=molecule_file, interval=1,
+                                     out=str(out), num_steps=30, resume=True))
+    simulation.run()
+    assert [int(row['step']) for row in table(out)][:31] == list(range(31))
+    process = subprocess.Popen([*command, '--resume'],
+                               stderr=subprocess.DEVNULL)
+    size = os.path.getsize(out / 'log.csv')
+    while os.path.getsize(out / 'log.csv') <= size:
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 130
+    rows = table(out)
+    assert [int(row['step']) for row in rows] == list(range(len(rows)))
+    assert (out / 'md.png').exists()
+
+
+def test_drift():
+    time = numpy.arange(100.0) * 1000
+    energy = 3.0 + 2e-5 * time / 1000 + 1e-4 * (-1)**numpy.arange(100)
+    rows = {'time [fs]': time, 'total energy [eV]': energy,
+            'temperature [K]': [300.0, 310.0] * 50}
+    drift = energy_drift(rows, num_atoms=10)
+    assert drift['drift'] == pytest.approx(0.2, abs=1e-3)
+    assert drift['fluctuation'] == pytest.approx(0.01, rel=0.01)
+    assert 'drift 0.199' in describe(rows, 10, True)
+    assert '305.0 +- 5.0 K' in describe(rows, 10, False)

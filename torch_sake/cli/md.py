@@ -1,0 +1,22 @@
+from torch_sake.simulation import MDConfig, Simulation
+from torch_sake.simulation.summary import describe, plot_simulation
+
+
+def md(config: MDConfig) -> None:
+    r"""Simulates and reports what came of it."""
+    simulation = Simulation(config)
+    print(f'{simulation.atoms.get_chemical_formula()}: {config.ensemble}, '
+          f'steps {simulation.step} to {config.num_steps} of '
+          f'{config.timestep:g} fs')
+    try:
+        simulation.run()
+    except KeyboardInterrupt:
+        print(f"\nStopped at step {simulation.step}; '--resume' goes on from "
+              f"there.")
+        raise
+    finally:
+        if simulation.records.num_frames > 0:
+            rows = simulation.records.rows()
+            plot_simulation(rows, simulation.out)
+    print(describe(rows, len(simulation.atoms), config.ensemble == 'nve'))
+    print(f'The simulation is in {simulation.out}')

@@ -1,0 +1,270 @@
+import json
+import os.path as osp
+import time
+import warnings
+from dataclasses import asdict
+from typing import Any, Dict, Optional
+
+import numpy
+import torch
+from tqdm import tqdm
+
+from torch_sake.files import read_arrays, replace_when_complete
+from torch_sake.simulation.config import MDConfig
+from torch_sake.simulation.records import Records
+from torch_sake.simulation.structures import read_structure
+from torch_sake.training.interrupt import DeferredInterrupt
+
+RESTART = 'restart.npz'
+LAST = 'last.extxyz'
+SECONDS_BETWEEN_SAVES = 10.0
+PRESSURE_TAU = 1000.0  # fs, time of the barostat
+
+
+class SimulationStopped(RuntimeError):
+    r"""A simulation that could not go on. What it had written is kept."""
+
+
+class Simulation:
+    r"""Molecular dynamics with a potential, by ASE's
+    :class:`~ase.md.langevinbaoab.LangevinBAOAB`: without a heat bath it is
+    velocity Verlet, with one, and with a barostat, it is the scheme of
+    Leimkuhler and Matthews with the cell of Quigley and Probert.
+
+    The folder :obj:`config.out` gets the trajectory, the log
+    (:obj:`log.csv`), the state to go on from (:obj:`restart.npz`) and, at the
+    end, the last structure (:obj:`last.extxyz`). A simulation that was stopped
+    goes on as if it had not been.
+
+    Args:
+        config (MDConfig): What the simulation is made of.
+
+    Raises:
+        ImportError: If ASE is missing or too old.
+        ValueError: If the folder holds a simulation already and
+            :obj:`config.resume` is not set, or is set and the simulation there
+            has other settings; if a structure or a checkpoint cannot be used.
+    """
+    def __init__(self, config: MDConfig):
+        try:
+            from ase.md.langevinbaoab import LangevinBAOAB
+        except ImportError as error:
+            raise ImportError("Simulations need ASE 3.27 or newer: "
+                              "pip install 'torch-sake[train]'") from error
+        from ase import units
+
+        from torch_sake.calculators import SAKECalculator
+
+        self.config = config
+        self.out = config.out or osp.join(_folder(config.checkpoint[0]), 'md')
+        state = self._load()
+        self.atoms = read_structure(config.structure, config.checkpoint[0])
+        if config.ensemble == 'npt' and not self.atoms.pbc.all():
+            raise ValueError(f"'ensemble' must not be 'npt' for a structure "
+                             f"that is not periodic in all directions (got "
+                             f"pbc={self.atoms.pbc.tolist()})")
+        self.calculator = SAKECalculator(
+            config.checkpoint, compile=self._compiles(),
+            device=('cuda' if torch.cuda.is_available() else 'cpu')
+            if config.device == 'auto' else config.device,
+            dtype=config.precision and getattr(torch, config.precision))
+        self.atoms.calc = self.calculator
+        rng = numpy.random.default_rng(config.seed)
+        self.step = 0
+        if state is None:
+            self._draw_velocities(rng)
+        else:
+            self.step = int(state['step'])
+            if state['numbers'].tolist() != self.atoms.numbers.tolist():
+                raise ValueError("'resume' needs the structure of the "
+                                 "simulation (got other elements)")
+            self.atoms.set_cell(state['cell'])
+            self.atoms.positions[:] = state['positions']
+            self.atoms.set_momenta(state['momenta'], apply_constraint=False)
+            rng.bit_generator.state = json.loads(str(state['rng']))
+        if config.ensemble == 'npt':
+            # The first forces are to come with the stress, like all others,
+            # as they would differ in their last digits without it.
+            self.atoms.get_stress()
+        bath = {}
+        if config.ensemble != 'nve':
+            bath.update(temperature_K=config.temperature, rng=rng,
+                        T_tau=1000 * units.fs / config.friction)
+        if config.ensemble == 'npt':
+            bath.update(externalstress=-config.pressure * units.GPa,
+                        hydrostatic=config.isotropic, P_tau=PRESSURE_TAU *
+                        units.fs)
+        with warnings.catch_warnings():  # that it chooses the cell's mass
+            warnings.simplefilter('ignore', UserWarning)
+            self.dynamics = LangevinBAOAB(
+                self.atoms, config.timestep * units.fs, **bath)
+        if state is not None and config.ensemble == 'npt':
+            momentum = state['cell_momentum']
+            self.dynamics.p_eps = (momentum if momentum.ndim else
+                                   float(momentum))
+            # It has velocities of the middle of a step in it.
+            force = state['cell_force']
+            self.dynamics.force_eps = force if force.ndim else float(force)
+        self.rng = rng
+        self.records = Records(self.out, config.format, 0 if state is None
+                               else int(state['num_frames']))
+
+    def run(self) -> None:
+        r"""Simulates up to the last step.
+
+        Raises:
+            SimulationStopped: If a force is not finite or its uncertainty
+                beyond the limit, with the step and the atom.
+            KeyboardInterrupt: After an interruption, at the end of the step it
+                came in, with everything saved that is needed to go on.
+        """
+        config = self.config
+        progress = tqdm(total=config.num_steps, initial=self.step, unit='step',
+                        desc='simulating', dynamic_ncols=True)
+        with DeferredInterrupt() as interrupt, progress:
+            if self.records.num_frames == 0:
+                self._save()  # before anything else is written
+                self._record()
+                self._check_uncertainty()
+            saved = time.monotonic()
+            while self.step < config.num_steps:
+                self._advance()
+                progress.update()
+                if self.step % config.interval == 0:
+                    progress.set_postfix(
+                        T=f'{self._record()["temperature [K]"]:.0f} K')
+                self._check_uncertainty()
+                if (interrupt.requested or time.monotonic() - saved >
+                        SECONDS_BETWEEN_SAVES):
+                    self._save()
+                    saved = time.monotonic()
+                interrupt.raise_if_requested()
+        self._save()
+        self._write_last()
+
+    def _advance(self) -> None:
+        before = self.atoms.copy()
+        try:
+            self.dynamics.run(1)
+        except ValueError as error:
+            self.atoms = before
+            self._stop(f'{error}, after step {self.step}')
+        self.step += 1
+
+    def _stop(self, reason: str) -> None:
+        self._write_last()
+        raise SimulationStopped(f"{reason}. The last good structure is "
+                                f"'{osp.join(self.out, LAST)}'")
+
+    def _check_uncertainty(self) -> None:
+        limit = self.config.max_force_std
+        if limit is None:
+            return
+        self.atoms.get_forces()
+        lengths = numpy.linalg.norm(self.calculator.results['forces_std'],
+                                    axis=1)
+        if lengths.max() > limit:
+            if self.step % self.config.interval != 0:
+                self._record()
+            self._save()
+            self._stop(f'The force on atom {lengths.argmax()} has an '
+                       f'uncertainty of {lengths.max():.3g} eV/Angstrom, '
+                       f'above {limit:g}, at step {self.step}')
+
+    def _record(self) -> Dict[str, float]:
+        atoms = self.atoms
+        potential = atoms.get_potential_energy()
+        kinetic = atoms.get_kinetic_energy()
+        row = {
+            'step': self.step,
+            'time [fs]': self.step * self.config.timestep,
+            'potential energy [eV]': potential,
+            'kinetic energy [eV]': kinetic,
+            'total energy [eV]': potential + kinetic,
+            'temperature [K]': atoms.get_temperature(),
+        }
+        if self.config.ensemble == 'npt':
+            from ase.units import GPa
+            stress = atoms.get_stress(include_ideal_gas=True)
+            row['volume [Angstrom^3]'] = atoms.get_volume()
+            row['pressure [GPa]'] = -stress[:3].mean() / GPa
+        if 'forces_std' in self.calculator.results:
+            row['uncertainty of forces [eV/Angstrom]'] = numpy.linalg.norm(
+                self.calculator.results['forces_std'], axis=1).max()
+        self.records.append(atoms, row)
+        return row
+
+    def _draw_velocities(self, rng: numpy.random.Generator) -> None:
+        from ase import units
+        from ase.md.velocitydistribution import Stationary, ZeroRotation
+        atoms, temperature = self.atoms, self.config.temperature
+        if atoms.has('momenta'):
+            return
+        width = numpy.sqrt(units.kB * temperature * atoms.get_masses())
+        atoms.set_momenta(width[:, None] * rng.normal(size=(len(atoms), 3)))
+        Stationary(atoms, preserve_temperature=False)
+        if not atoms.pbc.any() and len(atoms) > 2:
+            ZeroRotation(atoms, preserve_temperature=False)
+        now = atoms.get_temperature()
+        if now > 0:  # a single atom has lost all of its velocity
+            atoms.set_momenta(atoms.get_momenta() * (temperature / now)**0.5)
+
+    def _compiles(self) -> bool:
+        if self.config.compile is None:
+            return self.config.num_steps >= 20_000
+        return self.config.compile
+
+    def _save(self) -> None:
+        state = {
+            'config': json.dumps(self._settings()),
+            'step': self.step,
+            'num_frames': self.records.num_frames,
+            'numbers': self.atoms.numbers,
+            'positions': self.atoms.positions,
+            'momenta': self.atoms.get_momenta(),
+            'cell': self.atoms.cell.array,
+            'cell_momentum': getattr(self.dynamics, 'p_eps', 0.0),
+            'cell_force': getattr(self.dynamics, 'force_eps', 0.0),
+            'rng': json.dumps(self.rng.bit_generator.state),
+        }
+        with replace_when_complete(osp.join(self.out, RESTART)) as path:
+            numpy.savez(path, **state)
+
+    def _load(self) -> Optional[Dict[str, Any]]:
+        path = osp.join(self.out, RESTART)
+        if not self.config.resume:
+            if osp.exists(path):
+                raise ValueError(f"'out' must not hold a simulation already, "
+                                 f"unless it goes on with 'resume' "
+                                 f"(got {self.out})")
+            return None
+        if not osp.exists(path):
+            raise ValueError(f"'resume' needs a simulation in 'out', which "
+                             f"has no '{RESTART}' (got {self.out})")
+        state = read_arrays(path, (
+            'config', 'step', 'num_frames', 'numbers', 'positions', 'momenta',
+            'cell', 'cell_momentum', 'cell_force', 'rng'))
+        config = json.loads(str(state['config']))
+        for key, value in self._settings().items():
+            if value != config[key]:
+                raise ValueError(f"'resume' needs the settings of the "
+                                 f"simulation: '{key}' must be "
+                                 f"{config[key]!r} (got {value!r})")
+        return state
+
+    def _settings(self) -> Dict[str, Any]:
+        r"""What must not change from one part of a simulation to the next."""
+        free = {'out', 'resume', 'num_steps', 'device', 'compile',
+                'max_force_std', 'structure', 'checkpoint'}
+        return {key: value for key, value in asdict(self.config).items()
+                if key not in free}
+
+    def _write_last(self) -> None:
+        import ase.io
+        atoms = self.atoms.copy()  # without energies that may not belong to it
+        with replace_when_complete(osp.join(self.out, LAST)) as path:
+            ase.io.write(path, atoms, format='extxyz')
+
+
+def _folder(checkpoint: str) -> str:
+    return checkpoint if osp.isdir(checkpoint) else osp.dirname(checkpoint)
