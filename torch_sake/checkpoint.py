@@ -20,7 +20,9 @@ from torch_sake.potential import Potential
 from torch_sake.version import __version__
 from torch_sake.zbl import ZBLRepulsion
 
-FORMAT = 2  # in 2, edges of VectorSAKE know their angles
+# In 2, edges of VectorSAKE know their angles; in 3, the lengths of its vectors
+# have no kink, and the logits of SAKE with a cutoff are bounded.
+FORMAT = 3
 MODELS = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
 BEST = 'best.safetensors'
 LAST = 'last.safetensors'

@@ -54,6 +54,8 @@ def reference(conv: SAKEConv, x: Tensor, pos: Tensor, edge_index: Tensor,
             if conv.semantic_attention else torch.zeros(conv.heads).double()
             for e in embeddings
         ]
+        if conv.cutoff is not None:
+            logits = [6 * torch.tanh(s / 6) for s in logits]
         total = sum((w * s.exp() for w, s in zip(weights, logits)),
                     torch.zeros(conv.heads).double())
         if conv.cutoff is not None:

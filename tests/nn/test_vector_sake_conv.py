@@ -61,7 +61,7 @@ def reference(conv: VectorSAKEConv, x: Tensor, pos: Tensor,
         skip = x[i] if conv.lin_skip is None else conv.lin_skip(x[i])
         new_x.append(skip + conv.mlp_node(torch.cat([
             x[i], message, (a * b).sum(1),
-            (a.square().sum(1) + 1e-5).sqrt()])))
+            (a.square().sum(1) + 1).sqrt() - 1])))
         if conv.update_pos:
             gate = 2 * torch.sigmoid(conv.mlp_vel(new_x[-1]))
             new_vel.append(conv.lin_vel.weight[0] @ combinations +

@@ -9,6 +9,8 @@ from torch_sake.checks import check_positive_int
 from torch_sake.nn.init import reset_linear
 from torch_sake.nn.scatter import sum_edges
 
+LARGEST_LOGIT = 6.0  # with a cutoff
+
 
 class SemanticAttention(torch.nn.Module):
     r"""The semantic attention of SAKE (paper, section 3.2): weights of the
@@ -24,7 +26,9 @@ class SemanticAttention(torch.nn.Module):
     are the paper's softmax. With them (the envelope of a cutoff),
     :math:`n_i = 1` is a neighbor that is always there and says nothing:
     without it, the weight of a last neighbor would stay 1 up to the very
-    cutoff, and the energy would jump when it leaves.
+    cutoff, and the energy would jump when it leaves. Logits are then bounded,
+    :math:`6 \tanh(s_{ij} / 6)` in the place of :math:`s_{ij}`: a large one
+    would undo the envelope up to a short distance from the cutoff.
 
     Args:
         hidden_channels (int): Size of the edge embeddings.
@@ -65,6 +69,8 @@ def normalize_attention(logits: Tensor, index: Tensor, num_nodes: int,
           edge weights :math:`(E, 1)` *(optional)*
         - **output:** attention weights :math:`(E, H)`
     """
+    if edge_weight is not None:
+        logits = LARGEST_LOGIT * torch.tanh(logits / LARGEST_LOGIT)
     # The largest logit of each node is taken out before the exponential; it
     # cancels, so needs no derivative.
     largest = scatter(logits.detach(), index, 0, num_nodes, 'max')  # [N, H]

@@ -6,7 +6,6 @@ from torch import Tensor
 from torch.nn import Linear, Sequential, SiLU
 
 from torch_sake.checks import check_positive_float, check_tensor
-from torch_sake.geometry import EPSILON
 from torch_sake.nn.init import reset_linear
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
 from torch_sake.nn.radial_basis import ExpNormalBasis
@@ -35,7 +34,7 @@ class VectorSAKEConv(KineticConv):
         \mathbf{x}^{\prime}_i &= \mathbf{x}_i + \mathrm{MLP} \left( \left[
         \mathbf{x}_i, \tfrac{1}{\sqrt{n}} \textstyle\sum_j \mathbf{e}_{ij},
         (\mathbf{A} \vec{p}_i) \cdot (\mathbf{B} \vec{p}_i),
-        |\mathbf{A} \vec{p}_i| \right] \right) \\
+        \sqrt{|\mathbf{A} \vec{p}_i|^2 + 1} - 1 \right] \right) \\
         \vec{V}^{\prime}_i &= \vec{p}_i + (\mathbf{W}_6
         \mathbf{x}^{\prime}_i + \mathbf{b}_6) \odot \mathbf{B} \vec{p}_i
 
@@ -206,7 +205,10 @@ class VectorSAKEConv(KineticConv):
         x = skip + self.mlp_node(
             torch.cat([
                 x, message, (a * b).sum(dim=1),
-                (a.square().sum(dim=1) + EPSILON).sqrt()
+                # A length without the 1 has a kink at zero, where the
+                # vectors of symmetric structures are: atoms of a crystal
+                # would feel forces as if they were in a narrow pit.
+                (a.square().sum(dim=1) + 1.0).sqrt() - 1.0
             ], dim=1))
         if self.update_pos:
             new_vel = self.lin_vel(combinations).squeeze(2)  # [N, D]
