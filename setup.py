@@ -14,6 +14,7 @@ train = [
     'tblite>=0.4',
     'torch>=2.9',  # Muon
 ]
+openmm = ['openmm>=8.5']  # PythonForce
 test = ['hypothesis>=6.80', 'pytest>=7.4']
 docs = ['sphinx>=7.2']
 
@@ -41,7 +42,8 @@ setup(
     extras_require={
         'accel': ['torch-scatter', 'torch-cluster'],
         'train': train,
-        'test': train + test,
+        'openmm': openmm,
+        'test': train + openmm + test,
         'docs': docs,
     },
     entry_points={'console_scripts': ['torch-sake = torch_sake.cli:main']},

@@ -57,3 +57,33 @@ def energy_file(water_file, tmp_path) -> str:
     path = str(tmp_path / 'energies.extxyz')
     ase.io.write(path, frames)
     return path
+
+
+@pytest.fixture
+def copper_file(tmp_path) -> str:
+    """24 frames of copper with forces and stresses by EMT, of which six have
+    no stress, and a molecule among them."""
+    ase_io = pytest.importorskip('ase.io')
+    from ase import Atoms
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+    from ase.calculators.singlepoint import SinglePointCalculator
+    generator = numpy.random.default_rng(0)
+    frames = []
+    for index in range(24):
+        atoms = bulk('Cu', cubic=True)
+        if index == 3:
+            atoms = Atoms('Cu2', [[0, 0, 0], [2.3, 0, 0]])
+        atoms.set_cell(atoms.cell.array * generator.uniform(0.96, 1.04),
+                       scale_atoms=True)
+        atoms.rattle(0.1, rng=generator)
+        atoms.calc = EMT()
+        results = {'energy': atoms.get_potential_energy(),
+                   'forces': atoms.get_forces()}
+        if index % 4 != 3:
+            results['stress'] = atoms.get_stress()
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        frames.append(atoms)
+    path = str(tmp_path / 'copper.extxyz')
+    ase_io.write(path, frames)
+    return path

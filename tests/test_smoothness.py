@@ -13,6 +13,7 @@ from torch_geometric.nn.models import SchNet
 
 from torch_sake import (SAKE, Potential, RadiusInteractionGraph, VectorSAKE,
                         neighbor_list)
+from torch_sake.nn import PolynomialEnvelope
 from torch_sake.nn.attention import normalize_attention
 from torch_sake.testing import (assert_batch_independent,
                                 assert_equivariant_forces, assert_extensive,
@@ -131,24 +132,33 @@ def test_smooth(name, place, update_pos):
 
 
 @pytest.mark.parametrize('name', ['SAKE', 'VectorSAKE'])
-def test_symmetric_structures_are_in_no_pit(name):
-    """What pulls an atom of a crystal back is proportional to its way."""
+def test_no_cusp_at_symmetric_structures(name):
+    """The force on an atom of a crystal is proportional to its way."""
     cell = 3.2 * torch.eye(3).double()
     sites = torch.tensor([[0, 0, 0], [0, 2, 2], [2, 0, 2], [2, 2, 0],
                           [1, 1, 1], [1, 3, 3], [3, 1, 3], [3, 3, 1]]) / 4.0
     z, pos = torch.full((8, ), 14), sites.double() @ cell
     for seed in SEEDS:
         potential = build(name, seed)
-        pulls = []
+        slopes = []
         for way in (3e-2, 1e-2, 1e-3, 1e-4):
             moved = pos.clone()
             moved[0, 0] += way
             _, forces, _ = potential(z, moved, None, cell)
-            pulls.append(float(forces[0, 0].detach()) / way)
-        assert abs(pulls[0]) > 1e-3
-        assert pulls[0] == pytest.approx(pulls[-1], rel=0.2)
-        assert pulls[1] == pytest.approx(pulls[-1], rel=0.05)
-        assert pulls[2] == pytest.approx(pulls[-1], rel=0.02)
+            slopes.append(float(forces[0, 0].detach()) / way)
+        assert abs(slopes[0]) > 1e-3
+        assert slopes[0] == pytest.approx(slopes[-1], rel=0.2)
+        assert slopes[1] == pytest.approx(slopes[-1], rel=0.05)
+        assert slopes[2] == pytest.approx(slopes[-1], rel=0.02)
+
+
+@pytest.mark.parametrize('name', ['SAKE', 'VectorSAKE'])
+def test_envelopes_of_another_order(name):
+    envelope = PolynomialEnvelope(CUTOFF, exponent=3)
+    potential = build(name, envelope=envelope)
+    assert_smooth_at_cutoff(potential, cutoff=CUTOFF, **pair())
+    energy = potential.energy(**pair())
+    assert not torch.allclose(energy, build(name).energy(**pair()))
 
 
 @pytest.mark.parametrize('dtype', [torch.float, torch.double])

@@ -105,6 +105,10 @@ def build_potential(tensors: Dict[str, Tensor],
         key[len('potential.'):]: value
         for key, value in tensors.items() if key.startswith('potential.')
     }
+    kind = description.get('kind', 'potential')
+    if kind != 'potential':
+        raise ValueError(f"The checkpoint must be of a potential "
+                         f"(got one of kind {kind!r})")
     if description['model'] is None:
         raise ValueError("The checkpoint must be of a model of torch_sake "
                          "(got the parameters of another one)")

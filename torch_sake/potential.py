@@ -1,23 +1,17 @@
-import contextlib
 import functools
 import warnings
 from typing import Any, Callable, Dict, Optional, Sequence, Set, Tuple
 
 import torch
 from torch import Tensor
-from torch_geometric.nn.aggr import SumAggregation
 
-from torch_sake.checks import (check_atomic_numbers, check_batch, check_pos,
-                               check_positive_float)
 from torch_sake.compilation import compile_function, verify
+from torch_sake.energy import EnergyModel
 from torch_sake.models import MoleculeModel
-from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
-from torch_sake.neighbors.lattice import check_cell
-from torch_sake.nn.scatter import sum_edges
-from torch_sake.strain import apply_strain, cell_volumes
+from torch_sake.strain import cell_volumes
 
 
-class Potential(torch.nn.Module):
+class Potential(EnergyModel):
     r"""Energies, forces and stresses of any :obj:`model(z, pos, batch)`
 
     .. math::
@@ -68,39 +62,9 @@ class Potential(torch.nn.Module):
     def __init__(self, model: Callable, energy_scale: float = 1.0,
                  atomic_energies: Optional[Tensor] = None,
                  prior: Optional[torch.nn.Module] = None):
-        super().__init__()
+        super().__init__(model, energy_scale, atomic_energies, prior)
         self.compiled = False
         self._verified: Set[Tuple[Any, ...]] = set()
-        if not callable(model):
-            raise TypeError(f"'model' must be callable as "
-                            f"model(z, pos, batch) (got {type(model)})")
-        self.model = model
-        self.energy_scale = check_positive_float('energy_scale', energy_scale)
-        if atomic_energies is not None:
-            if not isinstance(atomic_energies, Tensor):
-                raise TypeError(f"'atomic_energies' must be a tensor "
-                                f"(got {type(atomic_energies)})")
-            if atomic_energies.dim() != 1:
-                raise ValueError(f"'atomic_energies' must have shape [100] "
-                                 f"(got {list(atomic_energies.shape)})")
-            atomic_energies = atomic_energies.detach().double().clone()
-        self.register_buffer('atomic_energies', atomic_energies)
-        if prior is not None and not isinstance(prior, torch.nn.Module):
-            raise TypeError(f"'prior' must be a torch.nn.Module "
-                            f"(got {type(prior)})")
-        self.prior = prior
-        if prior is not None and self.cutoff is not None and (
-                prior.cutoff > self.cutoff):
-            raise ValueError(f"'prior' must end within the cutoff of the "
-                             f"model, {self.cutoff} (got {prior.cutoff})")
-
-    def _apply(self, fn: Callable, recurse: bool = True) -> 'Potential':
-        # The references go along to other devices, but stay in float64.
-        energies = self.atomic_energies
-        super()._apply(fn, recurse)
-        if energies is not None:
-            self.atomic_energies = energies.to(self.atomic_energies.device)
-        return self
 
     def forward(
         self,
@@ -192,46 +156,6 @@ class Potential(torch.nn.Module):
             energy = self._energy(z, pos, batch, **kwargs)
         return energy
 
-    def site_energies(
-        self,
-        z: Tensor,
-        pos: Tensor,
-        batch: Optional[Tensor] = None,
-        cell: Optional[Tensor] = None,
-        pbc: Optional[Tensor] = None,
-        **kwargs,
-    ) -> Tensor:
-        r"""Returns the parts of the energies that the model ascribes to each
-        atom, :math:`(N)`. Their sums are the energies.
-
-        Args:
-            z (torch.Tensor): The atomic numbers.
-            pos (torch.Tensor): The positions.
-            batch (torch.Tensor, optional): The graph of each atom.
-                (default: :obj:`None`)
-            cell (torch.Tensor, optional): As that of :meth:`forward`.
-                (default: :obj:`None`)
-            pbc (torch.Tensor, optional): As that of :meth:`forward`.
-                (default: :obj:`None`)
-            **kwargs (optional): As those of :meth:`forward`.
-
-        Raises:
-            TypeError, ValueError: If the model is none of this package, has
-                no :class:`~torch_sake.RadiusInteractionGraph`, or does not sum
-                over atoms.
-        """
-        cell, pbc = self._check_inputs(z, pos, batch, cell, pbc)
-        readout = getattr(self.model, 'readout', None)
-        if getattr(self.model, 'dipole', False) or not isinstance(
-                readout, SumAggregation):
-            raise ValueError(f"'model' must sum over atoms to have energies "
-                             f"of atoms (got the readout {readout})")
-        kwargs = self._find_edges(pos, batch, cell, pbc, kwargs, always=True)
-        # Edges are known: it only matters for the sums what a graph is.
-        kwargs.pop('batch_size', None)
-        return self._energy(z, pos, torch.arange(z.numel(), device=z.device),
-                            **kwargs)
-
     def compile(self) -> None:
         r"""Has energies and forces computed by compiled functions from now
         on, with :func:`torch.compile`, for inference and for training.
@@ -256,51 +180,6 @@ class Potential(torch.nn.Module):
                             f"compiled (got {type(self.model)})")
         self.compiled = True
 
-    @property
-    def cutoff(self) -> Optional[float]:
-        r"""The length of the longest edges, where the neighbor list of the
-        model is one of this package, or :obj:`None`.
-        """
-        if isinstance(self.model, MoleculeModel):
-            return self.model.cutoff
-        return getattr(self._graph, 'cutoff', None)
-
-    @property
-    def _graph(self) -> Optional[RadiusInteractionGraph]:
-        graph = getattr(self.model, 'interaction_graph', None)
-        return graph if isinstance(graph, RadiusInteractionGraph) else None
-
-    def _find_edges(self, pos: Tensor, batch: Optional[Tensor],
-                    cell: Optional[Tensor], pbc: Optional[Tensor],
-                    kwargs: Dict[str, Any],
-                    always: bool = False) -> Dict[str, Any]:
-        r"""Returns the arguments of :meth:`_energy`, with the edges that are
-        to be known before the model is called: those of this package's models,
-        and of all that are periodic.
-        """
-        kwargs = dict(kwargs)
-        if isinstance(self.model, MoleculeModel) and cell is not None:
-            kwargs.setdefault('batch_size', cell.size(0))
-        if kwargs.get('edge_index') is not None:
-            return kwargs
-        if isinstance(self.model, MoleculeModel):
-            edges = self.model.find_edges(pos, batch, cell, pbc)
-        elif always or (pbc is not None and bool(pbc.any())):
-            if self._graph is None:
-                raise TypeError(
-                    f"'model' must be one of this package, or have its "
-                    f"RadiusInteractionGraph as 'interaction_graph', to be "
-                    f"periodic or give energies of atoms (got "
-                    f"{type(self.model)})")
-            edges = neighbor_list(pos, self.cutoff, batch, cell, pbc)
-        else:
-            return kwargs
-        return dict(kwargs, edge_index=edges[0], edge_shift=edges[1])
-
-    def _takes_compiled(self, pos: Tensor, cell: Optional[Tensor]) -> bool:
-        return self.compiled and not pos.requires_grad and not (
-            cell is not None and cell.requires_grad)
-
     @staticmethod
     def ensemble(potentials: Sequence['Potential']) -> torch.nn.Module:
         r"""Returns several potentials as one, see
@@ -308,6 +187,10 @@ class Potential(torch.nn.Module):
         """
         from torch_sake.ensemble import Ensemble
         return Ensemble(potentials)
+
+    def _takes_compiled(self, pos: Tensor, cell: Optional[Tensor]) -> bool:
+        return self.compiled and not pos.requires_grad and not (
+            cell is not None and cell.requires_grad)
 
     def _call_eagerly(self, z: Tensor, pos: Tensor, batch: Optional[Tensor],
                       differentiable: bool, strain: Optional[Tensor],
@@ -358,56 +241,6 @@ class Potential(torch.nn.Module):
                           f'{error})')
             return None
 
-    def _check_inputs(
-        self, z: Tensor, pos: Tensor, batch: Optional[Tensor],
-        cell: Optional[Tensor], pbc: Optional[Tensor],
-    ) -> Tuple[Optional[Tensor], Optional[Tensor]]:
-        check_atomic_numbers(z, 119 if self.atomic_energies is None else
-                             self.atomic_energies.numel())
-        check_pos(pos, z.numel(), 3)
-        if batch is not None:
-            check_batch(batch, z.numel())
-        return check_cell(cell, pbc, 1 if batch is None else None, pos)
-
-    def _energy(
-        self,
-        z: Tensor,
-        pos: Tensor,
-        batch: Optional[Tensor],
-        strain: Optional[Tensor] = None,
-        edge_index: Optional[Tensor] = None,
-        edge_shift: Optional[Tensor] = None,
-        **kwargs,
-    ) -> Tensor:
-        single = batch is None
-        if single:
-            batch = torch.zeros_like(z)
-        if strain is not None:
-            pos, edge_shift = apply_strain(strain, pos, batch, edge_index,
-                                           edge_shift)
-        fixed = contextlib.nullcontext()
-        if edge_index is not None:
-            if self._graph is not None and not isinstance(self.model,
-                                                          MoleculeModel):
-                fixed = self._graph.fixed(edge_index, edge_shift)
-            else:
-                kwargs.update(edge_index=edge_index, edge_shift=edge_shift)
-        with fixed:
-            energy = self.energy_scale * _as_vector(
-                self.model(z, pos, batch, **kwargs))
-        if single and energy.numel() == 0:  # a graph without atoms
-            energy = energy.new_zeros(1)
-        if self.prior is not None:
-            energy = energy + self.prior(z, pos, batch, edge_index, edge_shift,
-                                         energy.numel())
-        if self.atomic_energies is not None:
-            energy = energy.double() + sum_edges(self.atomic_energies[z],
-                                                 batch, energy.numel())
-        return energy
-
-    def extra_repr(self) -> str:
-        return f'energy_scale={self.energy_scale}'
-
 
 def _energy_and_derivatives(
         potential: Potential, z: Tensor, pos: Tensor, batch: Tensor,
@@ -430,12 +263,3 @@ def _usable(value: Optional[Tensor]) -> Optional[Tensor]:
     if value is None or not value.is_inference():
         return value
     return value.clone()
-
-
-def _as_vector(energy: Tensor) -> Tensor:
-    if energy.dim() == 2 and energy.size(1) == 1:
-        return energy.squeeze(1)
-    if energy.dim() != 1:
-        raise ValueError(f"'model' must return energies of shape [B] or "
-                         f"[B, 1] (got {list(energy.shape)})")
-    return energy

@@ -11,6 +11,7 @@ from ase import Atoms, units  # noqa: E402
 from ase.build import bulk, molecule  # noqa: E402
 from ase.calculators.fd import (calculate_numerical_forces,  # noqa: E402
                                 calculate_numerical_stress)
+from ase.filters import FrechetCellFilter  # noqa: E402
 from ase.optimize import BFGS  # noqa: E402
 
 from torch_sake.calculators import SAKECalculator  # noqa: E402
@@ -154,6 +155,9 @@ def test_checkpoints(tmp_path):
     with pytest.raises(ValueError, match="'units' must not be given"):
         SAKECalculator(path, units={'length': 'Bohr', 'energy': 'eV'})
     tensors, description = load_checkpoint(path)
+    save_checkpoint(path, tensors, dict(description, kind='dynamics'))
+    with pytest.raises(ValueError, match="of a potential .*kind 'dynamics'"):
+        SAKECalculator(path)
     description['model'] = None
     save_checkpoint(path, tensors, description)
     with pytest.raises(ValueError, match='must be of a model of torch_sake'):
@@ -227,3 +231,27 @@ def test_all_pairs():
     atoms.cell, atoms.pbc = [9, 9, 9], True
     with pytest.raises(ValueError, match="'cutoff' must be given"):
         atoms.get_forces()
+
+
+def test_tools_of_ase(tmp_path):
+    from ase.eos import EquationOfState
+    from ase.phonons import Phonons
+    crystal = bulk('Si')
+    crystal.calc = SAKECalculator(potential())
+    BFGS(FrechetCellFilter(crystal), logfile=None).run(fmax=1e-4, steps=300)
+    volumes, energies = [], []
+    for stretch in numpy.linspace(0.99, 1.01, 5):
+        copy = crystal.copy()
+        copy.calc = crystal.calc
+        copy.set_cell(crystal.cell * stretch, scale_atoms=True)
+        volumes.append(copy.get_volume())
+        energies.append(copy.get_potential_energy())
+    volume, _, modulus = EquationOfState(volumes, energies).fit()
+    assert volume == pytest.approx(crystal.get_volume(), rel=1e-3)
+    assert modulus > 0
+    phonons = Phonons(crystal, crystal.calc, supercell=(2, 2, 2), delta=0.01,
+                      name=str(tmp_path / 'phonons'))
+    phonons.run()
+    phonons.read(acoustic=True)
+    energies = phonons.band_structure([[0, 0, 0]])[0]
+    assert numpy.abs(energies[:3]).max() < 1e-4  # translations

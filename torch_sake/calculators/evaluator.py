@@ -73,6 +73,7 @@ class Evaluator:
             potential, units, self.elements = load_checkpoints(potential)
         else:  # what is done to it here is not to be seen by its owner
             potential = copy.deepcopy(potential)
+        self._known = numpy.empty(0)
         self.length, self.energy = check_units(
             UNITS if units is None else units)
         self.potential = potential.to(device=device, dtype=dtype)
@@ -150,7 +151,9 @@ class Evaluator:
         cell: Optional[numpy.ndarray],
         pbc: Optional[numpy.ndarray],
     ) -> Dict[str, Optional[Tensor]]:
-        check_known_elements(numbers, self.elements)
+        if not numpy.array_equal(numbers, self._known):  # looked at once
+            check_known_elements(numbers, self.elements)
+            self._known = numpy.array(numbers)
         z = torch.as_tensor(numbers, dtype=torch.long, device=self.device)
         pos = self._tensor(positions)
         if cell is not None:

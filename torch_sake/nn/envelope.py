@@ -1,4 +1,5 @@
 import math
+from typing import Union
 
 import torch
 from torch import Tensor
@@ -83,6 +84,9 @@ class CosineEnvelope(torch.nn.Module):
 ENVELOPES = {'polynomial': PolynomialEnvelope, 'cosine': CosineEnvelope}
 
 
-def build_envelope(name: str, cutoff: float) -> torch.nn.Module:
-    r"""Returns the envelope called :obj:`name`."""
+def build_envelope(name: Union[str, torch.nn.Module],
+                   cutoff: float) -> torch.nn.Module:
+    r"""Returns the envelope called :obj:`name`, or the one that is given."""
+    if isinstance(name, torch.nn.Module):
+        return name
     return ENVELOPES[check_option('envelope', name, ENVELOPES)](cutoff)

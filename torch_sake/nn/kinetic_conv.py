@@ -1,4 +1,4 @@
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -54,8 +54,10 @@ class KineticConv(MessagePassing):
         vel_gate (bool, optional): If set to :obj:`False`, the layer has no
             gate for an incoming velocity and takes none.
             (default: :obj:`True`)
-        envelope (str, optional): The envelope of the cutoff
-            (:obj:`"polynomial"` or :obj:`"cosine"`).
+        envelope (str or torch.nn.Module, optional): The envelope of the cutoff
+            (:obj:`"polynomial"` or :obj:`"cosine"`), or a function of the
+            distance, such as
+            :class:`~torch_sake.nn.PolynomialEnvelope` of another order.
             (default: :obj:`"polynomial"`)
         **kwargs (optional): Additional arguments of
             :class:`torch_geometric.nn.conv.MessagePassing`.
@@ -69,7 +71,7 @@ class KineticConv(MessagePassing):
         cutoff: Optional[float] = None,
         update_pos: bool = True,
         vel_gate: bool = True,
-        envelope: str = 'polynomial',
+        envelope: Union[str, torch.nn.Module] = 'polynomial',
         **kwargs,
     ):
         super().__init__(aggr='sum', node_dim=0, **kwargs)

@@ -206,8 +206,8 @@ class VectorSAKEConv(KineticConv):
             torch.cat([
                 x, message, (a * b).sum(dim=1),
                 # A length without the 1 has a kink at zero, where the
-                # vectors of symmetric structures are: atoms of a crystal
-                # would feel forces as if they were in a narrow pit.
+                # vectors of symmetric structures are: the energy of a
+                # crystal would have a cusp at the sites of its atoms.
                 (a.square().sum(dim=1) + 1.0).sqrt() - 1.0
             ], dim=1))
         if self.update_pos:

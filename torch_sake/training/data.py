@@ -18,8 +18,8 @@ from torch_sake.training.references import (fit_atomic_energies,
 class TrainingData:
     r"""The frames of a run, their split, and what follows from the training
     frames: the atomic energies, the scale of what is learned, the volume of an
-    atom and the elements. The scale is the root mean square of the forces or, without forces, of what
-    the atomic energies leave of the energies.
+    atom and the elements. The scale is the root mean square of the forces or,
+    without forces, of what the atomic energies leave of the energies.
     """
     frames: Frames
     split: Split
