@@ -44,7 +44,7 @@ setup(
         'train': train,
         'openmm': openmm,
         'test': train + openmm + test,
-        'docs': docs,
+        'docs': train + openmm + docs,
     },
     entry_points={'console_scripts': ['torch-sake = torch_sake.cli:main']},
 )

@@ -44,10 +44,12 @@ def save_checkpoint(path: PathLike, tensors: Dict[str, Tensor],
         key: value.detach().cpu().contiguous().clone()
         for key, value in tensors.items()
     }
+    content = safetensors.torch.save(
+        tensors, metadata={'torch_sake': json.dumps(description)})
     with replace_when_complete(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={
-            'torch_sake': json.dumps(description)
-        })
+        # Not by save_file: only its owner could read the file.
+        with open(temporary, 'wb') as file:
+            file.write(content)
 
 
 def load_checkpoint(
