@@ -189,3 +189,58 @@ def test_qm7_benchmark(tmp_path):
     assert abs(errors['mean of the training set'] - mean) < 1e-2
     assert errors['VectorSAKE'] < errors['linear in element counts'] < mean
     assert run(*arguments, '--resume').endswith(table)
+
+
+def test_elastic(tmp_path):
+    """The labels' constants are those of EMT, see its documentation."""
+    ase_io = pytest.importorskip('ase.io')
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+    from ase.calculators.singlepoint import SinglePointCalculator
+    frames = []
+    for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)):
+        for size in (-0.02, -0.01, 0.0, 0.01, 0.02):
+            atoms = bulk('Cu', a=3.59, cubic=True)
+            strain = numpy.eye(3)
+            strain[i, j] += size / 2
+            strain[j, i] += size / 2
+            atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+            atoms.calc = EMT()
+            atoms.calc = SinglePointCalculator(
+                atoms, energy=atoms.get_potential_energy(),
+                forces=atoms.get_forces(), stress=atoms.get_stress())
+            frames.append(atoms)
+    path = str(tmp_path / 'cu.extxyz')
+    ase_io.write(path, frames)
+    from torch_sake.cli import main
+    assert main(['train', '--data', path, '--num_train', '20', '--num_val',
+                 '5', '--num_steps', '5', '--hidden_channels', '8',
+                 '--num_layers', '1', '--num_rbf', '4', '--out',
+                 str(tmp_path / 'run')]) == 0
+    printed = run('elastic.py', '--checkpoint', str(tmp_path / 'run'),
+                  '--data', path, '--repeat', '1')
+    rows = {line.split('|')[1].strip(): [float(cell) for cell in
+                                         line.split('|')[2:-1]]
+            for line in printed.splitlines() if line.startswith(('| l', '| p'))
+            and 'Angstrom' not in line}
+    assert len(rows) == 4
+    length, c11, c12, c44, modulus = rows['labels, 24 strained frames']
+    assert length == pytest.approx(3.59)
+    assert modulus == pytest.approx(134, rel=0.05)
+    assert modulus == pytest.approx((c11 + 2 * c12) / 3, abs=0.1)
+    assert c44 == pytest.approx(89, rel=0.1)
+
+
+def test_md_step_benchmark(tmp_path):
+    build = pytest.importorskip('ase.build')
+    structure = str(tmp_path / 'ethanol.xyz')
+    build.molecule('CH3CH2OH').write(structure)
+    checkpoint = EXAMPLES / 'potentials' / 'ethanol.safetensors'
+    printed = run('benchmarks/md_step.py', '--checkpoint', str(checkpoint),
+                  '--structure', structure, '--names', 'torch_sake', 'EMT',
+                  '--steps', '2', '--rounds', '2')
+    rows = {line.split(' | ')[0]: line for line in printed.splitlines()}
+    total, *parts = map(float, rows['| torch_sake'].strip(' |').split(
+        ' | ')[1:])
+    assert len(parts) == 3 and abs(total - sum(parts)) < 0.5 * total
+    assert float(rows['| EMT'].strip(' |').split(' | ')[1]) > 0

@@ -47,8 +47,8 @@ SETTINGS = {
        for name, peer in PEERS.items()},
 }
 # Settings that say what our models are made of:
-OWN = {'model', 'hidden_channels', 'num_layers', 'heads', 'num_rbf',
-       'update_pos'}
+OWN = {'model', 'hidden_channels', 'num_layers', 'heads', 'num_coefficients',
+       'num_rbf', 'update_pos'}
 TRIAL_STEPS = 40
 ERRORS = ('force_mae', 'force_rmse', 'energy_mae', 'energy_rmse')
 

@@ -11,7 +11,7 @@ OPTIONS = [
     dict(edge_dim=2, cutoff=2.5, envelope='cosine'), dict(out_channels=4),
     dict(semantic_attention=False), dict(spatial_attention=False),
     dict(semantic_attention=False, cutoff=2.5),
-    dict(spatial_attention=False, cutoff=2.5),
+    dict(spatial_attention=False, cutoff=2.5), dict(num_coefficients=3),
 ]
 
 
@@ -62,7 +62,9 @@ def reference(conv: SAKEConv, x: Tensor, pos: Tensor, edge_index: Tensor,
             total = total + 1
         channels = conv.heads * conv.hidden_channels
         message = torch.zeros(channels).double()
-        combinations = torch.zeros(channels, pos.size(1)).double()
+        combinations = torch.zeros(conv.lin_coefficients.weight.size(0)
+                                   if conv.spatial_attention else 0,
+                                   pos.size(1)).double()
         for e, w, s, u in zip(embeddings, weights, logits, directions):
             attention = w * s.exp() / total  # [H]
             m = torch.outer(attention, e).flatten()

@@ -1,4 +1,4 @@
-from typing import Optional, Tuple
+from typing import Optional, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -46,8 +46,7 @@ class SAKEConv(KineticConv):
             :math:`\mathbf{x}_i` in the residual connection.
         hidden_channels (int, optional): Size of the edge embeddings and of
             all hidden layers, :math:`F`. (default: :obj:`out_channels`)
-        heads (int, optional): Number of attention heads :math:`H`. There are
-            :math:`C = HF` combinations :math:`\vec{p}_i`.
+        heads (int, optional): Number of attention heads :math:`H`.
             (default: :obj:`4`)
         num_rbf (int, optional): Number of radial functions.
             (default: :obj:`50`)
@@ -67,8 +66,12 @@ class SAKEConv(KineticConv):
         spatial_attention (bool, optional): If set to :obj:`False`, there are
             no combinations: :math:`\mathbf{g}_i` is left out and only an
             incoming velocity moves positions. (default: :obj:`True`)
-        envelope (str, optional): The envelope of the cutoff
-            (:obj:`"polynomial"` or :obj:`"cosine"`).
+        num_coefficients (int, optional): Number :math:`C` of combinations
+            :math:`\vec{p}_i`; :math:`HF`, as in the paper, if not given. Nearly
+            all of the arithmetic goes into :math:`\mathbf{W}_c`, a matrix of
+            :math:`C \times HF`. (default: :obj:`None`)
+        envelope (str or torch.nn.Module, optional): The envelope of the
+            cutoff, as that of :class:`~torch_sake.nn.KineticConv`.
             (default: :obj:`"polynomial"`)
         **kwargs (optional): Additional arguments of
             :class:`torch_geometric.nn.conv.MessagePassing`.
@@ -98,7 +101,8 @@ class SAKEConv(KineticConv):
         vel_gate: bool = True,
         semantic_attention: bool = True,
         spatial_attention: bool = True,
-        envelope: str = 'polynomial',
+        num_coefficients: Optional[int] = None,
+        envelope: Union[str, torch.nn.Module] = 'polynomial',
         **kwargs,
     ):
         super().__init__(in_channels, out_channels, hidden_channels, edge_dim,
@@ -108,22 +112,26 @@ class SAKEConv(KineticConv):
         self.spatial_attention = spatial_attention
 
         hidden = self.hidden_channels
-        channels = heads * hidden  # C
+        channels = heads * hidden  # HF
+        if num_coefficients is None:
+            num_coefficients = channels
+        check_positive_int('num_coefficients', num_coefficients)
         self.edge_embedding = EdgeEmbedding(
             in_channels, hidden, num_rbf, edge_dim,
             max_distance=5.0 if cutoff is None else cutoff)
         if semantic_attention:
             self.attention = SemanticAttention(hidden, heads)
         if spatial_attention:
-            self.lin_coefficients = Linear(channels, channels, bias=False)
-            self.mlp_norm = Sequential(Linear(channels, hidden), SiLU(),
-                                       Linear(hidden, hidden), SiLU())
+            self.lin_coefficients = Linear(channels, num_coefficients,
+                                           bias=False)
+            self.mlp_norm = Sequential(Linear(num_coefficients, hidden),
+                                       SiLU(), Linear(hidden, hidden), SiLU())
         node_inputs = in_channels + channels + (
             hidden if spatial_attention else 0)
         self.mlp_node = Sequential(Linear(node_inputs, hidden), SiLU(),
                                    Linear(hidden, out_channels), SiLU())
         if update_pos and spatial_attention:
-            self.lin_vel = Linear(channels, 1, bias=False)
+            self.lin_vel = Linear(num_coefficients, 1, bias=False)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -176,7 +184,7 @@ class SAKEConv(KineticConv):
         message, combinations = self.propagate(
             edge_index, source=source_part, target=target_part, dist=dist,
             direction=direction, edge_attr=edge_attr, edge_weight=edge_weight,
-            size=(x.size(0), x.size(0)))  # [N, C], [N, D, C] or None
+            size=(x.size(0), x.size(0)))  # [N, HF], [N, D, C] or None
 
         inputs = [x, message]
         if combinations is not None:
@@ -206,10 +214,11 @@ class SAKEConv(KineticConv):
                 embedding.new_zeros(embedding.size(0), self.heads), index,
                 size_i, edge_weight)
         message = (embedding.unsqueeze(1) * attention.unsqueeze(2)).flatten(
-            start_dim=1)  # [E, C], head by head
+            start_dim=1)  # [E, HF], head by head
         coefficients = None
         if self.spatial_attention:
-            coefficients = torch.tanh(self.lin_coefficients(message))
+            coefficients = torch.tanh(
+                self.lin_coefficients(message))  # [E, C]
         return message, coefficients, direction, edge_weight
 
     def aggregate(self, inputs: Tuple[Tensor, Optional[Tensor], Tensor,

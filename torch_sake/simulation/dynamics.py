@@ -9,6 +9,7 @@ import numpy
 import torch
 from tqdm import tqdm
 
+from torch_sake.checkpoint import load_checkpoint
 from torch_sake.files import read_arrays, replace_when_complete
 from torch_sake.simulation.config import MDConfig
 from torch_sake.simulation.records import Records
@@ -211,7 +212,10 @@ class Simulation:
 
     def _compiles(self) -> bool:
         if self.config.compile is None:
-            return self.config.num_steps >= 20_000
+            # See TrainConfig.compiles for why SAKE is not.
+            return self.config.num_steps >= 20_000 and all(
+                load_checkpoint(path)[1]['model']['name'] == 'VectorSAKE'
+                for path in self.config.checkpoint)
         return self.config.compile
 
     def _save(self) -> None:

@@ -31,6 +31,8 @@ class TrainConfig:
             not given, as for the other arguments of the model.
         num_layers: Number of layers.
         heads: Number of attention heads of 'SAKE'.
+        num_coefficients: Number of combinations of 'SAKE', 'heads' times
+            'hidden_channels' if not given.
         num_rbf: Number of radial functions.
         cutoff: Distance from which on atoms do not see each other, in the
             unit of the positions; null for all pairs.
@@ -77,6 +79,7 @@ class TrainConfig:
     hidden_channels: Optional[int] = None
     num_layers: Optional[int] = None
     heads: Optional[int] = None
+    num_coefficients: Optional[int] = None
     num_rbf: Optional[int] = None
     cutoff: Optional[float] = 5.0
     update_pos: Optional[bool] = None
@@ -101,14 +104,16 @@ class TrainConfig:
         for name in ('num_train', 'num_val', 'num_steps', 'batch_size',
                      'val_interval'):
             check_positive_int(name, getattr(self, name))
-        for name in ('hidden_channels', 'num_layers', 'heads', 'num_rbf'):
+        for name in ('hidden_channels', 'num_layers', 'heads',
+                     'num_coefficients', 'num_rbf'):
             if getattr(self, name) is not None:
                 check_positive_int(name, getattr(self, name))
         check_option('model', self.model, MODELS)
         check_option('optimizer', self.optimizer, OPTIMIZERS)
-        if self.heads is not None and self.model != 'SAKE':
-            raise ValueError(f"'heads' must not be given for {self.model} "
-                             f"(got {self.heads})")
+        for name in ('heads', 'num_coefficients'):
+            if getattr(self, name) is not None and self.model != 'SAKE':
+                raise ValueError(f"'{name}' must not be given for "
+                                 f"{self.model} (got {getattr(self, name)})")
         for name in ('learning_rate', 'max_grad_norm'):
             check_positive_float(name, getattr(self, name))
         if self.cutoff is not None:
@@ -140,8 +145,8 @@ class TrainConfig:
     @property
     def model_arguments(self) -> Dict[str, Any]:
         r"""The arguments of the model, as far as they are given here."""
-        names = ('hidden_channels', 'num_layers', 'heads', 'num_rbf',
-                 'update_pos')
+        names = ('hidden_channels', 'num_layers', 'heads',
+                 'num_coefficients', 'num_rbf', 'update_pos')
         given = {name: getattr(self, name) for name in names}
         given = {key: value for key, value in given.items()
                  if value is not None}
