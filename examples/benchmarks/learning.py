@@ -5,9 +5,9 @@ processor time each and draws their errors.
         --seconds 180 --seeds 0 1 2 --models VectorSAKE SAKE,cutoff=null SchNet
 
 A model is a name, followed by settings of torch_sake.training.TrainConfig that
-differ from its default ones below, or those in peers.py for models of other
-packages. The number of steps is what fits into the time, found by a short
-trial run, so that the schedule of the learning rate ends with it. The steps of
+differ from its default ones below, or those in torch_sake.benchmark.peers for
+models of other packages. The number of steps is what fits into the time, found
+by a short trial run, so that the schedule of the learning rate ends with it. The steps of
 the trial, validations and the first step, in which our models are compiled, do
 not count; how long the first step took is in the table. Errors are those on
 the test frames of the split and on every file of --test_files.
@@ -28,10 +28,10 @@ import time
 import torch
 import yaml
 from matplotlib.figure import Figure
-from peers import PEERS, PeerInputs, peer_versions
 from torch_geometric.loader import DataLoader
 
 import torch_sake
+from torch_sake.benchmark.peers import PEERS, PeerInputs, peer_versions
 from torch_sake.datasets import load_frames
 from torch_sake.files import replace_when_complete
 from torch_sake.training import TrainConfig, Trainer

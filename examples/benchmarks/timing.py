@@ -19,8 +19,8 @@ import time
 
 import torch
 from learning import build_trainer, parse_entry
-from peers import PEERS
 
+from torch_sake.benchmark.peers import PEERS
 from torch_sake.training.data import shuffled_batches
 from torch_sake.training.metrics import predict_batch
 

@@ -16,6 +16,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
         print(f"torch-sake needs '{error.name}': "
               f"pip install 'torch-sake[train]'", file=sys.stderr)
         return 2
+    from torch_sake.benchmark.run import BenchmarkConfig
+    from torch_sake.cli.benchmark import benchmark
     from torch_sake.cli.evaluate import EvaluateConfig, evaluate
     from torch_sake.cli.md import md
     from torch_sake.cli.relax import RelaxConfig, relax
@@ -32,6 +34,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
                'Simulate molecular dynamics with a trained potential.'),
         'relax': (RelaxConfig, relax,
                   'Find the structure of least energy and its vibrations.'),
+        'benchmark': (BenchmarkConfig, benchmark,
+                      'Measure time, memory and work of models side by side.'),
     }
     parser = ArgumentParser(
         prog='torch-sake', description='SAKE: equivariant potentials, from '
@@ -57,7 +61,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     values.pop('config', None)
     try:
         run(config_class(**values))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ImportError) as error:
         print(f'torch-sake {settings.command}: {error}', file=sys.stderr)
         return 2
     except SimulationStopped as error:

@@ -214,7 +214,8 @@ class Simulation:
         if self.config.compile is None:
             # See TrainConfig.compiles for why SAKE is not.
             return self.config.num_steps >= 20_000 and all(
-                load_checkpoint(path)[1]['model']['name'] == 'VectorSAKE'
+                (load_checkpoint(path)[1]['model'] or {}).get('name') ==
+                'VectorSAKE'
                 for path in self.config.checkpoint)
         return self.config.compile
 

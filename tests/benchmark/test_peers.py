@@ -1,23 +1,13 @@
 """The models of other packages that the learning benchmark trains."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from torch_sake import Potential
+from torch_sake.benchmark import peers
 from torch_sake.testing import (assert_batch_independent,
                                 assert_equivariant_forces,
                                 assert_forces_match_energy)
-
-PATH = (Path(__file__).resolve().parents[1] / 'examples' / 'benchmarks' /
-        'peers.py')
-SPEC = importlib.util.spec_from_file_location('benchmark_peers', PATH)
-peers = importlib.util.module_from_spec(SPEC)
-sys.modules[SPEC.name] = peers  # dataclasses look their module up
-SPEC.loader.exec_module(peers)
 
 PARAMETERS = {
     'SchNet': 455_809, 'ViSNet': 1_687_398, 'PaiNN': 589_057,

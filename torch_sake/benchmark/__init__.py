@@ -1,0 +1,1 @@
+r"""Time, memory and work of models, ours and others, side by side."""

@@ -1,0 +1,173 @@
+import json
+import os.path as osp
+import platform
+import time
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Literal, Optional
+
+import torch
+
+from torch_sake.benchmark import official
+from torch_sake.benchmark.cases import (TASKS, AnyCase, build_cases,
+                                        installed_models)
+from torch_sake.benchmark.systems import System, all_systems
+from torch_sake.benchmark.work import (Rates, count_work, measure_rates,
+                                       peak_memory, synchronize)
+from torch_sake.checks import check_option, check_positive_int
+from torch_sake.files import replace_when_complete
+from torch_sake.version import __version__
+
+Row = Dict[str, Any]
+
+
+@dataclass
+class BenchmarkConfig:
+    r"""What is measured. Models alternate, round by round, so that a
+    disturbance meets all of them.
+
+    Args:
+        models: Names of models, those of this package with arguments, such as
+            'SAKE,cutoff=null'; all that are installed if not given.
+        compiled: Whether models of this package are measured compiled, too.
+        tasks: What is done: 'inference' (energies and forces), 'training' (a
+            step on both, with Adam) and 'md' (a step by ASE, of one graph).
+        atoms: Sizes of molecules.
+        batch_sizes: Numbers of molecules in a batch.
+        boxes: Sizes of periodic boxes.
+        rounds: Number of rounds.
+        seconds: About how long each of them takes for each model and task.
+        threads: Number of threads.
+        precision: Type of the numbers.
+        device: Where to compute; 'auto' takes a GPU if there is one.
+        out: Folder of the results.
+    """
+    models: Optional[List[str]] = None
+    compiled: bool = True
+    tasks: List[str] = field(default_factory=lambda: list(TASKS))
+    atoms: List[int] = field(default_factory=lambda: [9, 21])
+    batch_sizes: List[int] = field(default_factory=lambda: [1, 8, 64])
+    boxes: List[int] = field(default_factory=lambda: [1000])
+    rounds: int = 5
+    seconds: float = 0.3
+    threads: int = 1
+    precision: Literal['float32', 'float64'] = 'float32'
+    device: str = 'auto'
+    out: str = 'benchmark'
+
+    def __post_init__(self):
+        if self.models is None:
+            self.models = installed_models()
+        for name in ('rounds', 'threads'):
+            check_positive_int(name, getattr(self, name))
+        for name in ('atoms', 'batch_sizes', 'boxes'):
+            for value in getattr(self, name):
+                check_positive_int(name, value)
+        for task in self.tasks:
+            check_option('tasks', task, TASKS)
+
+
+def run_benchmark(config: BenchmarkConfig) -> Dict[str, Any]:
+    r"""Measures, and returns the results, which :obj:`results.json` gets,
+    too.
+    """
+    torch.set_num_threads(config.threads)
+    device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu')
+                          if config.device == 'auto' else config.device)
+    dtype = getattr(torch, config.precision)
+    cases = [case for entry in config.models
+             for case in build_cases(entry, config.compiled, device, dtype)]
+    rates = measure_rates(device, dtype)
+    results = {
+        'machine': _describe(device), 'torch': torch.__version__,
+        'torch_sake': __version__, 'threads': config.threads,
+        'precision': config.precision, 'rates': rates._asdict(),
+        'versions': {case.label: case.versions for case in cases}, 'rows': [],
+    }
+    for system in all_systems(config.atoms, config.batch_sizes, config.boxes):
+        system = system.to(device, dtype)
+        results['rows'] += _measure_system(cases, system, config, rates,
+                                           device)
+        path = osp.join(config.out, 'results.json')
+        with replace_when_complete(path) as temporary:
+            with open(temporary, 'w') as file:
+                json.dump(results, file, indent=1)
+    return results
+
+
+def _measure_system(cases: List[AnyCase], system: System,
+                    config: BenchmarkConfig, rates: Rates,
+                    device: torch.device) -> List[Row]:
+    calls = {}
+    for case in cases:
+        # Models without a cutoff, and those of others, are not periodic.
+        try:
+            mine = case.calls(system, config.tasks)
+            for call in mine.values():
+                call()  # what the first call has to do does not count
+                call()
+        except (ValueError, TypeError):
+            continue
+        for task, call in mine.items():
+            repeats = _repeats(call, config.seconds, device)
+            calls[case.label, task] = (call, repeats)
+    times: Dict[Any, List[float]] = {key: [] for key in calls}
+    for _ in range(config.rounds):
+        for key, (call, repeats) in calls.items():
+            times[key].append(_milliseconds(call, repeats, device))
+    rows, works = [], {}
+    for case in cases:
+        if (case.label, 'neighbors') not in calls:
+            continue
+        edges = system.num_edges(case.cutoff)
+        for task in config.tasks:
+            if (case.label, task) not in calls:
+                continue
+            call, _ = calls[case.label, task]
+            low, middle, high = torch.tensor(times[case.label, task]).quantile(
+                torch.tensor([0.25, 0.5, 0.75])).tolist()
+            row = {'system': system.name, 'atoms': system.num_atoms,
+                   'batch_size': system.batch_size, 'edges': edges,
+                   'task': task, 'model': case.label, 'ms': middle,
+                   'ms_low': low, 'ms_high': high, 'neighbors': min(times[case.label, 'neighbors']) / middle}
+            if case.label != official.NAME:
+                memory = peak_memory(call, device)
+                row.update(peak_bytes=memory,
+                           bytes_per_edge=memory / max(edges, 1))
+            # A compiled model has to do the same as it did before.
+            kind = (case.label.removesuffix(', compiled'), task)
+            if not case.compiled:
+                works[kind] = count_work(call)
+            if kind in works:
+                row.update(
+                    works[kind]._asdict(), matrix_share=1000 *
+                    works[kind].flops / rates.flops / middle,
+                    memory_share=1000 * works[kind].bytes / rates.bytes /
+                    middle)
+            rows.append(row)
+    return sorted(rows, key=lambda row: config.tasks.index(row['task']))
+
+
+def _repeats(call: Any, seconds: float, device: torch.device) -> int:
+    return max(int(1000 * seconds / _milliseconds(call, 1, device)), 1)
+
+
+def _milliseconds(call: Any, repeats: int, device: torch.device) -> float:
+    synchronize(device)
+    began = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    synchronize(device)
+    return 1000 * (time.perf_counter() - began) / repeats
+
+
+def _describe(device: torch.device) -> str:
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    try:
+        with open('/proc/cpuinfo') as file:
+            for line in file:
+                if line.startswith('model name'):
+                    return line.partition(':')[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,108 @@
+r"""What a function asks of a machine, and what the machine can do."""
+
+import math
+import time
+from typing import Any, Callable, NamedTuple
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+MATRIX_SIZE = 1024
+VECTOR_BYTES = 1 << 28
+
+
+class Work(NamedTuple):
+    r"""The work of one call: operations in products of matrices, and bytes
+    that all operators read and write if each of them does so once.
+    """
+    flops: int
+    bytes: int
+
+
+class Rates(NamedTuple):
+    r"""Operations in products of matrices, and bytes of memory, per second."""
+    flops: float
+    bytes: float
+
+
+class CountWork(TorchDispatchMode):
+    r"""Counts the :class:`Work` of what runs inside of it."""
+    def __init__(self):
+        super().__init__()
+        self.flops = self.bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        count = flop_registry.get(function._overloadpacket)
+        if count is not None:
+            self.flops += count(*args, **(kwargs or {}), out_val=out)
+        if not function.is_view:
+            self.bytes += sum(
+                value.numel() * value.element_size()
+                for value in tree_leaves((args, kwargs, out))
+                if isinstance(value, torch.Tensor))
+        return out
+
+
+def count_work(call: Callable[[], Any]) -> Work:
+    r"""Returns the work of one call, which must not be compiled."""
+    with CountWork() as counter:
+        call()
+    return Work(counter.flops, counter.bytes)
+
+
+def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
+    r"""Returns what products of large matrices and copies of large vectors
+    reach.
+    """
+    matrix = torch.randn(MATRIX_SIZE, MATRIX_SIZE, device=device, dtype=dtype)
+    vector = torch.ones(VECTOR_BYTES // matrix.element_size(), device=device,
+                        dtype=dtype)
+    out = torch.empty_like(vector)
+    flops = 2 * MATRIX_SIZE**3 / seconds(lambda: matrix @ matrix, device)
+    moved = 2 * VECTOR_BYTES / seconds(lambda: out.copy_(vector), device)
+    return Rates(flops, moved)
+
+
+def seconds(call: Callable[[], Any], device: torch.device,
+            rounds: int = 5) -> float:
+    r"""Returns the shortest time of a call."""
+    best = math.inf
+    for _ in range(rounds):
+        synchronize(device)
+        began = time.perf_counter()
+        call()
+        synchronize(device)
+        best = min(best, time.perf_counter() - began)
+    return best
+
+
+def synchronize(device: torch.device) -> None:
+    r"""Waits until a device has done what it was given."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(call: Callable[[], Any], device: torch.device) -> int:
+    r"""Returns the largest number of bytes of tensors that are alive at a
+    time during a call, beyond those from before.
+    """
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        return torch.cuda.max_memory_allocated(device) - before
+    with torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU],
+            profile_memory=True) as profile:
+        call()
+    events = [event for event in profile.profiler.kineto_results.events()
+              if event.name() == '[memory]']
+    alive = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        alive += event.nbytes()
+        peak = max(peak, alive)
+    return peak
