@@ -206,7 +206,8 @@ def test_compilation_that_fails(monkeypatch):
     def compiled(*args, **kwargs):
         raise RuntimeError('no compiler')
 
-    monkeypatch.setattr(torch_sake.potential, 'compile_function', lambda _: compiled)
+    monkeypatch.setattr(torch_sake.potential, 'compile_function',
+                        lambda _: compiled)
     potential = Potential(vector_sake()).double()
     inputs = random_batch(3)
     expected = potential(*inputs)
@@ -230,7 +231,8 @@ def test_compilers_with_bugs(monkeypatch, fault):
             return energy, forces + 0.01 * (forces - forces.detach())
         return wrong
 
-    monkeypatch.setattr(torch_sake.potential, 'compile_function', compile_wrongly)
+    monkeypatch.setattr(torch_sake.potential, 'compile_function',
+                        compile_wrongly)
     potential = Potential(vector_sake()).double()
     inputs = random_batch(3)
     expected = potential(*inputs)

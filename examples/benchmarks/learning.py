@@ -7,9 +7,9 @@ processor time each and draws their errors.
 A model is a name, followed by settings of torch_sake.training.TrainConfig that
 differ from its default ones below, or those in torch_sake.benchmark.peers for
 models of other packages. The number of steps is what fits into the time, found
-by a short trial run, so that the schedule of the learning rate ends with it. The steps of
-the trial, validations and the first step, in which our models are compiled, do
-not count; how long the first step took is in the table. Errors are those on
+by a short trial run, so that the schedule of the learning rate ends with it.
+The steps of the trial, validations and the first step, in which our models are
+compiled, do not count; how long the first step took is in the table. Errors are those on
 the test frames of the split and on every file of --test_files.
 
 Results are kept in --out: results.json, results.md and learning.png. A call

@@ -83,7 +83,7 @@ def main():
     print(f'{atoms.get_chemical_formula()}, {len(atoms)} atoms, median of '
           f'{args.rounds} rounds of {args.steps} steps, torch '
           f'{torch.__version__}, one thread\n')
-    print('| calculator | ms per step | neighbor list | model | ASE and rest |')
+    print('| calculator | ms per step | neighbor list | model | rest |')
     print('|---|---|---|---|---|')
     for name, (_, times, totals) in runs.items():
         medians = torch.tensor(totals).median(dim=0).values.tolist()

@@ -125,10 +125,12 @@ def _measure_system(cases: List[AnyCase], system: System,
             call, _ = calls[case.label, task]
             low, middle, high = torch.tensor(times[case.label, task]).quantile(
                 torch.tensor([0.25, 0.5, 0.75])).tolist()
+            search = min(times[case.label, 'neighbors'])
             row = {'system': system.name, 'atoms': system.num_atoms,
                    'batch_size': system.batch_size, 'edges': edges,
                    'task': task, 'model': case.label, 'ms': middle,
-                   'ms_low': low, 'ms_high': high, 'neighbors': min(times[case.label, 'neighbors']) / middle}
+                   'ms_low': low, 'ms_high': high,
+                   'neighbors': search / middle}
             if case.label != official.NAME:
                 memory = peak_memory(call, device)
                 row.update(peak_bytes=memory,

@@ -36,8 +36,10 @@ def format_results(results: Results) -> str:
         for row in rows:
             cells = [format(row[key] / unit, style) if key in row else ''
                      for key, unit, style in (
-                         ('neighbors', 1, '.0%'), ('matrix_share', 1, '.0%'),
-                         ('memory_share', 1, '.0%'), ('peak_bytes', 1e6, '.3g'),
+                         ('neighbors', 1, '.0%'),
+                         ('matrix_share', 1, '.0%'),
+                         ('memory_share', 1, '.0%'),
+                         ('peak_bytes', 1e6, '.3g'),
                          ('bytes_per_edge', 1e3, '.3g'))]
             lines.append(
                 f"| {row['model']} | {row['ms']:.3g} ({row['ms_low']:.3g}-"

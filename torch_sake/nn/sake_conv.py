@@ -67,9 +67,9 @@ class SAKEConv(KineticConv):
             no combinations: :math:`\mathbf{g}_i` is left out and only an
             incoming velocity moves positions. (default: :obj:`True`)
         num_coefficients (int, optional): Number :math:`C` of combinations
-            :math:`\vec{p}_i`; :math:`HF`, as in the paper, if not given. Nearly
-            all of the arithmetic goes into :math:`\mathbf{W}_c`, a matrix of
-            :math:`C \times HF`. (default: :obj:`None`)
+            :math:`\vec{p}_i`; :math:`HF`, as in the paper, if not given.
+            Nearly all of the arithmetic goes into :math:`\mathbf{W}_c`, a
+            matrix of :math:`C \times HF`. (default: :obj:`None`)
         envelope (str or torch.nn.Module, optional): The envelope of the
             cutoff, as that of :class:`~torch_sake.nn.KineticConv`.
             (default: :obj:`"polynomial"`)

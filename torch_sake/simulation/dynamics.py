@@ -12,7 +12,7 @@ from tqdm import tqdm
 from torch_sake.checkpoint import load_checkpoint
 from torch_sake.files import read_arrays, replace_when_complete
 from torch_sake.simulation.config import MDConfig
-from torch_sake.simulation.records import Records
+from torch_sake.simulation.records import LOG, Records, trajectory_name
 from torch_sake.simulation.structures import read_structure
 from torch_sake.training.interrupt import DeferredInterrupt
 
@@ -48,12 +48,10 @@ class Simulation:
     """
     def __init__(self, config: MDConfig):
         try:
-            from ase.md.langevinbaoab import LangevinBAOAB
+            import ase.md.langevinbaoab  # noqa: F401
         except ImportError as error:
             raise ImportError("Simulations need ASE 3.27 or newer: "
                               "pip install 'torch-sake[train]'") from error
-        from ase import units
-
         from torch_sake.calculators import SAKECalculator
 
         self.config = config
@@ -70,45 +68,16 @@ class Simulation:
             if config.device == 'auto' else config.device,
             dtype=config.precision and getattr(torch, config.precision))
         self.atoms.calc = self.calculator
-        rng = numpy.random.default_rng(config.seed)
-        self.step = 0
+        self.rng = numpy.random.default_rng(config.seed)
+        self.step = num_frames = 0
         if state is None:
-            self._draw_velocities(rng)
+            self._draw_velocities()
         else:
             self.step = int(state['step'])
-            if state['numbers'].tolist() != self.atoms.numbers.tolist():
-                raise ValueError("'resume' needs the structure of the "
-                                 "simulation (got other elements)")
-            self.atoms.set_cell(state['cell'])
-            self.atoms.positions[:] = state['positions']
-            self.atoms.set_momenta(state['momenta'], apply_constraint=False)
-            rng.bit_generator.state = json.loads(str(state['rng']))
-        if config.ensemble == 'npt':
-            # The first forces are to come with the stress, like all others,
-            # as they would differ in their last digits without it.
-            self.atoms.get_stress()
-        bath = {}
-        if config.ensemble != 'nve':
-            bath.update(temperature_K=config.temperature, rng=rng,
-                        T_tau=1000 * units.fs / config.friction)
-        if config.ensemble == 'npt':
-            bath.update(externalstress=-config.pressure * units.GPa,
-                        hydrostatic=config.isotropic, P_tau=PRESSURE_TAU *
-                        units.fs)
-        with warnings.catch_warnings():  # that it chooses the cell's mass
-            warnings.simplefilter('ignore', UserWarning)
-            self.dynamics = LangevinBAOAB(
-                self.atoms, config.timestep * units.fs, **bath)
-        if state is not None and config.ensemble == 'npt':
-            momentum = state['cell_momentum']
-            self.dynamics.p_eps = (momentum if momentum.ndim else
-                                   float(momentum))
-            # It has velocities of the middle of a step in it.
-            force = state['cell_force']
-            self.dynamics.force_eps = force if force.ndim else float(force)
-        self.rng = rng
-        self.records = Records(self.out, config.format, 0 if state is None
-                               else int(state['num_frames']))
+            num_frames = int(state['num_frames'])
+            self._restore(state)
+        self.dynamics = self._build_dynamics(state)
+        self.records = Records(self.out, config.format, num_frames)
 
     def run(self) -> None:
         r"""Simulates up to the last step.
@@ -195,14 +164,49 @@ class Simulation:
         self.records.append(atoms, row)
         return row
 
-    def _draw_velocities(self, rng: numpy.random.Generator) -> None:
+    def _build_dynamics(self, state: Optional[Dict[str, Any]]) -> Any:
+        from ase import units
+        from ase.md.langevinbaoab import LangevinBAOAB
+        config, bath = self.config, {}
+        if config.ensemble != 'nve':
+            bath.update(temperature_K=config.temperature, rng=self.rng,
+                        T_tau=1000 * units.fs / config.friction)
+        if config.ensemble == 'npt':
+            bath.update(externalstress=-config.pressure * units.GPa,
+                        hydrostatic=config.isotropic,
+                        P_tau=PRESSURE_TAU * units.fs)
+            # The first forces are to come with the stress, like all others,
+            # as they would differ in their last digits without it.
+            self.atoms.get_stress()
+        with warnings.catch_warnings():  # that it chooses the cell's mass
+            warnings.simplefilter('ignore', UserWarning)
+            dynamics = LangevinBAOAB(self.atoms, config.timestep * units.fs,
+                                     **bath)
+        if state is not None and config.ensemble == 'npt':
+            # The force has velocities of the middle of a step in it. Both are
+            # numbers if the shape of the cell is kept.
+            dynamics.p_eps = state['cell_momentum'][()]
+            dynamics.force_eps = state['cell_force'][()]
+        return dynamics
+
+    def _restore(self, state: Dict[str, Any]) -> None:
+        if state['numbers'].tolist() != self.atoms.numbers.tolist():
+            raise ValueError("'resume' needs the structure of the simulation "
+                             "(got other elements)")
+        self.atoms.set_cell(state['cell'])
+        self.atoms.positions[:] = state['positions']
+        self.atoms.set_momenta(state['momenta'], apply_constraint=False)
+        self.rng.bit_generator.state = json.loads(str(state['rng']))
+
+    def _draw_velocities(self) -> None:
         from ase import units
         from ase.md.velocitydistribution import Stationary, ZeroRotation
         atoms, temperature = self.atoms, self.config.temperature
         if atoms.has('momenta'):
             return
         width = numpy.sqrt(units.kB * temperature * atoms.get_masses())
-        atoms.set_momenta(width[:, None] * rng.normal(size=(len(atoms), 3)))
+        noise = self.rng.normal(size=(len(atoms), 3))
+        atoms.set_momenta(width[:, None] * noise)
         Stationary(atoms, preserve_temperature=False)
         if not atoms.pbc.any() and len(atoms) > 2:
             ZeroRotation(atoms, preserve_temperature=False)
@@ -238,10 +242,11 @@ class Simulation:
     def _load(self) -> Optional[Dict[str, Any]]:
         path = osp.join(self.out, RESTART)
         if not self.config.resume:
-            if osp.exists(path):
-                raise ValueError(f"'out' must not hold a simulation already, "
-                                 f"unless it goes on with 'resume' "
-                                 f"(got {self.out})")
+            for name in (RESTART, LOG, trajectory_name(self.config.format)):
+                if osp.exists(osp.join(self.out, name)):
+                    raise ValueError(f"'out' must not hold a simulation "
+                                     f"already, unless it goes on with "
+                                     f"'resume' (got {self.out}, with {name})")
             return None
         if not osp.exists(path):
             raise ValueError(f"'resume' needs a simulation in 'out', which "

@@ -20,7 +20,7 @@ class Records:
     """
     def __init__(self, folder: str, format: str, num_frames: int = 0):
         self.format = format
-        self.trajectory = osp.join(folder, f'trajectory.{format}')
+        self.trajectory = osp.join(folder, trajectory_name(format))
         self.log = osp.join(folder, LOG)
         self.num_frames = num_frames
         os.makedirs(folder, exist_ok=True)
@@ -73,3 +73,8 @@ class Records:
             else:
                 for atoms in frames:
                     ase.io.write(path, atoms, format='extxyz', append=True)
+
+
+def trajectory_name(format: str) -> str:
+    r"""Returns the name of the file of a trajectory."""
+    return f'trajectory.{format}'
