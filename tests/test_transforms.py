@@ -24,6 +24,24 @@ def test_precomputed_lists_in_batches():
                              edge_index=batch.edge_index))
 
 
+def test_periodic_lists_in_batches():
+    transform = NeighborList(2.0)
+    data = [
+        transform(Data(z=torch.full((size, ), 6), pos=2 * torch.rand(size, 3),
+                       cell=2.0 * torch.eye(3).unsqueeze(0),
+                       pbc=torch.tensor([[True, size == 3, False]])))
+        for size in (3, 5)
+    ]
+    batch = next(iter(DataLoader(data, batch_size=2)))
+    model = SAKE(8, 1, cutoff=2.0)
+    energy = model(batch.z, batch.pos, batch.batch, cell=batch.cell,
+                   pbc=batch.pbc)
+    assert torch.equal(energy, model(batch.z, batch.pos, batch.batch,
+                                     edge_index=batch.edge_index,
+                                     edge_shift=batch.edge_shift))
+    assert not torch.allclose(energy, model(batch.z, batch.pos, batch.batch))
+
+
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="'cutoff' must be positive"):
         NeighborList(0.0)

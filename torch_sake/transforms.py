@@ -11,7 +11,9 @@ class NeighborList(BaseTransform):
     r"""Puts the exact neighbor list of :obj:`data.pos` in the place of
     :obj:`data.edge_index`, for positions that stay as they are: as a
     :obj:`pre_transform` it is computed once and for all. Models take it as
-    their argument :obj:`edge_index`.
+    their argument :obj:`edge_index`. With :obj:`data.cell` (:obj:`[1, D, D]`)
+    and, if not all directions are periodic, :obj:`data.pbc` (:obj:`[1, D]`),
+    the shifts of the edges become :obj:`data.edge_shift`.
 
     Edge features, which belong to the edges that were, are removed.
 
@@ -32,8 +34,11 @@ class NeighborList(BaseTransform):
         """"""  # noqa: D419
         if data.get('pos') is None:
             raise ValueError("'data' must have positions 'pos' (got None)")
-        data.edge_index, _ = neighbor_list(data.pos, self.cutoff,
-                                           data.get('batch'))
+        cell = data.get('cell')
+        data.edge_index, edge_shift = neighbor_list(
+            data.pos, self.cutoff, data.get('batch'), cell, data.get('pbc'))
+        if cell is not None:
+            data.edge_shift = edge_shift
         data.edge_attr = None
         return data
 
