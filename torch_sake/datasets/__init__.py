@@ -6,11 +6,13 @@ from torch_sake.datasets.ase_file import read_frames
 from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.load import load_frames
 from torch_sake.datasets.md17 import md17_frames
+from torch_sake.datasets.nbody import NBody
 from torch_sake.datasets.split import Split, random_split, read_split
 from torch_sake.datasets.xtb import xtb_frames
 
 __all__ = [
     'Frames',
+    'NBody',
     'Split',
     'load_frames',
     'md17_frames',
