@@ -1,5 +1,6 @@
 from torch_sake.nn.attention import SemanticAttention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
+from torch_sake.nn.egnn_conv import EGNNConv
 from torch_sake.nn.envelope import CosineEnvelope, PolynomialEnvelope
 from torch_sake.nn.kinetic_conv import KineticConv
 from torch_sake.nn.radial_basis import ExpNormalBasis
@@ -8,6 +9,7 @@ from torch_sake.nn.vector_sake_conv import VectorSAKEConv
 
 __all__ = [
     'CosineEnvelope',
+    'EGNNConv',
     'EdgeEmbedding',
     'ExpNormalBasis',
     'KineticConv',

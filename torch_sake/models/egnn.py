@@ -1,0 +1,87 @@
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.nn import Linear
+
+from torch_sake.checks import (check_batch, check_pos, check_positive_float,
+                               check_positive_int, check_tensor)
+from torch_sake.neighbors import neighbor_list
+from torch_sake.nn.egnn_conv import EGNNConv
+
+
+class EGNN(torch.nn.Module):
+    r"""The network of the `"E(n) Equivariant Graph Neural Networks"
+    <https://arxiv.org/abs/2102.09844>`_ paper with velocities, a baseline in
+    the place of :class:`~torch_sake.SAKENet`: a linear embedding, a stack of
+    :class:`~torch_sake.nn.EGNNConv`, each of which is given the first
+    velocities, and a linear map.
+
+    Args:
+        in_channels (int): Size of the input features.
+        hidden_channels (int): Size of the hidden features.
+        out_channels (int): Size of the output features.
+        num_layers (int, optional): Number of layers. (default: :obj:`4`)
+        edge_dim (int, optional): Size of the edge features, if there are any.
+            (default: :obj:`None`)
+        cutoff (float, optional): Length of the edges that are found where none
+            are given; :obj:`None` stands for all pairs. They have no envelope.
+            (default: :obj:`None`)
+
+    Shapes:
+        As those of :class:`~torch_sake.SAKENet`.
+
+    Raises:
+        TypeError, ValueError: If an argument is of the wrong type, shape or
+            range. Values of tensors are looked at on the CPU only.
+    """
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        num_layers: int = 4,
+        edge_dim: Optional[int] = None,
+        cutoff: Optional[float] = None,
+    ):
+        super().__init__()
+        self.in_channels = check_positive_int('in_channels', in_channels)
+        check_positive_int('out_channels', out_channels)
+        check_positive_int('num_layers', num_layers)
+        if cutoff is not None:
+            check_positive_float('cutoff', cutoff)
+        self.cutoff = cutoff
+        self.lin_in = Linear(in_channels, hidden_channels)
+        self.convs = torch.nn.ModuleList(
+            EGNNConv(hidden_channels, edge_dim) for _ in range(num_layers))
+        self.lin_out = Linear(hidden_channels, out_channels)
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module."""
+        for module in (self.lin_in, *self.convs, self.lin_out):
+            module.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        edge_index: Optional[Tensor] = None,
+        vel: Optional[Tensor] = None,
+        edge_attr: Optional[Tensor] = None,
+        batch: Optional[Tensor] = None,
+    ) -> Tuple[Tensor, Tensor, Tensor]:
+        r"""Runs the forward pass of the module. All arguments are those of
+        :meth:`torch_sake.SAKENet.forward`.
+        """
+        check_tensor('x', x, ('N', self.in_channels), self.lin_in.weight.dtype)
+        check_pos(pos, x.size(0), dtype=x.dtype)
+        if batch is not None:
+            check_batch(batch, x.size(0))
+        if edge_index is None:
+            if edge_attr is not None:
+                raise ValueError("'edge_attr' needs 'edge_index' (got None)")
+            edge_index, _ = neighbor_list(pos, self.cutoff, batch)
+        x, new_vel = self.lin_in(x), vel
+        for conv in self.convs:
+            x, pos, new_vel = conv(x, pos, edge_index, vel, edge_attr)
+        return self.lin_out(x), pos, new_vel

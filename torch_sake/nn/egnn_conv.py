@@ -1,0 +1,142 @@
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.nn import Linear, Sequential, SiLU
+from torch_geometric.nn import MessagePassing
+
+from torch_sake.checks import (check_edge_index, check_pos, check_positive_int,
+                               check_tensor)
+from torch_sake.geometry import edge_vectors
+from torch_sake.nn.scatter import sum_edges
+
+
+class EGNNConv(MessagePassing):
+    r"""The layer of the `"E(n) Equivariant Graph Neural Networks"
+    <https://arxiv.org/abs/2102.09844>`_ paper (section 3, with velocities:
+    equation 7), a baseline on the interface of
+    :class:`~torch_sake.nn.SAKEConv`
+
+    .. math::
+        \mathbf{m}_{ij} &= \phi_e(\mathbf{x}_i, \mathbf{x}_j,
+        |\vec{r}_i - \vec{r}_j|^2, \mathbf{a}_{ij}) \\
+        \vec{v}^{\prime}_i &= \phi_v(\mathbf{x}_i) \, \vec{v}_i +
+        \frac{1}{n_i} \sum_j (\vec{r}_i - \vec{r}_j) \,
+        \phi_x(\mathbf{m}_{ij}) \\
+        \vec{r}^{\,\prime}_i &= \vec{r}_i + \vec{v}^{\prime}_i \\
+        \mathbf{x}^{\prime}_i &= \mathbf{x}_i + \phi_h(\mathbf{x}_i,
+        \textstyle\sum_j \mathbf{m}_{ij})
+
+    with perceptrons :math:`\phi` and the number of neighbors :math:`n_i`.
+
+    Args:
+        channels (int): Size of the node features and all hidden layers.
+        edge_dim (int, optional): Size of the edge features, if there are any.
+            (default: :obj:`None`)
+        **kwargs (optional): Additional arguments of
+            :class:`torch_geometric.nn.conv.MessagePassing`.
+
+    Shapes:
+        - **input:** node features :math:`(N, F)`, positions :math:`(N, D)`,
+          edges :math:`(2, E)`, velocities :math:`(N, D)` *(optional)*, edge
+          features :math:`(E, A)` *(optional)*, edge shifts :math:`(E, D)`
+          *(optional)*
+        - **output:** node features :math:`(N, F)`, positions :math:`(N, D)`,
+          velocities :math:`(N, D)`
+
+    Raises:
+        TypeError, ValueError: If an argument is of the wrong type, shape or
+            range. Values of tensors are looked at on the CPU only.
+    """
+    def __init__(self, channels: int, edge_dim: Optional[int] = None,
+                 **kwargs):
+        super().__init__(aggr='sum', node_dim=0, **kwargs)
+        self.channels = check_positive_int('channels', channels)
+        if edge_dim is not None:
+            check_positive_int('edge_dim', edge_dim)
+        self.edge_dim = edge_dim
+        self.mlp_edge = Sequential(
+            Linear(2 * channels + 1 + (edge_dim or 0), channels), SiLU(),
+            Linear(channels, channels), SiLU())
+        self.mlp_node = Sequential(Linear(2 * channels, channels), SiLU(),
+                                   Linear(channels, channels))
+        self.mlp_pos = Sequential(Linear(channels, channels), SiLU(),
+                                  Linear(channels, 1, bias=False))
+        self.mlp_vel = Sequential(Linear(channels, channels), SiLU(),
+                                  Linear(channels, 1))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        r"""Resets all learnable parameters of the module, as the authors do:
+        positions move little at first.
+        """
+        super().reset_parameters()
+        for module in self.modules():
+            if isinstance(module, Linear):
+                module.reset_parameters()
+        torch.nn.init.xavier_uniform_(self.mlp_pos[-1].weight, gain=0.001)
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        edge_index: Tensor,
+        vel: Optional[Tensor] = None,
+        edge_attr: Optional[Tensor] = None,
+        edge_shift: Optional[Tensor] = None,
+    ) -> Tuple[Tensor, Tensor, Tensor]:
+        r"""Runs the forward pass of the module.
+
+        Args:
+            x (torch.Tensor): The node features.
+            pos (torch.Tensor): The positions.
+            edge_index (torch.Tensor): The edges, from sources to targets.
+            vel (torch.Tensor, optional): The velocities.
+                (default: :obj:`None`)
+            edge_attr (torch.Tensor, optional): The edge features.
+                (default: :obj:`None`)
+            edge_shift (torch.Tensor, optional): Added to
+                :obj:`pos[j] - pos[i]`. (default: :obj:`None`)
+        """
+        check_tensor('x', x, ('N', self.channels))
+        check_pos(pos, x.size(0), dtype=x.dtype)
+        check_edge_index(edge_index, x.size(0))
+        if vel is not None:
+            check_tensor('vel', vel, tuple(pos.shape), x.dtype)
+        if (edge_attr is None) != (self.edge_dim is None):
+            raise ValueError(f"'edge_attr' must be given exactly if the layer "
+                             f"has an 'edge_dim' (got {self.edge_dim})")
+        if edge_attr is not None:
+            check_tensor('edge_attr', edge_attr, (edge_index.size(1),
+                                                  self.edge_dim), x.dtype)
+        vec = -edge_vectors(pos, edge_index, edge_shift)  # [E, D]
+        # propagate_type: (x: Tensor, vec: Tensor, edge_attr: OptTensor)
+        message, step = self.propagate(edge_index, x=x, vec=vec,
+                                       edge_attr=edge_attr,
+                                       size=(x.size(0), x.size(0)))
+        new_vel = step
+        if vel is not None:
+            new_vel = new_vel + self.mlp_vel(x) * vel
+        x = x + self.mlp_node(torch.cat([x, message], dim=1))
+        return x, pos + new_vel, new_vel
+
+    def message(self, x_i: Tensor, x_j: Tensor, vec: Tensor,
+                edge_attr: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+        """"""  # noqa: D419
+        inputs = [x_i, x_j, vec.square().sum(dim=1, keepdim=True)]
+        if edge_attr is not None:
+            inputs.append(edge_attr)
+        message = self.mlp_edge(torch.cat(inputs, dim=1))  # [E, F]
+        return message, vec * self.mlp_pos(message)
+
+    def aggregate(self, inputs: Tuple[Tensor, Tensor], index: Tensor,
+                  dim_size: int) -> Tuple[Tensor, Tensor]:
+        """"""  # noqa: D419
+        message, step = inputs
+        count = sum_edges(torch.ones_like(step[:, :1]), index, dim_size)
+        return (sum_edges(message, index, dim_size),
+                sum_edges(step, index, dim_size) / count.clamp(min=1))
+
+    def __repr__(self) -> str:
+        return (f'{self.__class__.__name__}({self.channels}, '
+                f'edge_dim={self.edge_dim})')
