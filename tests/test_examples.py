@@ -244,3 +244,15 @@ def test_md_step_benchmark(tmp_path):
         ' | ')[1:])
     assert len(parts) == 3 and abs(total - sum(parts)) < 0.5 * total
     assert float(rows['| EMT'].strip(' |').split(' | ')[1]) > 0
+
+
+@pytest.mark.parametrize('model', ['sake', 'egnn'])
+def test_nbody(tmp_path, model):
+    printed = run('nbody.py', '--root', str(tmp_path), '--model', model,
+                  '--epochs', '15', '--sizes', '40', '8', '8',
+                  '--hidden_channels', '8', '--num_layers', '2',
+                  '--batch_size', '8', '--learning_rate', '0.003')
+    still, straight, test = values('MSE', printed.replace(
+        'no motion', 'MSE').replace('constant velocity', 'MSE').replace(
+        'val MSE', 'val'))
+    assert 0.05 < straight < still and test < still
