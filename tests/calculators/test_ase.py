@@ -87,6 +87,17 @@ def test_units():
     assert numpy.allclose(atoms.get_forces(), forces, atol=1e-6)
 
 
+def test_units_of_the_stress():
+    atoms = bulk('C', cubic=True)
+    atoms.rattle(0.05, seed=0)
+    atoms.calc = SAKECalculator(potential(), units={'length': 'Bohr',
+                                                    'energy': 'kcal/mol'})
+    stress = atoms.get_stress()
+    assert numpy.abs(stress).max() > 1e-5
+    expected = calculate_numerical_stress(atoms, eps=1e-5)
+    assert numpy.allclose(stress, expected, rtol=1e-4, atol=1e-8)
+
+
 def test_dtype():
     own = potential()
     atoms = molecule('CH3CH2OH')

@@ -173,6 +173,17 @@ def test_skin_searches_when_half_of_it_is_gone():
     assert neighbors.num_searches == 2
 
 
+def test_skin_searches_when_the_cell_shrinks():
+    """Atoms move with the cell only, but come closer than the cutoff."""
+    pos, cell = torch.zeros(2, 3).double(), 20 * torch.eye(3).double()
+    pos[1, 0] = 3.05
+    neighbors = SkinNeighborList(2.0, 1.0)
+    assert neighbors(pos, cell=cell)[0].size(1) == 0
+    for scale, edges in ((0.7, 0), (0.65, 2)):
+        assert neighbors(scale * pos, cell=scale * cell)[0].size(1) == edges
+    assert neighbors.num_searches == 2
+
+
 def test_skin_notices_other_graphs():
     pos = torch.rand(4, 3)
     neighbors = SkinNeighborList(2.0, 0.5)

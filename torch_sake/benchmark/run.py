@@ -106,6 +106,8 @@ def _measure_system(cases: List[AnyCase], system: System,
                 call()  # what the first call has to do does not count
                 call()
         except (ValueError, TypeError):
+            if system.cell is None:
+                raise
             continue
         for task, call in mine.items():
             repeats = _repeats(call, config.seconds, device)
