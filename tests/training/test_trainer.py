@@ -65,8 +65,8 @@ def test_training_on_energies_alone(config, energy_file, monkeypatch):
         'step', 'seconds', 'learning_rate', 'loss', 'energy_mae',
         'energy_rmse', 'energy_per_atom_mae', 'energy_per_atom_rmse'
     }
-    assert trainer.best == min(metrics['energy_mae']
-                               for metrics in trainer.history)
+    assert trainer.best * trainer.data.scale == pytest.approx(
+        min(metrics['energy_mae'] for metrics in trainer.history))
     outputs = predict(load_potential(config.out),
                       trainer.data.batches('train', 8), torch.float, 'cpu')
     assert set(outputs) == {'energy', 'energy_label', 'num_atoms'}
@@ -88,11 +88,12 @@ def test_loss_and_score(config, data, request):
             length.mean().detach()) + config.energy_weight * expected
     trainer.fit()
     metrics, = trainer.history
-    assert metrics['loss'] == pytest.approx(expected, rel=1e-4)
+    scale = trainer.data.scale
+    assert metrics['loss'] == pytest.approx(expected / scale, rel=1e-4)
     score = metrics['energy_mae']
     if data == 'water_file':
         score = metrics['force_mae'] + config.energy_weight * score
-    assert trainer.best == pytest.approx(score)
+    assert trainer.best == pytest.approx(score / scale)
 
 
 @pytest.mark.parametrize('stop, signum, data, changes', [
@@ -282,6 +283,7 @@ def test_metrics():
     (dict(cutoff=0.0), ValueError, "'cutoff' must be positive"),
     (dict(ema_decay=1.0), ValueError, "'ema_decay' must be at least 0"),
     (dict(energy_weight=-1.0), ValueError, "'energy_weight' must not be"),
+    (dict(loss='l3'), ValueError, "'loss' must be one of"),
     (dict(optimizer='sgd'), ValueError, "'optimizer' must be one of"),
     (dict(precision='half'), ValueError, "'precision' must be"),
 ], ids=str)

@@ -4,6 +4,7 @@ from typing import Any, Dict, Literal, Optional
 from torch_sake.checks import (check_option, check_positive_float,
                                check_positive_int)
 from torch_sake.checkpoint import MODELS
+from torch_sake.training.losses import PENALTIES
 from torch_sake.training.optimizers import OPTIMIZERS
 
 
@@ -44,12 +45,16 @@ class TrainConfig:
         learning_rate: Largest learning rate.
         warmup: Share of the steps in which the rate rises from zero; then it
             falls along a cosine.
-        energy_weight: Weight of the mean absolute error of the energies in
-            the loss; the mean length of the errors of the forces has weight 1.
-            Without forces, the energies have weight 1, whatever is given.
-        stress_weight: Weight of the mean length of the errors of the stresses,
-            where they are known, times the mean volume of an atom: of virials
-            per atom.
+        loss: Penalty of errors: 'norm' is the mean length (of the error of a
+            force; the absolute error of an energy), 'l1' the mean absolute
+            error of components, 'l2' the mean square, 'huber' the Huber loss
+            with a threshold of a tenth of the root mean square force.
+        energy_weight: Weight of the energies in the loss; forces have weight
+            1. Without forces, the energies have weight 1, whatever is given.
+        energy_per_atom: Whether errors of energies in the loss are divided by
+            the number of atoms, for data of molecules of different sizes.
+        stress_weight: Weight of the stresses, where they are known, times the
+            mean volume of an atom: of virials per atom.
         zbl: Whether the repulsion of nuclei at short distances after Ziegler,
             Biersack and Littmark is added to what is learned.
         ema_decay: Decay of the moving average of the weights, which is what is
@@ -88,7 +93,9 @@ class TrainConfig:
     optimizer: Literal['adam', 'muon'] = 'muon'
     learning_rate: float = 3e-3
     warmup: float = 0.02
+    loss: Literal['norm', 'l1', 'l2', 'huber'] = 'norm'
     energy_weight: float = 0.02
+    energy_per_atom: bool = False
     stress_weight: float = 0.1
     zbl: bool = False
     ema_decay: float = 0.99
@@ -110,6 +117,7 @@ class TrainConfig:
                 check_positive_int(name, getattr(self, name))
         check_option('model', self.model, MODELS)
         check_option('optimizer', self.optimizer, OPTIMIZERS)
+        check_option('loss', self.loss, PENALTIES)
         for name in ('heads', 'num_coefficients'):
             if getattr(self, name) is not None and self.model != 'SAKE':
                 raise ValueError(f"'{name}' must not be given for "

@@ -19,28 +19,32 @@ from torch_sake.potential import Potential
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, shuffled_batches
 from torch_sake.training.interrupt import DeferredInterrupt
-from torch_sake.training.metrics import (Metrics, error_metrics, known_rows,
-                                         predict, predict_batch)
+from torch_sake.training.losses import WeightedLoss
+from torch_sake.training.metrics import (Metrics, error_metrics, predict,
+                                         predict_batch)
 from torch_sake.training.optimizers import build_optimizers
 
 EVAL_BATCH_SIZE = 64
 
 
 class Trainer:
-    r"""Trains a :class:`~torch_sake.Potential` on energies and forces, with
-    the loss
+    r"""Trains a :class:`~torch_sake.Potential` on energies, forces and, where
+    they are known, stresses, with the loss
 
     .. math::
-        \mathcal{L} = \frac{1}{N} \sum_i |\vec{F}_i - \hat{\vec{F}}_i|
-        + \lambda \, \frac{1}{B} \sum_b |E_b - \hat{E}_b|
-        + \mu \, \frac{\bar{V}}{B} \sum_b |\boldsymbol{\sigma}_b -
-        \hat{\boldsymbol{\sigma}}_b|
+        \mathcal{L} = \ell \left( \frac{\vec{F} - \hat{\vec{F}}}{u} \right)
+        + \lambda \, \ell \left( \frac{E - \hat{E}}{u} \right)
+        + \mu \, \ell \left( \frac{\bar{V}}{u} (\boldsymbol{\sigma} -
+        \hat{\boldsymbol{\sigma}}) \right)
 
-    with the mean volume :math:`\bar{V}` of an atom, where stresses are known,
-    or, where the data have no forces, on energies alone, with the loss
+    with a penalty :math:`\ell` of :class:`WeightedLoss`, the root mean square
+    :math:`u` of the forces and the mean volume :math:`\bar{V}` of an atom, or,
+    where the data have no forces, on energies alone, with the loss
 
     .. math::
-        \mathcal{L} = \frac{1}{B} \sum_b |E_b - \hat{E}_b|
+        \mathcal{L} = \ell \left( \frac{E - \hat{E}}{u} \right)
+
+    and the root mean square :math:`u` of what is learned of the energies.
 
     The folder :obj:`config.out` gets the checkpoint of the best validation,
     :obj:`best.safetensors`, the checkpoint to go on from,
@@ -67,13 +71,16 @@ class Trainer:
              ) if config.device == 'auto' else config.device)
         self.dtype = getattr(torch, config.precision)
         self.data = TrainingData.from_config(config)
-        # What is learned, and the weight of its error:
-        self.weights = {'energy': 1.0}
+        # What is learned, and the weight and the unit of its error:
+        weights = {'energy': 1.0}
+        units = dict.fromkeys(('energy', 'force'), self.data.scale)
         if self.data.frames.has_forces:
-            self.weights = {'force': 1.0, 'energy': config.energy_weight}
-        if self.data.frames.has_stress:
-            self.weights['stress'] = (config.stress_weight *
-                                      self.data.volume_per_atom)
+            weights = {'force': 1.0, 'energy': config.energy_weight}
+        if self.data.volume_per_atom > 0:  # of frames with a stress
+            weights['stress'] = config.stress_weight
+            units['stress'] = self.data.scale / self.data.volume_per_atom
+        self.loss = WeightedLoss(config.loss, weights, units,
+                                 config.energy_per_atom)
 
         torch.manual_seed(config.seed)
         self.model_description = None
@@ -131,7 +138,7 @@ class Trainer:
                     metrics = self._validate(loss)
                     progress.set_postfix({
                         f'{name} MAE': f"{metrics[f'{name}_mae']:.4g}"
-                        for name in self.weights if f'{name}_mae' in metrics
+                        for name in self.loss.weights if f'{name}_mae' in metrics
                     })
                     began, losses = time.process_time(), []
                 elif interrupt.requested:
@@ -144,13 +151,11 @@ class Trainer:
     def _train_step(self, data) -> Tensor:
         data = data.to(self.device)
         outputs = predict_batch(self.potential, data, self.dtype)
-        loss = sum(
-            weight * _mean_length(outputs[name], data[name]).to(self.dtype)
-            for name, weight in self.weights.items() if name in outputs)
-        self.potential.zero_grad()
         # In units of what is learned, so that the clipping has the same
         # meaning for all data:
-        (loss / self.data.scale).backward()
+        loss = self.loss(outputs, data, data.ptr.diff())
+        self.potential.zero_grad()
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.potential.parameters(),
                                        self.config.max_grad_norm)
         for optimizer in self.optimizers:
@@ -180,8 +185,7 @@ class Trainer:
                           self.data.batches('val', EVAL_BATCH_SIZE),
                           self.dtype, self.device)
         metrics = error_metrics(outputs)
-        score = sum(weight * metrics.get(f'{name}_mae', 0.0)
-                    for name, weight in self.weights.items())
+        score = self.loss.score(metrics)
         self.history.append({
             'step': self.step, 'seconds': self.seconds,
             'learning_rate': self._learning_rate(), 'loss': loss,
@@ -280,19 +284,10 @@ class Trainer:
 
     def _check_same(self, config: Dict[str, Any]) -> None:
         free = {'out', 'resume', 'root', 'device', 'val_interval', 'split'}
+        config = {**asdict(TrainConfig()), **config}  # of an older version
         for key, value in asdict(self.config).items():
-            if key not in free and value != config.get(key):
+            if key not in free and value != config[key]:
                 raise ValueError(f"'resume' needs the settings of the run: "
-                                 f"'{key}' must be {config.get(key)!r} "
+                                 f"'{key}' must be {config[key]!r} "
                                  f"(got {value!r})")
 
-
-def _mean_length(output: Tensor, label: Tensor) -> Tensor:
-    r"""Returns the mean length of the errors, of energies as of vectors of one
-    component, where the label is known.
-    """
-    known = known_rows(label)
-    error = (output - label.to(output.dtype)).view(label.size(0), -1)
-    lengths = torch.linalg.vector_norm(
-        torch.where(known.unsqueeze(1), error, 0.0), dim=1)
-    return lengths.sum() / known.sum()

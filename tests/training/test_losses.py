@@ -1,0 +1,83 @@
+import math
+
+import pytest
+import torch
+
+from torch_sake.training.losses import WeightedLoss
+
+NUM_ATOMS = torch.tensor([2, 3, 1])
+
+
+def by_hand(penalty, errors):
+    r"""The mean penalty of rows of errors, number by number."""
+    rows = []
+    for row in errors:
+        components = {
+            'norm': [math.sqrt(sum(e**2 for e in row))],
+            'l1': [abs(e) for e in row],
+            'l2': [e**2 for e in row],
+            'huber': [
+                0.5 * e**2 if abs(e) < 0.1 else 0.1 * (abs(e) - 0.05)
+                for e in row
+            ],
+        }[penalty]
+        rows.append(sum(components) / len(components))
+    return sum(rows) / len(rows)
+
+
+def build_case(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+
+    def rand(*size):
+        return torch.randn(size, generator=generator, dtype=torch.double)
+
+    outputs = {'energy': 0.1 * rand(3), 'force': rand(6, 3),
+               'stress': rand(3, 3, 3)}
+    labels = {'energy': 0.1 * rand(3), 'force': rand(6, 3),
+              'stress': rand(3, 3, 3)}
+    labels['stress'][1] = math.nan
+    labels['force'][4] = math.nan
+    return outputs, labels
+
+
+@pytest.mark.parametrize('penalty', ['norm', 'l1', 'l2', 'huber'])
+@pytest.mark.parametrize('energy_per_atom', [False, True])
+def test_loss_is_the_formula(penalty, energy_per_atom):
+    outputs, labels = build_case()
+    weights = {'force': 1.0, 'energy': 0.3, 'stress': 0.2}
+    units = {'force': 2.0, 'energy': 3.0, 'stress': 0.5}
+    divisor = NUM_ATOMS if energy_per_atom else torch.ones(3)
+    energy = (outputs['energy'] - labels['energy']) / divisor / 3.0
+    force = (outputs['force'] - labels['force'])[[0, 1, 2, 3, 5]] / 2.0
+    stress = (outputs['stress'] - labels['stress'])[[0, 2]].flatten(1) / 0.5
+    expected = (by_hand(penalty, force.tolist()) +
+                0.3 * by_hand(penalty, [[e] for e in energy.tolist()]) +
+                0.2 * by_hand(penalty, stress.tolist()))
+    loss = WeightedLoss(penalty, weights, units, energy_per_atom)
+    assert float(loss(outputs, labels, NUM_ATOMS)) == pytest.approx(expected)
+    # What is not predicted does not count.
+    del outputs['stress'], outputs['energy']
+    assert float(loss(outputs, labels, NUM_ATOMS)) == pytest.approx(
+        by_hand(penalty, force.tolist()))
+
+
+@pytest.mark.parametrize('penalty', ['norm', 'l1', 'l2', 'huber'])
+def test_gradients_are_finite_without_errors_and_labels(penalty):
+    outputs, labels = build_case()
+    outputs['force'][0] = labels['force'][0]
+    force = outputs['force'].requires_grad_()
+    loss = WeightedLoss(penalty, {'force': 1.0}, {'force': 1.0})
+    gradient, = torch.autograd.grad(loss({'force': force}, labels, NUM_ATOMS),
+                                    force)
+    assert gradient.isfinite().all()
+    assert not gradient[[0, 4]].any() and gradient[[1, 2, 3, 5]].any()
+
+
+def test_single_precision_stays():
+    outputs, labels = build_case()
+    force = outputs['force'].float().requires_grad_()
+    loss = WeightedLoss('norm', {'force': 1.0, 'energy': 1.0},
+                        {'force': 1.0, 'energy': 1.0})
+    loss({'energy': outputs['energy'], 'force': force}, labels,
+         NUM_ATOMS).backward()
+    assert force.grad.dtype == torch.float
