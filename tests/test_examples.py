@@ -134,10 +134,15 @@ def test_learning_benchmark(water_file, energy_file, tmp_path):
                  '--models', 'SchNet']
     small = 'hidden_channels=8,num_layers=1,compile=false'
     run(*arguments)
-    printed = run(*arguments, f'VectorSAKE,{small}', f'SAKE,{small}')
+    changed = f'VectorSAKE+tanh+bessel+attention,{small}'
+    printed = run(*arguments, f'VectorSAKE,{small}', f'SAKE,{small}', changed)
     kept = json.loads((tmp_path / 'learning' / 'results.json').read_text())
     assert list(kept['results']) == ['SchNet', f'VectorSAKE,{small}',
-                                     f'SAKE,{small}']
+                                     f'SAKE,{small}', changed]
+    parameters = [seeds['0']['parameters']
+                  for seeds in kept['results'].values()]
+    # 20 functions have one parameter each instead of two; logits.
+    assert parameters[3] == parameters[1] - 20 + 9
     for seeds in kept['results'].values():
         assert list(seeds) == ['0']
         tests = seeds['0']['tests']

@@ -6,7 +6,8 @@ processor time each and draws their errors.
 
 A model is a name, followed by settings of torch_sake.training.TrainConfig that
 differ from its default ones below, or those in torch_sake.benchmark.peers for
-models of other packages. The number of steps is what fits into the time, found
+models of other packages. VectorSAKE+tanh is one after a change of variants.py.
+The number of steps is what fits into the time, found
 by a short trial run, so that the schedule of the learning rate ends with it.
 The steps of the trial, validations and the first step, in which our models are
 compiled, do not count; how long the first step took is in the table. Errors are those on
@@ -31,12 +32,14 @@ from matplotlib.figure import Figure
 from torch_geometric.loader import DataLoader
 
 import torch_sake
+from torch_sake import VectorSAKE
 from torch_sake.benchmark.peers import PEERS, PeerInputs, peer_versions
 from torch_sake.datasets import load_frames
 from torch_sake.files import replace_when_complete
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.data import TrainingData
 from torch_sake.training.metrics import error_metrics, predict
+from variants import VARIANTS
 
 # 'SAKE' is the paper's configuration (hidden size, layers and heads are
 # defaults of the model) with its optimizer:
@@ -54,16 +57,22 @@ ERRORS = ('force_mae', 'force_rmse', 'energy_mae', 'energy_rmse')
 
 
 def parse_entry(entry):
-    """Returns the name and the settings of an entry such as 'SAKE,heads=1'."""
+    """Returns the name, the settings and the variants of an entry such as
+    'SAKE,heads=1' or 'VectorSAKE+tanh'.
+    """
     name, *changes = entry.split(',')
+    name, *variants = name.split('+') if name not in PEERS else [name]
     if name not in SETTINGS:
         raise SystemExit(f"--models must be of {sorted(SETTINGS)} "
                          f"(got {name!r})")
+    if variants and (name != 'VectorSAKE' or set(variants) - set(VARIANTS)):
+        raise SystemExit(f"--models must have no variants but {list(VARIANTS)} "
+                         f"of VectorSAKE (got {entry!r})")
     changes = {key: yaml.safe_load(value) for key, value in
                (change.split('=', 1) for change in changes)}
     settings = {**SETTINGS[name], **changes}
     if name not in PEERS:
-        return name, dict(settings, model=name)
+        return name, dict(settings, model=name), variants
     if OWN & set(changes) or settings['cutoff'] is None:
         raise SystemExit(f"--models must give a cutoff and no size for a "
                          f"model of another package (got {entry!r})")
@@ -71,23 +80,30 @@ def parse_entry(entry):
         peer_versions(name)
     except ImportError as error:
         raise SystemExit(str(error)) from None
-    return name, settings
+    return name, settings, []
 
 
 def build_trainer(entry, args, out, num_steps, seed):
     """Returns the trainer of an entry."""
-    name, settings = parse_entry(entry)
+    name, settings, variants = parse_entry(entry)
     config = TrainConfig(
         data=args.data, root=args.root, split=args.split,
         split_prefix=args.split_prefix, num_train=args.num_train,
         num_val=args.num_val, num_test=args.num_test, out=out, seed=seed,
         num_steps=num_steps, val_interval=max(num_steps // 20, 1), **settings)
-    if name not in PEERS:
+    if name not in PEERS and not variants:
         return Trainer(config)
     data = TrainingData.from_config(config)
+    avg_num_neighbors = data.avg_num_neighbors(config.cutoff)
     torch.manual_seed(seed)
-    return Trainer(config, PEERS[name].build(PeerInputs(
-        config.cutoff, data.elements, data.avg_num_neighbors(config.cutoff))))
+    if name in PEERS:
+        return Trainer(config, PEERS[name].build(PeerInputs(
+            config.cutoff, data.elements, avg_num_neighbors)))
+    model = VectorSAKE(avg_num_neighbors=avg_num_neighbors,
+                       **config.model_arguments)
+    for variant in variants:
+        VARIANTS[variant](model)
+    return Trainer(config, model)
 
 
 def record_times(trainer):
@@ -136,7 +152,7 @@ def run(entry, seed, num_steps, first_step, args):
     tests = {path: error_metrics(predict(trainer.average.module, loader,
                                          trainer.dtype, trainer.device))
              for path, loader in loaders.items()}
-    name, _ = parse_entry(entry)
+    name, *_ = parse_entry(entry)
     compiling = times[0][0]  # or what is left of it in this process
     return {
         'versions': peer_versions(name) if name in PEERS else {},
