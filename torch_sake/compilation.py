@@ -8,12 +8,16 @@ from typing import Callable, List
 import torch
 from torch import Tensor
 
+from torch_sake.inductor import OperatorsForCPU
+
 
 @functools.cache
 def compile_function(function: Callable) -> Callable:
     r"""Returns the compiled function, for all sizes of its inputs."""
     # Kept here, not by potentials, which can be copied and pickled then.
-    return torch.compile(function, dynamic=True, fullgraph=True)
+    return torch.compile(
+        function, dynamic=True, fullgraph=True,
+        options={'post_grad_custom_post_pass': OperatorsForCPU()})
 
 
 def verify(compiled: Callable, function: Callable,

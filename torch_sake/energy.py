@@ -10,7 +10,7 @@ from torch_sake.checks import (check_atomic_numbers, check_batch, check_pos,
 from torch_sake.models import MoleculeModel
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.neighbors.lattice import check_cell
-from torch_sake.nn.scatter import sum_edges
+from torch_sake.nn.scatter import Segments, sum_edges
 from torch_sake.strain import apply_strain
 
 
@@ -190,8 +190,8 @@ class EnergyModel(torch.nn.Module):
             energy = energy + self.prior(z, pos, batch, edge_index, edge_shift,
                                          energy.numel())
         if self.atomic_energies is not None:
-            energy = energy.double() + sum_edges(self.atomic_energies[z],
-                                                 batch, energy.numel())
+            energy = energy.double() + sum_edges(
+                self.atomic_energies[z], Segments(batch, energy.numel()))
         return energy
 
     def extra_repr(self) -> str:

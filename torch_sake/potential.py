@@ -8,6 +8,7 @@ from torch import Tensor
 from torch_sake.compilation import compile_function, verify
 from torch_sake.energy import EnergyModel
 from torch_sake.models import MoleculeModel
+from torch_sake.nn.linear import constant_weights
 from torch_sake.strain import cell_volumes
 
 
@@ -112,8 +113,9 @@ class Potential(EnergyModel):
                     _energy_and_derivatives, z, pos, batch, differentiable,
                     strain=strain, **kwargs)
             if outputs is None:
-                outputs = self._call_eagerly(z, pos, batch, differentiable,
-                                             strain, kwargs)
+                with constant_weights(not differentiable):
+                    outputs = self._call_eagerly(
+                        z, pos, batch, differentiable, strain, kwargs)
             energy, forces, *virial = outputs
             stress = None
             if compute_stress:

@@ -7,7 +7,7 @@ from torch_sake.checks import check_positive_float
 from torch_sake.geometry import edge_vectors
 from torch_sake.neighbors import neighbor_list
 from torch_sake.nn.envelope import PolynomialEnvelope
-from torch_sake.nn.scatter import sum_edges
+from torch_sake.nn.scatter import Segments, sum_edges
 from torch_sake.units import BOHR, check_units
 
 COULOMB = 14.399645478  # e^2 / (4 pi epsilon_0) in eV Angstrom
@@ -102,8 +102,8 @@ class ZBLRepulsion(torch.nn.Module):
             for coefficient, exponent in zip(COEFFICIENTS, EXPONENTS))
         energy = 0.5 * self.coulomb * source * target / dist * screening
         energy = energy * self.envelope(dist / end)
-        return sum_edges(energy, batch.index_select(0, edge_index[1]),
-                         batch_size)
+        return sum_edges(energy, Segments(
+            batch.index_select(0, edge_index[1]), batch_size))
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}(cutoff={self.cutoff})'

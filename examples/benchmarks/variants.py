@@ -55,16 +55,16 @@ class AttentionConv(VectorSAKEConv):
         self.lin_logits = Linear(self.hidden_channels, 1) if learned else None
 
     def message(self, source_j, target_i, dist, direction, edge_attr,
-                edge_weight, vec_j, vec_target_i, vec_source_j, index, size_i):
-        embedding, coefficients, direction, vec_j = super().message(
-            source_j, target_i, dist, direction, edge_attr, None, vec_j,
-            vec_target_i, vec_source_j)
+                edge_weight, vec_target, vec_source, sources, targets):
+        embedding, coefficients, direction = super().message(
+            source_j, target_i, dist, direction, edge_attr, None, vec_target,
+            vec_source, sources, targets)
         logits = torch.zeros_like(embedding[:, :1])
         if self.lin_logits is not None:
             logits = self.lin_logits(embedding)
         weights = self.avg_num_neighbors * normalize_attention(
-            logits, index, size_i, edge_weight)  # [E, 1], 1 on average
-        return (embedding * weights, coefficients * weights, direction, vec_j)
+            logits, targets, edge_weight)  # [E, 1], 1 on average
+        return embedding * weights, coefficients * weights, direction
 
 
 def use_attention(model, learned):

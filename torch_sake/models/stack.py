@@ -73,15 +73,15 @@ class SAKEStack(torch.nn.Module):
         if edge_weight is not None:
             edge_weight = edge_weight.squeeze(1)
         vec = []
+        moved = False
         for conv in self.convs:
-            if geometry is None:
+            if moved:
                 geometry = conv.edge_geometry(pos, edge_index, edge_shift,
-                                              edge_weight)
+                                              edge_weight, before=geometry)
             x, pos, vel, *vec = conv(x, pos, edge_index, vel, edge_attr,
                                      edge_shift, edge_weight, *vec,
                                      geometry=geometry)
-            if conv.update_pos:
-                geometry = None  # of positions that were
+            moved = conv.update_pos
         return x, pos, vel
 
 

@@ -2,12 +2,12 @@ from typing import Optional
 
 import torch
 from torch import Tensor
-from torch.nn import Linear
 from torch_geometric.utils import scatter
 
 from torch_sake.checks import check_positive_int
 from torch_sake.nn.init import reset_linear
-from torch_sake.nn.scatter import sum_edges
+from torch_sake.nn.linear import Linear
+from torch_sake.nn.scatter import Segments, sum_edges
 
 LARGEST_LOGIT = 6.0  # with a cutoff
 
@@ -35,8 +35,8 @@ class SemanticAttention(torch.nn.Module):
         heads (int, optional): Number of heads :math:`H`. (default: :obj:`4`)
 
     Shapes:
-        - **input:** edge embeddings :math:`(E, F)`, target of each edge
-          :math:`(E)`, edge weights :math:`(E, 1)` *(optional)*
+        - **input:** edge embeddings :math:`(E, F)`, edges of each target,
+          edge weights :math:`(E, 1)` *(optional)*
         - **output:** attention weights :math:`(E, H)`
     """
     def __init__(self, hidden_channels: int, heads: int = 4):
@@ -49,37 +49,38 @@ class SemanticAttention(torch.nn.Module):
         r"""Resets all learnable parameters of the module."""
         reset_linear(self.lin)
 
-    def forward(self, edge_embedding: Tensor, index: Tensor, num_nodes: int,
+    def forward(self, edge_embedding: Tensor, targets: Segments,
                 edge_weight: Optional[Tensor] = None) -> Tensor:
         """"""  # noqa: D419
         logits = torch.nn.functional.celu(self.lin(edge_embedding), alpha=2.0)
-        return normalize_attention(logits, index, num_nodes, edge_weight)
+        return normalize_attention(logits, targets, edge_weight)
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}({self.lin.in_features}, '
                 f'heads={self.heads})')
 
 
-def normalize_attention(logits: Tensor, index: Tensor, num_nodes: int,
+def normalize_attention(logits: Tensor, targets: Segments,
                         edge_weight: Optional[Tensor] = None) -> Tensor:
     r"""The second formula of :class:`SemanticAttention`.
 
     Shapes:
-        - **input:** logits :math:`(E, H)`, target of each edge :math:`(E)`,
-          edge weights :math:`(E, 1)` *(optional)*
+        - **input:** logits :math:`(E, H)`, edges of each target, edge weights
+          :math:`(E, 1)` *(optional)*
         - **output:** attention weights :math:`(E, H)`
     """
     if edge_weight is not None:
         logits = LARGEST_LOGIT * torch.tanh(logits / LARGEST_LOGIT)
     # The largest logit of each node is taken out before the exponential; it
     # cancels, so needs no derivative.
-    largest = scatter(logits.detach(), index, 0, num_nodes, 'max')  # [N, H]
+    largest = scatter(logits.detach(), targets.index, 0, targets.num_nodes,
+                      'max')  # [N, H]
     if edge_weight is not None:
         largest = largest.clamp(min=0.0)  # the logit of the silent neighbor
-    weights = torch.exp(logits - largest.index_select(0, index))  # [E, H]
+    weights = torch.exp(logits - largest.index_select(0, targets.index))  # [E, H]
     if edge_weight is None:
-        total = sum_edges(weights, index, num_nodes)  # [N, H]
+        total = sum_edges(weights, targets)  # [N, H]
     else:
         weights = weights * edge_weight
-        total = sum_edges(weights, index, num_nodes) + torch.exp(-largest)
-    return weights / total.index_select(0, index)
+        total = sum_edges(weights, targets) + torch.exp(-largest)
+    return weights / total.index_select(0, targets.index)

@@ -2,10 +2,11 @@ from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
-from torch.nn import Linear, SiLU
+from torch.nn import SiLU
 
 from torch_sake.checks import check_positive_int
 from torch_sake.nn.init import reset_linear
+from torch_sake.nn.linear import Linear
 from torch_sake.nn.radial_basis import ExpNormalBasis
 
 

@@ -2,13 +2,14 @@ from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
-from torch.nn import Linear, Sequential, SiLU
+from torch.nn import Sequential, SiLU
 from torch_geometric.nn import MessagePassing
 
 from torch_sake.checks import (check_edge_index, check_pos, check_positive_int,
                                check_tensor)
 from torch_sake.geometry import edge_vectors
-from torch_sake.nn.scatter import sum_edges
+from torch_sake.nn.scatter import group_edges, sum_edges
+from torch_sake.nn.linear import Linear
 
 
 class EGNNConv(MessagePassing):
@@ -133,9 +134,10 @@ class EGNNConv(MessagePassing):
                   dim_size: int) -> Tuple[Tensor, Tensor]:
         """"""  # noqa: D419
         message, step = inputs
-        count = sum_edges(torch.ones_like(step[:, :1]), index, dim_size)
-        return (sum_edges(message, index, dim_size),
-                sum_edges(step, index, dim_size) / count.clamp(min=1))
+        targets = group_edges(index, dim_size)
+        count = sum_edges(torch.ones_like(step[:, :1]), targets)
+        return (sum_edges(message, targets),
+                sum_edges(step, targets) / count.clamp(min=1))
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}({self.channels}, '

@@ -2,7 +2,7 @@ from typing import NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
-from torch.nn import Linear, Sequential, SiLU
+from torch.nn import Sequential, SiLU
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
 
@@ -12,6 +12,8 @@ from torch_sake.checks import (check_edge_index, check_pos,
 from torch_sake.geometry import distance_and_direction, edge_vectors
 from torch_sake.nn.envelope import build_envelope
 from torch_sake.nn.init import reset_linears
+from torch_sake.nn.linear import Linear
+from torch_sake.nn.scatter import Segments, group_edges
 
 
 class EdgeGeometry(NamedTuple):
@@ -19,11 +21,14 @@ class EdgeGeometry(NamedTuple):
 
     Shapes:
         - distances :math:`(E, 1)`, directions :math:`(E, D)`, weights
-          :math:`(E, 1)` or :obj:`None`
+          :math:`(E, 1)` or :obj:`None`, and the edges of each source and of
+          each target
     """
     dist: Tensor
     direction: Tensor
     weight: Optional[Tensor]
+    sources: Segments
+    targets: Segments
 
 
 class KineticConv(MessagePassing):
@@ -111,9 +116,11 @@ class KineticConv(MessagePassing):
         edge_index: Tensor,
         edge_shift: Optional[Tensor] = None,
         edge_weight: Optional[Tensor] = None,
+        before: Optional[EdgeGeometry] = None,
     ) -> EdgeGeometry:
         r"""Returns the distance, the direction and the weight of each edge:
         :obj:`edge_weight`, if given, or the envelope, if there is a cutoff.
+        The same edges at other positions, :obj:`before`, spare some work.
         """
         if self.flow == 'target_to_source':
             edge_index = edge_index.flip(0)
@@ -123,7 +130,11 @@ class KineticConv(MessagePassing):
             edge_weight = edge_weight.view(-1, 1)
         elif self.envelope is not None:
             edge_weight = self.envelope(dist)
-        return EdgeGeometry(dist, direction, edge_weight)
+        if before is not None:
+            return EdgeGeometry(dist, direction, edge_weight, *before[3:])
+        sources, targets = (group_edges(index, pos.size(0))
+                            for index in edge_index.unbind(dim=0))
+        return EdgeGeometry(dist, direction, edge_weight, sources, targets)
 
     def update_kinetics(
         self,

@@ -2,13 +2,17 @@ from typing import Optional, Tuple, Union
 
 import torch
 from torch import Tensor
-from torch.nn import Linear, Sequential, SiLU
+from torch.nn import Sequential, SiLU
 
 from torch_sake.checks import check_positive_int
 from torch_sake.nn.attention import SemanticAttention, normalize_attention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
-from torch_sake.nn.scatter import sum_edges, sum_outer_products
+from torch_sake.nn.linear import Linear
+from torch_sake.nn.scatter import Segments, sum_edges, sum_outer_products
+from torch_sake.nn.tanh import tanh
+
+Messages = Tuple[Tensor, Tensor, Optional[Tensor], Tensor, Optional[Tensor]]
 
 
 class SAKEConv(KineticConv):
@@ -178,12 +182,13 @@ class SAKEConv(KineticConv):
         if geometry is None:
             geometry = self.edge_geometry(pos, edge_index, edge_shift,
                                           edge_weight)
-        dist, direction, edge_weight = geometry
+        dist, direction, edge_weight, _, targets = geometry
         source_part, target_part = self.edge_embedding.project(x)
-        # propagate_type: (source: Tensor, target: Tensor, dist: Tensor, direction: Tensor, edge_attr: OptTensor, edge_weight: OptTensor)  # noqa: E501
+        # propagate_type: (source: Tensor, target: Tensor, dist: Tensor, direction: Tensor, edge_attr: OptTensor, edge_weight: OptTensor, targets: Segments)  # noqa: E501
         message, combinations = self.propagate(
             edge_index, source=source_part, target=target_part, dist=dist,
             direction=direction, edge_attr=edge_attr, edge_weight=edge_weight,
+            targets=targets,
             size=(x.size(0), x.size(0)))  # [N, HF], [N, D, C] or None
 
         inputs = [x, message]
@@ -201,40 +206,37 @@ class SAKEConv(KineticConv):
 
     def message(self, source_j: Tensor, target_i: Tensor, dist: Tensor,
                 direction: Tensor, edge_attr: Optional[Tensor],
-                edge_weight: Optional[Tensor], index: Tensor,
-                size_i: int) -> Tuple[Tensor, Optional[Tensor], Tensor,
-                                      Optional[Tensor]]:
+                edge_weight: Optional[Tensor],
+                targets: Segments) -> Messages:
         """"""  # noqa: D419
         embedding = self.edge_embedding(source_j, target_i, dist,
                                         edge_attr)  # [E, F]
         if self.semantic_attention:
-            attention = self.attention(embedding, index, size_i, edge_weight)
+            attention = self.attention(embedding, targets, edge_weight)
         else:
             attention = normalize_attention(
-                embedding.new_zeros(embedding.size(0), self.heads), index,
-                size_i, edge_weight)
-        message = (embedding.unsqueeze(1) * attention.unsqueeze(2)).flatten(
-            start_dim=1)  # [E, HF], head by head
+                embedding.new_zeros(embedding.size(0), self.heads), targets,
+                edge_weight)
         coefficients = None
         if self.spatial_attention:
-            coefficients = torch.tanh(
-                self.lin_coefficients(message))  # [E, C]
-        return message, coefficients, direction, edge_weight
+            message = (attention.unsqueeze(2) * embedding.unsqueeze(1)
+                       ).flatten(start_dim=1)  # [E, HF], head by head
+            coefficients = tanh(self.lin_coefficients(message))  # [E, C]
+        return embedding, attention, coefficients, direction, edge_weight
 
-    def aggregate(self, inputs: Tuple[Tensor, Optional[Tensor], Tensor,
-                                      Optional[Tensor]], index: Tensor,
-                  dim_size: int) -> Tuple[Tensor, Optional[Tensor]]:
+    def aggregate(self, inputs: Messages,
+                  targets: Segments) -> Tuple[Tensor, Optional[Tensor]]:
         """"""  # noqa: D419
-        message, coefficients, direction, edge_weight = inputs
+        embedding, attention, coefficients, direction, edge_weight = inputs
         combinations = None
         if coefficients is not None:
             if edge_weight is None:
                 edge_weight = torch.ones_like(direction[:, :1])
-            count = 1 + sum_edges(edge_weight, index, dim_size)  # [N, 1]
+            count = 1 + sum_edges(edge_weight, targets)  # [N, 1]
             combinations = sum_outer_products(
-                coefficients, direction, index,
-                dim_size) / count.unsqueeze(1)  # [N, D, C]
-        return sum_edges(message, index, dim_size), combinations
+                coefficients, direction, targets) / count.unsqueeze(1)
+        message = sum_outer_products(embedding, attention, targets)
+        return message.flatten(start_dim=1), combinations
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}({self.in_channels}, '

@@ -3,15 +3,18 @@ from typing import Optional, Tuple, Union
 
 import torch
 from torch import Tensor
-from torch.nn import Linear, Sequential, SiLU
+from torch.nn import Sequential, SiLU
 
 from torch_sake.checks import check_positive_float, check_tensor
 from torch_sake.nn.init import reset_linear
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
+from torch_sake.nn.linear import Linear
 from torch_sake.nn.radial_basis import ExpNormalBasis
-from torch_sake.nn.scatter import sum_edges, sum_outer_products
+from torch_sake.nn.scatter import (Segments, project_edges, sum_edges,
+                                   sum_gated_vectors, sum_outer_products)
 
 Outputs = Tuple[Tensor, Tensor, Optional[Tensor]]
+Messages = Tuple[Tensor, Tensor, Tensor]
 OutputsWithVectors = Tuple[Tensor, Tensor, Optional[Tensor], Tensor]
 
 
@@ -181,18 +184,18 @@ class VectorSAKEConv(KineticConv):
         if geometry is None:
             geometry = self.edge_geometry(pos, edge_index, edge_shift,
                                           edge_weight)
-        dist, direction, edge_weight = geometry
+        dist, direction, edge_weight, sources, targets = geometry
 
         vec_target = vec_source = None
         if vec is not None:
             vec_target, vec_source = self.lin_angle(vec).chunk(2, dim=2)
 
-        # propagate_type: (source: Tensor, target: Tensor, dist: Tensor, direction: Tensor, edge_attr: OptTensor, edge_weight: OptTensor, vec: OptTensor, vec_target: OptTensor, vec_source: OptTensor)  # noqa: E501
+        # propagate_type: (source: Tensor, target: Tensor, dist: Tensor, direction: Tensor, edge_attr: OptTensor, edge_weight: OptTensor, vec: OptTensor, vec_target: OptTensor, vec_source: OptTensor, sources: Segments, targets: Segments)  # noqa: E501
         message, combinations = self.propagate(
             edge_index, source=self.lin_source(x), target=self.lin_target(x),
             dist=dist, direction=direction, edge_attr=edge_attr,
             edge_weight=edge_weight, vec=vec, vec_target=vec_target,
-            vec_source=vec_source,
+            vec_source=vec_source, sources=sources, targets=targets,
             size=(x.size(0), x.size(0)))  # [N, F], [N, D, F]
         if vec is not None:
             combinations = vec + combinations
@@ -217,42 +220,39 @@ class VectorSAKEConv(KineticConv):
             return x, pos, vel
         return x, pos, vel, combinations + self.lin_gate(x).unsqueeze(1) * b
 
-    def message(
-        self, source_j: Tensor, target_i: Tensor, dist: Tensor,
-        direction: Tensor, edge_attr: Optional[Tensor],
-        edge_weight: Optional[Tensor], vec_j: Optional[Tensor],
-        vec_target_i: Optional[Tensor], vec_source_j: Optional[Tensor]
-    ) -> Tuple[Tensor, Tensor, Tensor, Optional[Tensor]]:
+    def message(self, source_j: Tensor, target_i: Tensor, dist: Tensor,
+                direction: Tensor, edge_attr: Optional[Tensor],
+                edge_weight: Optional[Tensor], vec_target: Optional[Tensor],
+                vec_source: Optional[Tensor], sources: Segments,
+                targets: Segments) -> Messages:
         """"""  # noqa: D419
         hidden, filters = self.lin_radial(self.basis(dist)).chunk(2, dim=1)
         hidden = hidden + source_j + target_i  # [E, F]
         if edge_attr is not None:
             hidden = hidden + self.lin_edge(edge_attr)
-        if vec_j is not None:
-            hidden = hidden + ((vec_target_i + vec_source_j) *
-                               direction.unsqueeze(2)).sum(dim=1)
+        if vec_target is not None:
+            hidden = hidden + (project_edges(vec_target, direction, targets) +
+                               project_edges(vec_source, direction, sources))
         if edge_weight is not None:
             filters = filters * edge_weight
         embedding = self.lin_message(self.act(hidden)) * filters
         coefficients = self.lin_coefficients(embedding)  # c, or c and g
-        return embedding, coefficients, direction, vec_j
+        return embedding, coefficients, direction
 
-    def aggregate(self, inputs: Tuple[Tensor, Tensor, Tensor,
-                                      Optional[Tensor]], index: Tensor,
-                  dim_size: int) -> Tuple[Tensor, Tensor]:
+    def aggregate(self, inputs: Messages, vec: Optional[Tensor],
+                  sources: Segments,
+                  targets: Segments) -> Tuple[Tensor, Tensor]:
         """"""  # noqa: D419
-        embedding, coefficients, direction, vec_j = inputs
-        if vec_j is None:
-            combinations = sum_outer_products(coefficients, direction, index,
-                                              dim_size)
+        embedding, coefficients, direction = inputs
+        if vec is None:
+            combinations = sum_outer_products(coefficients, direction, targets)
         else:
-            coefficients, gates = coefficients.unsqueeze(1).chunk(2, dim=2)
-            combinations = sum_edges(
-                coefficients * direction.unsqueeze(2) + gates * vec_j, index,
-                dim_size)
+            coefficients, gates = coefficients.chunk(2, dim=1)
+            combinations = (
+                sum_outer_products(coefficients, direction, targets) +
+                sum_gated_vectors(gates, vec, sources, targets))
         scale = 1 / math.sqrt(self.avg_num_neighbors)
-        return (scale * sum_edges(embedding, index, dim_size),
-                scale * combinations)
+        return scale * sum_edges(embedding, targets), scale * combinations
 
     def check_vec(self, vec: Optional[Tensor], num_nodes: int,
                   pos: Tensor) -> None:

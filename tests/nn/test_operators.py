@@ -1,0 +1,162 @@
+r"""The quick ways of computing against the plain ones."""
+
+import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+
+import torch_sake.nn.linear
+from torch_sake.nn.linear import Linear, constant_weights
+from torch_sake.nn.scatter import (Segments, group_edges, project_edges,
+                                   sum_edges, sum_gated_vectors,
+                                   sum_outer_products)
+from torch_sake.nn.tanh import tanh
+
+# Numbers of nodes, edges, dimensions and channels:
+SIZES = [(5, 12, 3, 4), (6, 9, 5, 1), (3, 2, 1, 2), (4, 0, 2, 3)]
+
+
+def build_edges(num_nodes, num_edges):
+    r"""Edges in no order, with and without the quick ways."""
+    edge_index = torch.randint(0, num_nodes, (2, num_edges))
+    quick = [group_edges(index, num_nodes) for index in edge_index]
+    plain = [Segments(index, num_nodes) for index in edge_index]
+    assert all(segments.order is not None for segments in quick)
+    return quick, plain
+
+
+def rand(*size):
+    return torch.randn(size, dtype=torch.double, requires_grad=True)
+
+
+def build_calls(num_nodes, num_edges, dim, channels):
+    r"""Each sum as a function of segments and tensors, and these tensors."""
+    vec, vectors = rand(num_nodes, dim, channels), rand(num_edges, dim)
+    values = rand(num_edges, channels)
+    return [
+        (lambda segments, v: sum_edges(v, segments[1]), (values, )),
+        (lambda segments, v: sum_edges(v, segments[0]),
+         (rand(num_edges, dim, channels), )),
+        (lambda segments, v, u: sum_outer_products(v, u, segments[1]),
+         (values, vectors)),
+        (lambda segments, v, u: project_edges(v, u, segments[0]),
+         (vec, vectors)),
+        (lambda segments, g, v: sum_gated_vectors(g, v, *segments),
+         (values, vec)),
+    ]
+
+
+@pytest.mark.parametrize('size', SIZES, ids=str)
+def test_sums_over_edges(size):
+    quick, plain = build_edges(*size[:2])
+    for function, inputs in build_calls(*size):
+        results = []
+        for segments in (quick, plain):
+            out = function(segments, *inputs)
+            weights = torch.linspace(-1, 2, out.numel(), dtype=torch.double)
+            grads = torch.autograd.grad(
+                (out.flatten() * weights).sum(), inputs, create_graph=True)
+            total = sum(grad.square().sum() for grad in grads)
+            if total.requires_grad:
+                grads += torch.autograd.grad(total, inputs, allow_unused=True)
+            results.append([out, *grads])
+        for value, expected in zip(*results):
+            if value is None:
+                assert expected is None or not expected.any()
+            else:
+                assert value.shape == expected.shape
+                assert torch.allclose(value, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize('size', SIZES[:2], ids=str)
+def test_derivatives_of_sums(size):
+    quick, _ = build_edges(*size[:2])
+    for function, inputs in build_calls(*size):
+        assert gradcheck(lambda *args: function(quick, *args), inputs)
+        assert gradgradcheck(lambda *args: function(quick, *args), inputs)
+
+
+def test_transforms_of_functions_see_plain_operators():
+    vectors = torch.randn(4, 3)
+
+    def total(values):
+        segments = group_edges(torch.tensor([1, 0, 1, 2]), 3)
+        out = sum_outer_products(tanh(values), vectors, segments)
+        return (out**3).sum()
+
+    values = torch.randn(4, 2)
+    hessian = torch.func.hessian(total)(values)
+    expected = torch.autograd.functional.hessian(total, values)
+    assert torch.allclose(hessian, expected, atol=1e-4)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(values, values)
+        tangent = torch.autograd.forward_ad.unpack_dual(total(dual)).tangent
+    gradient, = torch.autograd.functional.vjp(total, values)[1:]
+    assert torch.allclose(tangent, (gradient * values).sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize('shape, out_features, bias', [
+    ((50, 7), 9, True), ((50, 9), 4, False), ((5, 3, 7), 4, True),
+    ((1, 7), 1, True),
+], ids=str)
+def test_linear_by_onednn(shape, out_features, bias, monkeypatch):
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip('This build of torch has no oneDNN')
+    linear = Linear(shape[-1], out_features, bias)
+    x = torch.randn(shape)
+    calls = []
+    onednn_linear = torch_sake.nn.linear.onednn_linear
+    monkeypatch.setattr(torch_sake.nn.linear, 'onednn_linear',
+                        lambda *args: calls.append(1) or onednn_linear(*args))
+    results = []
+    for threshold, dtype in ((0, torch.float), (1 << 40, torch.float),
+                             (0, torch.double)):
+        monkeypatch.setattr(torch_sake.nn.linear, 'MIN_MULTIPLICATIONS',
+                            threshold)
+        linear.to(dtype)
+        inputs = [x.to(dtype).requires_grad_(), *linear.parameters()]
+        calls.clear()
+        out = linear(inputs[0])
+        grads = torch.autograd.grad(out.sin().sum(), inputs,
+                                    create_graph=True)
+        grads += torch.autograd.grad(
+            sum(grad.square().sum() for grad in grads), inputs)
+        assert bool(calls) == (threshold == 0 and dtype == torch.float)
+        results.append([out, *grads])
+    for value, plain, exact in zip(*results):
+        assert value.shape == exact.shape
+        # As exact as torch's own:
+        error, usual = ((other.double() - exact).abs().max()
+                        for other in (value, plain))
+        assert error <= 4 * usual + 1e-6 * exact.abs().max()
+
+
+def test_constant_weights():
+    linear, x = Linear(3, 2), torch.randn(4, 3, requires_grad=True)
+    expected = linear(x)
+    with constant_weights():
+        with constant_weights(False):
+            assert linear(x.detach()).requires_grad
+        out = linear(x)
+        assert not linear(x.detach()).requires_grad
+    assert linear(x.detach()).requires_grad
+    assert torch.equal(out, expected)
+    assert torch.equal(*(torch.autograd.grad(value.sum(), x)[0]
+                         for value in (out, expected)))
+
+
+def test_tanh():
+    x = torch.linspace(-20, 20, 100_001)
+    assert (tanh(x) - x.double().tanh()).abs().max() < 3e-7
+    assert torch.equal(tanh(x.double()), x.double().tanh())
+    inputs = [torch.linspace(-3, 3, 50).to(dtype).requires_grad_()
+              for dtype in (torch.float, torch.double)]
+    for order in range(1, 4):
+        value, exact = (_derivative(tanh, x, order) for x in inputs)
+        assert torch.allclose(value.double(), exact, rtol=1e-5, atol=1e-5)
+
+
+def _derivative(function, x, order):
+    y = function(x)
+    for _ in range(order):
+        y, = torch.autograd.grad(y.sum(), x, create_graph=True)
+    return y.detach()

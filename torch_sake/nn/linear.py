@@ -1,0 +1,88 @@
+import contextlib
+import threading
+from typing import Iterator, Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn.functional import linear
+
+from torch_sake.nn.plain import plain_operators_needed
+
+# From so many multiplications on, oneDNN makes up for what it costs to call it
+# in this way:
+MIN_MULTIPLICATIONS = 1 << 21
+
+_state = threading.local()
+
+
+@contextlib.contextmanager
+def constant_weights(constant: bool = True) -> Iterator[None]:
+    r"""Within this context, if :obj:`constant`, linear maps have no
+    derivatives with respect to their weights, and nothing is computed or kept
+    for these.
+    """
+    before = getattr(_state, 'constant', False)
+    _state.constant = constant
+    try:
+        yield
+    finally:
+        _state.constant = before
+
+
+class Linear(torch.nn.Linear):
+    r"""The linear map of :class:`torch.nn.Linear`. Large ones in single
+    precision on the CPU are products of oneDNN, which are as exact as those of
+    MKL, torch's choice, and on processors of AMD twice as fast.
+
+    Args:
+        in_features (int): Size of the inputs.
+        out_features (int): Size of the outputs.
+        bias (bool, optional): If set to :obj:`False`, there is no bias.
+            (default: :obj:`True`)
+    """
+    def forward(self, x: Tensor) -> Tensor:
+        """"""  # noqa: D419
+        weight, bias = self.weight, self.bias
+        if torch.compiler.is_compiling():
+            return linear(x, weight, bias)
+        if getattr(_state, 'constant', False):
+            weight = weight.detach()
+            bias = None if bias is None else bias.detach()
+        if (plain_operators_needed(x) or x.dtype != torch.float
+                or x.numel() * self.out_features < MIN_MULTIPLICATIONS
+                or not torch.backends.mkldnn.is_available()):
+            return linear(x, weight, bias)
+        return _Linear.apply(x, weight, bias)
+
+
+def onednn_linear(x: Tensor, weight: Tensor,
+                  bias: Optional[Tensor]) -> Tensor:
+    r"""Returns the linear map, without derivatives."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'none', [], '')
+
+
+class _Linear(Function):
+    r"""Its derivatives are linear maps again."""
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor,
+                bias: Optional[Tensor]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return onednn_linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+        x, weight = ctx.saved_tensors
+        grad_x = grad_weight = grad_bias = None
+        if ctx.needs_input_grad[0]:
+            grad_x = _Linear.apply(grad, weight.t(), None)
+        if ctx.needs_input_grad[1]:
+            rows = (x.flatten(end_dim=-2).t(), grad.flatten(end_dim=-2).t())
+            # The first factor is copied: let it be the smaller one.
+            if x.size(-1) < grad.size(-1):
+                grad_weight = _Linear.apply(*rows, None).t()
+            else:
+                grad_weight = _Linear.apply(*reversed(rows), None)
+        if ctx.needs_input_grad[2]:
+            grad_bias = grad.flatten(end_dim=-2).sum(dim=0)
+        return grad_x, grad_weight, grad_bias
