@@ -9,6 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from torch_sake.nn.linear import Linear
+
 MATRIX_SIZE = 1024
 VECTOR_BYTES = 1 << 28
 
@@ -36,7 +38,9 @@ class CountWork(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
         count = flop_registry.get(function._overloadpacket)
-        if count is not None:
+        if function is torch.ops.mkldnn._linear_pointwise.default:
+            self.flops += 2 * out.numel() * args[0].size(-1)
+        elif count is not None:
             self.flops += count(*args, **(kwargs or {}), out_val=out)
         if not function.is_view:
             self.bytes += sum(
@@ -54,14 +58,18 @@ def count_work(call: Callable[[], Any]) -> Work:
 
 
 def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
-    r"""Returns what products of large matrices and copies of large vectors
-    reach.
+    r"""Returns what products of large matrices, torch's own or those of our
+    linear maps, and copies of large vectors reach.
     """
     matrix = torch.randn(MATRIX_SIZE, MATRIX_SIZE, device=device, dtype=dtype)
     vector = torch.ones(VECTOR_BYTES // matrix.element_size(), device=device,
                         dtype=dtype)
     out = torch.empty_like(vector)
-    flops = 2 * MATRIX_SIZE**3 / seconds(lambda: matrix @ matrix, device)
+    linear = Linear(MATRIX_SIZE, MATRIX_SIZE, bias=False).to(device, dtype)
+    with torch.no_grad():
+        flops = 2 * MATRIX_SIZE**3 / min(
+            seconds(lambda: matrix @ matrix, device),
+            seconds(lambda: linear(matrix), device))
     moved = 2 * VECTOR_BYTES / seconds(lambda: out.copy_(vector), device)
     return Rates(flops, moved)
 
