@@ -5,6 +5,8 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 import torch_sake.nn.linear
+import torch_sake.nn.scatter
+from torch_sake.nn import SAKEConv, VectorSAKEConv
 from torch_sake.nn.linear import Linear, constant_weights
 from torch_sake.nn.scatter import (Segments, group_edges, project_edges,
                                    sum_edges, sum_gated_vectors,
@@ -13,6 +15,11 @@ from torch_sake.nn.tanh import tanh
 
 # Numbers of nodes, edges, dimensions and channels:
 SIZES = [(5, 12, 3, 4), (6, 9, 5, 1), (3, 2, 1, 2), (4, 0, 2, 3)]
+
+
+@pytest.fixture(autouse=True)
+def few_edges_are_enough(monkeypatch):
+    monkeypatch.setattr(torch_sake.nn.scatter, 'MIN_EDGES', 0)
 
 
 def build_edges(num_nodes, num_edges):
@@ -73,6 +80,38 @@ def test_derivatives_of_sums(size):
     for function, inputs in build_calls(*size):
         assert gradcheck(lambda *args: function(quick, *args), inputs)
         assert gradgradcheck(lambda *args: function(quick, *args), inputs)
+
+
+@pytest.mark.parametrize('conv, kwargs', [
+    (SAKEConv, dict(cutoff=2.0)), (SAKEConv, dict(num_coefficients=3)),
+    (VectorSAKEConv, dict(vec_input=True, vec_output=True, cutoff=2.0)),
+], ids=str)
+def test_layers(conv, kwargs, monkeypatch):
+    conv = conv(4, 4, num_rbf=5, **kwargs).double()
+    edge_index = torch.randint(0, 7, (2, 20))
+    inputs = [rand(7, 4), rand(7, 3), rand(7, 3)]
+    if conv.__class__ is VectorSAKEConv:
+        inputs.append(rand(7, 3, 4))
+    results = []
+    for threshold in (0, 100):
+        monkeypatch.setattr(torch_sake.nn.scatter, 'MIN_EDGES', threshold)
+        x, pos, vel, *vec = inputs
+        out = conv(x, pos, edge_index, vel, **dict(zip(['vec'], vec)))
+        grads = torch.autograd.grad(
+            sum(value.sin().sum() for value in out), inputs,
+            create_graph=True)
+        second = torch.autograd.grad(
+            sum(grad.square().sum() for grad in grads),
+            [*inputs, *conv.parameters()], materialize_grads=True)
+        results.append([*out, *grads, *second])
+    for value, expected in zip(*results):
+        assert torch.allclose(value, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_few_edges_are_summed_plainly(monkeypatch):
+    monkeypatch.setattr(torch_sake.nn.scatter, 'MIN_EDGES', 10)
+    assert group_edges(torch.zeros(9, dtype=torch.long), 3).order is None
+    assert group_edges(torch.zeros(10, dtype=torch.long), 3).order is not None
 
 
 def test_transforms_of_functions_see_plain_operators():

@@ -16,6 +16,10 @@ with warnings.catch_warnings():  # once and for all: that they are in beta
     warnings.simplefilter('ignore')
     torch.eye(1).to_sparse_csr()
 
+# From so many edges on, quick sums make up for the time to call them:
+MIN_EDGES = 1024
+
+
 class Segments(NamedTuple):
     r"""The edges of each node: the node :obj:`index` :math:`(E)` of each edge
     and, where the operators of this file have a quick way, the edges one node
@@ -31,12 +35,12 @@ class Segments(NamedTuple):
 def group_edges(index: Tensor, num_nodes: int) -> Segments:
     r"""Returns the segments of edges at the given nodes :math:`(E)`.
 
-    On the CPU, sums over segments are those of
+    On the CPU, sums over many edges are those of
     :func:`torch.nn.functional.embedding_bag`, several times as fast as
     :meth:`torch.Tensor.index_add`; elsewhere, and where a compiler or a
     transform of functions looks on, they are the latter.
     """
-    if plain_operators_needed(index):
+    if plain_operators_needed(index) or index.numel() < MIN_EDGES:
         return Segments(index, num_nodes)
     count = torch.bincount(index, minlength=num_nodes)
     return Segments(index, num_nodes, index.argsort(stable=True),
