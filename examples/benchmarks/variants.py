@@ -10,6 +10,7 @@ from torch.nn import GELU, Linear, SiLU, Tanh
 
 from torch_sake.nn import VectorSAKEConv
 from torch_sake.nn.attention import normalize_attention
+from torch_sake.nn.scatter import Segments
 
 
 def replace_activation(model, activation):
@@ -55,7 +56,8 @@ class AttentionConv(VectorSAKEConv):
         self.lin_logits = Linear(self.hidden_channels, 1) if learned else None
 
     def message(self, source_j, target_i, dist, direction, edge_attr,
-                edge_weight, vec_target, vec_source, sources, targets):
+                edge_weight, vec_target, vec_source, sources: Segments,
+                targets: Segments):
         embedding, coefficients, direction = super().message(
             source_j, target_i, dist, direction, edge_attr, None, vec_target,
             vec_source, sources, targets)
