@@ -40,8 +40,8 @@ class MDConfig:
         precision: Type of the numbers; that of the checkpoint if not given.
         device: Where to compute; 'auto' takes a GPU if there is one.
         compile: Whether the potential is compiled, which takes up to a
-            minute. If not given, simulations of VectorSAKE of at least 20,000
-            steps are.
+            minute. If not given, simulations of at least 20,000 steps with
+            models of this package are.
     """
     checkpoint: Union[str, List[str]]
     structure: Optional[str] = None

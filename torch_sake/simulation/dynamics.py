@@ -216,10 +216,8 @@ class Simulation:
 
     def _compiles(self) -> bool:
         if self.config.compile is None:
-            # See TrainConfig.compiles for why SAKE is not.
             return self.config.num_steps >= 20_000 and all(
-                (load_checkpoint(path)[1]['model'] or {}).get('name') ==
-                'VectorSAKE'
+                load_checkpoint(path)[1]['model'] is not None
                 for path in self.config.checkpoint)
         return self.config.compile
 
