@@ -14,11 +14,11 @@ from torch_sake import Potential, VectorSAKE, load_potential
 from torch_sake.checkpoint import (BEST, FORMAT, LAST, load_checkpoint,
                                    save_checkpoint)
 from torch_sake.training import TrainConfig, Trainer
-from torch_sake.training.data import shuffled_batches
 from torch_sake.training.metrics import error_metrics, predict
 from torch_sake.training.optimizers import OPTIMIZERS, build_optimizers
 
 pytest.importorskip('ase')
+lightning = pytest.importorskip('pytorch_lightning')
 
 
 @pytest.fixture
@@ -108,18 +108,15 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(
     whole = Trainer(config)
     whole.fit()
 
+    class Kill(lightning.Callback):
+        def on_train_batch_start(self, trainer, module, *args):
+            if module.step == stop - 1:
+                os.kill(os.getpid(), signum)
+
     interrupted = Trainer(replace(config, out=config.out + '-2'))
-    train_step = interrupted._train_step
-
-    def train_step_until(data):
-        if interrupted.step == stop - 1:
-            os.kill(os.getpid(), signum)
-        return train_step(data)
-
-    interrupted._train_step = train_step_until
     handler = signal.getsignal(signum)
     with pytest.raises(KeyboardInterrupt):
-        interrupted.fit()
+        interrupted.fit([Kill()])
     load_potential(interrupted.config.out)  # can be used
     assert signal.getsignal(signum) == handler  # as before
     resumed = Trainer(replace(interrupted.config, resume=True))
@@ -237,20 +234,6 @@ def test_folders_that_hold_a_run(config):
         Trainer(config)
     with pytest.raises(ValueError, match="'batch_size' must be 4"):
         Trainer(replace(config, resume=True, batch_size=2))
-
-
-def test_batches_of_every_epoch():
-    frames = list(range(10))
-    steps = [batch.tolist() for batch in
-             shuffled_batches(torch.arange(10).tolist(), 4, 0, 0, 7)]
-    assert len(steps) == 7
-    for epoch in range(3):
-        seen = sum(steps[2 * epoch:2 * epoch + 2], [])
-        assert len(set(seen)) == len(seen) and set(seen) <= set(frames)
-    assert steps[0] != steps[2]
-    later = [batch.tolist() for batch in
-             shuffled_batches(torch.arange(10).tolist(), 4, 0, 3, 7)]
-    assert later == steps[3:]
 
 
 def test_metrics():
