@@ -23,8 +23,9 @@ def train(config: TrainConfig) -> None:
         trainer.fit()
     except KeyboardInterrupt:
         if trainer.is_global_zero:
-            print(f"\nStopped at step {trainer.step}; '{BEST}' in {config.out} "
-                  f"can be used, '--resume' goes on from '{LAST}'.")
+            print(f"\nStopped at step {trainer.step}; '{BEST}' in "
+                  f"{config.out} can be used, '--resume' goes on from "
+                  f"'{LAST}'.")
         raise
     if not trainer.is_global_zero:
         return

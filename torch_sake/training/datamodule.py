@@ -29,7 +29,8 @@ class FramesModule(LightningDataModule):
         frames, split = self.data.frames, self.data.split
         train = [frames[i] for i in split.train.tolist()]
         sampler = StepSampler(
-            len(train), self.config, lambda: self.trainer.lightning_module.step,
+            len(train), self.config,
+            lambda: self.trainer.lightning_module.step,
             self.trainer.global_rank, self.trainer.world_size)
         return self._loader(train, batch_sampler=sampler)
 

@@ -10,35 +10,38 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
+from torch_sake.models import MoleculeModel
 from torch_sake.training.callbacks import Progress, RunFolder
 from torch_sake.training.checkpoint_io import SafetensorsIO
-from torch_sake.training.config import TrainConfig
+from torch_sake.training.module import PotentialModule
 
 # What says nothing to the user of a run, by the beginning of the message:
 NOISE = (
     r'`isinstance\(treespec, LeafSpec\)` is deprecated',
-    r'find_unused_parameters=True was specified',
+    r'`broadcast_buffers` is deprecated',  # older versions have nothing else
+    r'Grad strides do not match bucket view strides',
 )
 
 
-def build_trainer(config: TrainConfig, device: torch.device, step: int,
+def build_trainer(module: PotentialModule, device: torch.device,
                   callbacks: Sequence[Any]) -> Trainer:
     r"""Returns the trainer of Lightning for the rest of a run. Its epochs
     extend from one validation to the next.
 
     Args:
-        config (TrainConfig): The run.
+        module (PotentialModule): The potential.
         device (torch.device): The device, or the kind of several.
-        step (int): The number of steps that are done.
         callbacks (list of pytorch_lightning.Callback): Callbacks of the user.
     """
+    config = module.config
     num_validations = -(-config.num_steps // config.val_interval)
     strategy, devices = 'auto', config.devices
     if config.num_processes > 1:
-        # Buffers never change; parameters of the last layer that energies do
-        # not depend on have no gradient.
+        # Buffers do not change. All parameters of our models have gradients,
+        # others have to be looked at, which takes time in each step.
+        own = isinstance(module.potential.model, MoleculeModel)
         strategy = DDPStrategy(broadcast_buffers=False,
-                               find_unused_parameters=True)
+                               find_unused_parameters=not own)
     elif device.index is not None:
         devices = [device.index]
     plugins = [SafetensorsIO()]
@@ -57,7 +60,7 @@ def build_trainer(config: TrainConfig, device: torch.device, step: int,
         plugins=plugins,
         callbacks=[Progress(), *callbacks, RunFolder(config.out)],
         logger=logger,
-        max_epochs=num_validations - step // config.val_interval,
+        max_epochs=num_validations - module.step // config.val_interval,
         deterministic=config.deterministic or None,
         default_root_dir=config.out,
         use_distributed_sampler=False,

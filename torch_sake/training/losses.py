@@ -42,8 +42,7 @@ class WeightedLoss:
     components.
 
     Where several processes share the frames of a step, the mean is that over
-    the rows of all of them: the mean of what they return, and of its gradients,
-    is the loss of the step.
+    the rows of all of them: the mean of what they return is the loss.
 
     Args:
         penalty (str): The penalty.

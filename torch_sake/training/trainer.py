@@ -152,8 +152,7 @@ class Trainer:
         if self.module.finished:
             return
         with quiet():
-            trainer = build_trainer(self.config, self.device, self.step,
-                                    callbacks)
+            trainer = build_trainer(self.module, self.device, callbacks)
             try:
                 trainer.fit(self.module, ckpt_path=last,
                             datamodule=FramesModule(self.data, self.config))
