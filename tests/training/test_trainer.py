@@ -21,14 +21,6 @@ pytest.importorskip('ase')
 lightning = pytest.importorskip('pytorch_lightning')
 
 
-@pytest.fixture
-def config(water_file, tmp_path):
-    return TrainConfig(data=water_file, num_train=16, num_val=4,
-                       out=str(tmp_path / 'run'), num_steps=12, batch_size=4,
-                       val_interval=4, hidden_channels=8, num_layers=2,
-                       num_rbf=8)
-
-
 @pytest.mark.parametrize('model', ['SAKE', 'VectorSAKE'])
 def test_training_learns(config, model):
     trainer = Trainer(replace(config, model=model, num_steps=150,
@@ -269,6 +261,12 @@ def test_metrics():
     (dict(loss='l3'), ValueError, "'loss' must be one of"),
     (dict(optimizer='sgd'), ValueError, "'optimizer' must be one of"),
     (dict(precision='half'), ValueError, "'precision' must be"),
+    (dict(schedule='linear'), ValueError, "'schedule' must be one of"),
+    (dict(patience=0), ValueError, "'patience' must be at least 1"),
+    (dict(devices=0), ValueError, "'devices' must be at least 1"),
+    (dict(num_workers=-1), ValueError, "'num_workers' must not be negative"),
+    (dict(devices=3, num_nodes=3), ValueError, "'batch_size' must be at least"),
+    (dict(devices=2, device='cuda:1'), ValueError, "'device' must not be a"),
 ], ids=str)
 def test_wrong_settings(change, error, match):
     with pytest.raises(error, match=match):

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from tqdm import tqdm
 
 from torch_sake.checkpoint import BEST, LAST
-from torch_sake.files import replace_when_complete
+from torch_sake.files import remove_incomplete, replace_when_complete
 from torch_sake.training.checkpoint_io import SafetensorsIO
 from torch_sake.training.distributed import any_process
 from torch_sake.training.interrupt import DeferredInterrupt
@@ -39,6 +39,7 @@ class RunFolder(Checkpoint):
     def on_fit_start(self, trainer: LightningTrainer,
                      module: PotentialModule) -> None:
         if trainer.is_global_zero:
+            remove_incomplete(self.folder)
             self._write_config(module)
 
     # Lightning has handlers of signals of its own, which do not save, from

@@ -163,6 +163,10 @@ class TrainConfig:
             raise ValueError(f"'batch_size' must be at least the number of "
                              f"devices of all nodes, {self.num_processes} "
                              f"(got {self.batch_size})")
+        if ':' in self.device and self.num_processes > 1:
+            raise ValueError(f"'device' must not be a single one for "
+                             f"{self.num_processes} devices "
+                             f"(got {self.device!r})")
         if self.out is None:
             name = self.data.replace(':', '-').replace('/', '-')
             self.out = f'runs/{name}'

@@ -48,14 +48,19 @@ class PotentialModule(LightningModule):
         self.number_type = getattr(torch, config.precision)
         self.schedule = Schedule(config.schedule, config.learning_rate,
                                  config.num_steps, config.warmup)
+        self.built_optimizers: List[Optimizer] = []
         self.step = 0
         self.seconds = 0.0  # processor time of training so far
         self.history: List[Metrics] = []
         self.losses: List[Tensor] = []  # since the last validation
 
     def configure_optimizers(self) -> List[Optimizer]:
-        return build_optimizers(self.potential, self.config.optimizer,
-                                self.config.learning_rate)
+        # Once, as a second call of fit goes on with their states.
+        if not self.built_optimizers:
+            self.built_optimizers = build_optimizers(
+                self.potential, self.config.optimizer,
+                self.config.learning_rate)
+        return self.built_optimizers
 
     def training_step(self, data: Data, batch_idx: int) -> Tensor:
         loss = self.take_step(data, self.trainer.optimizers,

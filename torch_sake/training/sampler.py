@@ -45,6 +45,8 @@ class StepSampler(Sampler):
             yield batch[self.rank::self.num_processes].tolist()
 
     def _order(self, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed(
-            (self.config.seed << 32) + epoch)
+        # The generator has 32 bits. Orders of one seed are far from those of
+        # another one.
+        seed = (self.config.seed * 0x9E3779B1 + epoch) % 2**32
+        generator = torch.Generator().manual_seed(seed)
         return torch.randperm(self.num_frames, generator=generator)

@@ -66,6 +66,11 @@ class Trainer:
         self.device = torch.device(
             ('cuda' if torch.cuda.is_available() else 'cpu'
              ) if config.device == 'auto' else config.device)
+        if self.device.type == 'cuda':
+            available = torch.cuda.device_count()
+            if config.devices > available:
+                raise ValueError(f"'devices' must be at most {available}, the "
+                                 f"number of GPUs here (got {config.devices})")
         self.dtype = getattr(torch, config.precision)
         self.data = TrainingData.from_config(config)
         torch.manual_seed(config.seed)
