@@ -265,7 +265,7 @@ def test_metrics():
     (dict(patience=0), ValueError, "'patience' must be at least 1"),
     (dict(devices=0), ValueError, "'devices' must be at least 1"),
     (dict(num_workers=-1), ValueError, "'num_workers' must not be negative"),
-    (dict(devices=3, num_nodes=3), ValueError, "'batch_size' must be at least"),
+    (dict(devices=3, num_nodes=3), ValueError, "'batch_size' must be"),
     (dict(devices=2, device='cuda:1'), ValueError, "'device' must not be a"),
 ], ids=str)
 def test_wrong_settings(change, error, match):

@@ -101,11 +101,12 @@ class RunFolder(Checkpoint):
 
 
 class Progress(Callback):
-    r"""One bar for all steps of a run."""
+    r"""One bar for all steps of a run, drawn once in a second."""
     def on_train_start(self, trainer: LightningTrainer,
                        module: PotentialModule) -> None:
         self.bar = tqdm(total=module.config.num_steps, initial=module.step,
-                        unit='step', desc='training', dynamic_ncols=True,
+                        unit='step', desc='training', mininterval=1.0,
+                        dynamic_ncols=True,
                         disable=not trainer.is_global_zero)
 
     def on_train_batch_end(self, *args: Any) -> None:
