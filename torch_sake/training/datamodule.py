@@ -40,6 +40,11 @@ class FramesModule(LightningDataModule):
             self.trainer.global_rank::self.trainer.world_size]
         return self._loader(self.data.frames[val], batch_size=EVAL_BATCH_SIZE)
 
+    def transfer_batch_to_device(self, batch: Data, device: torch.device,
+                                 dataloader_idx: int) -> Data:
+        # Without a search for tensors in what might be any nest of things.
+        return batch.to(device)
+
     def _loader(self, frames: List[Data], **kwargs: Any) -> DataLoader:
         num_workers = self.config.num_workers
         # A generator of its own: the numbers of the global one are the

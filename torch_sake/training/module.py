@@ -62,11 +62,6 @@ class PotentialModule(LightningModule):
                 self.config.learning_rate)
         return self.built_optimizers
 
-    def transfer_batch_to_device(self, batch: Data, device: torch.device,
-                                 dataloader_idx: int) -> Data:
-        # Without a search for tensors in what might be any nest of things.
-        return batch.to(device)
-
     def training_step(self, data: Data, batch_idx: int) -> Tensor:
         loss = self.take_step(data, self.trainer.optimizers,
                               self.manual_backward)
