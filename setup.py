@@ -16,7 +16,7 @@ train = [
     'torch>=2.9',  # Muon
 ]
 openmm = ['openmm>=8.5']  # PythonForce
-test = ['hypothesis>=6.80', 'pytest>=7.4']
+test = ['hypothesis>=6.80', 'pytest>=7.4', 'tensorboard>=2.14']
 docs = ['sphinx>=7.2']
 
 setup(

@@ -1,3 +1,5 @@
+import os.path as osp
+
 from torch_sake.checkpoint import BEST, LAST, load_potential
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.metrics import predict
@@ -22,7 +24,8 @@ def train(config: TrainConfig) -> None:
     try:
         trainer.fit()
     except KeyboardInterrupt:
-        if trainer.is_global_zero:
+        saved = osp.exists(osp.join(config.out, LAST))
+        if trainer.is_global_zero and saved:
             print(f"\nStopped at step {trainer.step}; '{BEST}' in "
                   f"{config.out} can be used, '--resume' goes on from "
                   f"'{LAST}'.")
