@@ -11,11 +11,12 @@ train = [
     'ase>=3.27',  # LangevinBAOAB
     'jsonargparse[signatures]>=4.30',
     'matplotlib>=3.7',
+    'pytorch-lightning>=2.5,!=2.6.2,!=2.6.3',
     'tblite>=0.4',
     'torch>=2.9',  # Muon
 ]
 openmm = ['openmm>=8.5']  # PythonForce
-test = ['hypothesis>=6.80', 'pytest>=7.4']
+test = ['hypothesis>=6.80', 'pytest>=7.4', 'tensorboard>=2.14']
 docs = ['sphinx>=7.2']
 
 setup(

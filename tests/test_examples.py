@@ -168,6 +168,19 @@ def test_timing_benchmark(water_file):
             float(median) / float(rows[0][1]), rel=2e-2)
 
 
+def test_training_overhead_benchmark(water_file):
+    pytest.importorskip('pytorch_lightning')
+    printed = run('benchmarks/training_overhead.py', '--data', water_file,
+                  '--num_train', 16, '--batch_size', 4, '--steps', 3,
+                  '--rounds', 3)
+    rows = re.findall(r'^\| (\w+) \| (.*?) \(.*?\| (.*?) \(.*?'
+                      r'\| (.*?) \((.*?)-(.*?)\) \|$', printed, re.M)
+    assert [row[0] for row in rows] == ['processor', 'elapsed']
+    for _, lightning, bare, ratio, low, high in rows:
+        assert float(lightning) > 0 and float(bare) > 0
+        assert float(low) <= float(ratio) <= float(high)
+
+
 def test_qm7_benchmark(tmp_path):
     pytest.importorskip('matplotlib')
     pytest.importorskip('ase')

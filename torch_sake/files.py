@@ -2,6 +2,7 @@ r"""Writing files completely or not at all, and reading arrays from them."""
 
 import os
 import os.path as osp
+import shutil
 import tempfile
 from contextlib import contextmanager
 from typing import Dict, Iterator, Sequence, Union
@@ -9,6 +10,7 @@ from typing import Dict, Iterator, Sequence, Union
 import numpy as np
 
 PathLike = Union[str, 'os.PathLike[str]']
+INCOMPLETE = '.incomplete-'
 
 
 @contextmanager
@@ -32,10 +34,23 @@ def replace_when_complete(path: PathLike) -> Iterator[str]:
     os.makedirs(folder, exist_ok=True)
     # A folder of its own: unlike a temporary file, what is written there has
     # the permissions of any other new file.
-    with tempfile.TemporaryDirectory(prefix='.incomplete-', dir=folder) as tmp:
+    with tempfile.TemporaryDirectory(prefix=INCOMPLETE, dir=folder) as tmp:
         temporary = osp.join(tmp, name)
         yield temporary
         os.replace(temporary, osp.join(folder, name))
+
+
+def remove_incomplete(folder: PathLike) -> None:
+    r"""Removes what a process that was killed left of files that
+    :func:`replace_when_complete` was to write.
+
+    Args:
+        folder (str or os.PathLike): The folder, which no other process writes
+            to.
+    """
+    for name in os.listdir(folder):
+        if name.startswith(INCOMPLETE):
+            shutil.rmtree(osp.join(folder, name))
 
 
 def read_arrays(path: PathLike, keys: Sequence[str]) -> Dict[str, np.ndarray]:

@@ -29,6 +29,7 @@ import time
 import torch
 import yaml
 from matplotlib.figure import Figure
+from pytorch_lightning import Callback
 from torch_geometric.loader import DataLoader
 
 import torch_sake
@@ -106,20 +107,17 @@ def build_trainer(entry, args, out, num_steps, seed):
     return Trainer(config, model)
 
 
-def record_times(trainer):
-    """Returns a list that gets the processor time and the time of each step.
-    """
-    times, train_step = [], trainer._train_step
+class StepTimes(Callback):
+    """Keeps the processor time and the time of each step."""
+    def __init__(self):
+        self.times = []
 
-    def timed_step(data):
-        began = time.process_time(), time.perf_counter()
-        loss = train_step(data)
-        times.append((time.process_time() - began[0],
-                      time.perf_counter() - began[1]))
-        return loss
+    def on_train_batch_start(self, *args):
+        self.began = time.process_time(), time.perf_counter()
 
-    trainer._train_step = timed_step
-    return times
+    def on_train_batch_end(self, *args):
+        self.times.append((time.process_time() - self.began[0],
+                           time.perf_counter() - self.began[1]))
 
 
 def try_out(entry, args):
@@ -130,11 +128,11 @@ def try_out(entry, args):
     shutil.rmtree(out, ignore_errors=True)
     trainer = build_trainer(entry, args, out, TRIAL_STEPS, seed=0)
     trainer.config.val_interval = TRIAL_STEPS  # one validation is enough
-    times = record_times(trainer)
-    trainer.fit()
+    steps = StepTimes()
+    trainer.fit([steps])
     shutil.rmtree(out)
-    processor = [step[0] for step in times[10:]]
-    return sum(processor) / len(processor), times[0][1]
+    processor = [step[0] for step in steps.times[10:]]
+    return sum(processor) / len(processor), steps.times[0][1]
 
 
 def run(entry, seed, num_steps, first_step, args):
@@ -143,8 +141,8 @@ def run(entry, seed, num_steps, first_step, args):
     out = os.path.join(args.out, f'{folder}-{seed}')
     shutil.rmtree(out, ignore_errors=True)
     trainer = build_trainer(entry, args, out, num_steps, seed)
-    times = record_times(trainer)
-    trainer.fit()
+    steps = StepTimes()
+    trainer.fit([steps])
     loaders = {path: DataLoader(load_frames(path), batch_size=64)
                for path in args.test_files}
     if trainer.data.split.test.numel() > 0:
@@ -153,7 +151,7 @@ def run(entry, seed, num_steps, first_step, args):
                                          trainer.dtype, trainer.device))
              for path, loader in loaders.items()}
     name, *_ = parse_entry(entry)
-    compiling = times[0][0]  # or what is left of it in this process
+    compiling = steps.times[0][0]  # or what is left of it in this process
     return {
         'versions': peer_versions(name) if name in PEERS else {},
         'num_steps': num_steps,

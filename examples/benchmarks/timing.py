@@ -12,6 +12,7 @@ the rounds, their quartiles and the ratio to the first model.
 """
 
 import argparse
+import itertools
 import os
 import platform
 import tempfile
@@ -21,7 +22,6 @@ import torch
 from learning import build_trainer, parse_entry
 
 from torch_sake.benchmark.peers import PEERS
-from torch_sake.training.data import shuffled_batches
 from torch_sake.training.metrics import predict_batch
 
 
@@ -33,16 +33,20 @@ def build_calls(entry, compiled, args, out):
     trainer = build_trainer(
         f'{entry},batch_size={args.batch_size}{changes}', args, out,
         num_steps=3000, seed=0)
-    frames = [trainer.data.frames[i] for i in range(args.num_train)]
-    batches = shuffled_batches(frames, args.batch_size, 0, 0, 10**9)
+    optimizers = trainer.module.configure_optimizers()
+    loader = trainer.data.batches('train', args.batch_size)
+    batches = (data.to(trainer.device)
+               for _ in itertools.count() for data in loader)
 
     @torch.no_grad()
     def infer():
         predict_batch(trainer.potential, next(batches), trainer.dtype)
 
+    def train():
+        trainer.module.take_step(next(batches), optimizers)
+
     return {'energy and forces': infer,
-            'training step': lambda: trainer._train_step(next(batches))
-            }, trainer.potential
+            'training step': train}, trainer.potential
 
 
 def milliseconds(call, repeats):

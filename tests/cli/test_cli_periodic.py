@@ -65,17 +65,15 @@ def test_resume_and_prior(run, tmp_path):
     from torch_sake.training import TrainConfig, Trainer
     _, description = load_checkpoint(whole)
     config = dict(description['config'], out=str(tmp_path / 'parts'))
-    trainer = Trainer(TrainConfig(**config))
-    step = trainer._train_step
+    lightning = pytest.importorskip('pytorch_lightning')
 
-    def interrupted(data):
-        if trainer.step == 5:
-            raise KeyboardInterrupt
-        return step(data)
+    class Interrupt(lightning.Callback):
+        def on_train_batch_start(self, trainer, module, *args):
+            if module.step == 7:
+                raise KeyboardInterrupt
 
-    trainer._train_step = interrupted
     with pytest.raises(KeyboardInterrupt):
-        trainer.fit()
+        Trainer(TrainConfig(**config)).fit([Interrupt()])
     Trainer(TrainConfig(**dict(config, resume=True))).fit()
     potentials = [load_potential(out).state_dict()
                   for out in (whole, config['out'])]

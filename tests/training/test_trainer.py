@@ -14,19 +14,11 @@ from torch_sake import Potential, VectorSAKE, load_potential
 from torch_sake.checkpoint import (BEST, FORMAT, LAST, load_checkpoint,
                                    save_checkpoint)
 from torch_sake.training import TrainConfig, Trainer
-from torch_sake.training.data import shuffled_batches
 from torch_sake.training.metrics import error_metrics, predict
 from torch_sake.training.optimizers import OPTIMIZERS, build_optimizers
 
 pytest.importorskip('ase')
-
-
-@pytest.fixture
-def config(water_file, tmp_path):
-    return TrainConfig(data=water_file, num_train=16, num_val=4,
-                       out=str(tmp_path / 'run'), num_steps=12, batch_size=4,
-                       val_interval=4, hidden_channels=8, num_layers=2,
-                       num_rbf=8)
+lightning = pytest.importorskip('pytorch_lightning')
 
 
 @pytest.mark.parametrize('model', ['SAKE', 'VectorSAKE'])
@@ -108,18 +100,15 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(
     whole = Trainer(config)
     whole.fit()
 
+    class Kill(lightning.Callback):
+        def on_train_batch_start(self, trainer, module, *args):
+            if module.step == stop - 1:
+                os.kill(os.getpid(), signum)
+
     interrupted = Trainer(replace(config, out=config.out + '-2'))
-    train_step = interrupted._train_step
-
-    def train_step_until(data):
-        if interrupted.step == stop - 1:
-            os.kill(os.getpid(), signum)
-        return train_step(data)
-
-    interrupted._train_step = train_step_until
     handler = signal.getsignal(signum)
     with pytest.raises(KeyboardInterrupt):
-        interrupted.fit()
+        interrupted.fit([Kill()])
     load_potential(interrupted.config.out)  # can be used
     assert signal.getsignal(signum) == handler  # as before
     resumed = Trainer(replace(interrupted.config, resume=True))
@@ -140,7 +129,7 @@ def test_long_runs_are_compiled(config):
     assert not replace(config, num_steps=2999).compiles
     assert replace(config, num_steps=3000).compiles
     assert not replace(config, num_steps=3000, compile=False).compiles
-    assert not replace(config, num_steps=3000, model='SAKE').compiles
+    assert replace(config, num_steps=3000, model='SAKE').compiles
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         own = Trainer(replace(config, compile=True), SchNet(num_filters=8))
@@ -239,20 +228,6 @@ def test_folders_that_hold_a_run(config):
         Trainer(replace(config, resume=True, batch_size=2))
 
 
-def test_batches_of_every_epoch():
-    frames = list(range(10))
-    steps = [batch.tolist() for batch in
-             shuffled_batches(torch.arange(10).tolist(), 4, 0, 0, 7)]
-    assert len(steps) == 7
-    for epoch in range(3):
-        seen = sum(steps[2 * epoch:2 * epoch + 2], [])
-        assert len(set(seen)) == len(seen) and set(seen) <= set(frames)
-    assert steps[0] != steps[2]
-    later = [batch.tolist() for batch in
-             shuffled_batches(torch.arange(10).tolist(), 4, 0, 3, 7)]
-    assert later == steps[3:]
-
-
 def test_metrics():
     generator = numpy.random.default_rng(0)
     arrays = {'energy': generator.normal(size=4),
@@ -286,6 +261,12 @@ def test_metrics():
     (dict(loss='l3'), ValueError, "'loss' must be one of"),
     (dict(optimizer='sgd'), ValueError, "'optimizer' must be one of"),
     (dict(precision='half'), ValueError, "'precision' must be"),
+    (dict(schedule='linear'), ValueError, "'schedule' must be one of"),
+    (dict(patience=0), ValueError, "'patience' must be at least 1"),
+    (dict(devices=0), ValueError, "'devices' must be at least 1"),
+    (dict(num_workers=-1), ValueError, "'num_workers' must not be negative"),
+    (dict(devices=3, num_nodes=3), ValueError, "'batch_size' must be"),
+    (dict(devices=2, device='cuda:1'), ValueError, "'device' must not be a"),
 ], ids=str)
 def test_wrong_settings(change, error, match):
     with pytest.raises(error, match=match):

@@ -7,12 +7,11 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import build_potential, load_checkpoint
 from torch_sake.datasets import load_frames
-from torch_sake.training.data import load_config_frames
+from torch_sake.training.data import EVAL_BATCH_SIZE, load_config_frames
 from torch_sake.training.metrics import predict
 from torch_sake.training.references import sum_atomic_energies
 from torch_sake.training.report import (check_elements, check_units,
                                         report_errors)
-from torch_sake.training.trainer import EVAL_BATCH_SIZE
 
 
 @dataclass

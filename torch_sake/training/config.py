@@ -6,6 +6,7 @@ from torch_sake.checks import (check_option, check_positive_float,
 from torch_sake.checkpoint import MODELS
 from torch_sake.training.losses import PENALTIES
 from torch_sake.training.optimizers import OPTIMIZERS
+from torch_sake.training.schedule import SCHEDULES
 
 
 @dataclass
@@ -39,12 +40,14 @@ class TrainConfig:
             unit of the positions; null for all pairs.
         update_pos: Whether layers move the atoms.
         num_steps: Number of training steps.
-        batch_size: Number of frames of a step.
+        batch_size: Number of frames of a step, on all devices together.
         optimizer: 'muon' (torch.optim.Muon for matrices, Adam for all else)
             or 'adam'.
         learning_rate: Largest learning rate.
-        warmup: Share of the steps in which the rate rises from zero; then it
-            falls along a cosine.
+        warmup: Share of the steps in which the rate rises from zero.
+        schedule: What the rate does then: 'cosine' falls along a cosine to
+            zero at the last step, 'constant' stays, 'plateau' is halved
+            whenever ten validations in a row bring no better score.
         loss: Penalty of errors: 'norm' is the mean length (of the error of a
             force; the absolute error of an energy), 'l1' the mean absolute
             error of components, 'l2' the mean square, 'huber' the Huber loss
@@ -61,14 +64,25 @@ class TrainConfig:
             validated and kept; 0 for none.
         max_grad_norm: Largest norm of the gradient; larger ones are scaled.
         val_interval: Number of steps from one validation to the next.
+        patience: Number of validations in a row without a better score after
+            which a run ends early; it never does if not given.
         seed: Seed of the split, the weights and the order of the frames.
         data_seed: Seed of frames that are generated.
+        deterministic: Whether operations that are not deterministic are
+            refused or replaced, of which there are some on GPUs.
         precision: Type of all numbers but the energies, which are always
             float64.
         device: Where to train; 'auto' takes a GPU if there is one.
+        devices: Number of devices of this kind, of each node: of processes
+            that share the frames of a step.
+        num_nodes: Number of nodes.
+        num_workers: Number of processes, for each device, that make batches.
+            Frames in memory need none.
+        tensorboard: Whether TensorBoard gets the validations, too, in the
+            folder 'tensorboard' of the run.
         compile: Whether training steps are compiled, which takes a good part
-            of a minute at the beginning. If not given, runs of VectorSAKE of
-            at least 3000 steps are. Where this fails there is a warning.
+            of a minute at the beginning. If not given, runs of at
+            least 3000 steps with models of this package are. Where this fails there is a warning.
     """
     data: str = 'xtb:ethanol'
     root: Optional[str] = None
@@ -93,6 +107,7 @@ class TrainConfig:
     optimizer: Literal['adam', 'muon'] = 'muon'
     learning_rate: float = 3e-3
     warmup: float = 0.02
+    schedule: Literal['cosine', 'constant', 'plateau'] = 'cosine'
     loss: Literal['norm', 'l1', 'l2', 'huber'] = 'norm'
     energy_weight: float = 0.02
     energy_per_atom: bool = False
@@ -101,23 +116,30 @@ class TrainConfig:
     ema_decay: float = 0.99
     max_grad_norm: float = 10.0
     val_interval: int = 200
+    patience: Optional[int] = None
     seed: int = 0
     data_seed: int = 0
+    deterministic: bool = False
     precision: Literal['float32', 'float64'] = 'float32'
     device: str = 'auto'
+    devices: int = 1
+    num_nodes: int = 1
+    num_workers: int = 0
+    tensorboard: bool = False
     compile: Optional[bool] = None
 
     def __post_init__(self):
         for name in ('num_train', 'num_val', 'num_steps', 'batch_size',
-                     'val_interval'):
+                     'val_interval', 'devices', 'num_nodes'):
             check_positive_int(name, getattr(self, name))
         for name in ('hidden_channels', 'num_layers', 'heads',
-                     'num_coefficients', 'num_rbf'):
+                     'num_coefficients', 'num_rbf', 'patience'):
             if getattr(self, name) is not None:
                 check_positive_int(name, getattr(self, name))
         check_option('model', self.model, MODELS)
         check_option('optimizer', self.optimizer, OPTIMIZERS)
         check_option('loss', self.loss, PENALTIES)
+        check_option('schedule', self.schedule, SCHEDULES)
         for name in ('heads', 'num_coefficients'):
             if getattr(self, name) is not None and self.model != 'SAKE':
                 raise ValueError(f"'{name}' must not be given for "
@@ -130,24 +152,42 @@ class TrainConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"'{name}' must be at least 0 and below 1 "
                                  f"(got {getattr(self, name)})")
-        for name in ('energy_weight', 'stress_weight'):
+        for name in ('energy_weight', 'stress_weight', 'num_workers'):
             if not 0 <= getattr(self, name) < float('inf'):
                 raise ValueError(f"'{name}' must not be negative "
                                  f"(got {getattr(self, name)})")
         if self.precision not in ('float32', 'float64'):
             raise ValueError(f"'precision' must be 'float32' or 'float64' "
                              f"(got {self.precision!r})")
+        if self.batch_size < self.num_processes:
+            raise ValueError(f"'batch_size' must be at least the number of "
+                             f"devices of all nodes, {self.num_processes} "
+                             f"(got {self.batch_size})")
+        if ':' in self.device and self.num_processes > 1:
+            raise ValueError(f"'device' must not be a single one for "
+                             f"{self.num_processes} devices "
+                             f"(got {self.device!r})")
         if self.out is None:
             name = self.data.replace(':', '-').replace('/', '-')
             self.out = f'runs/{name}'
 
     @property
+    def num_processes(self) -> int:
+        r"""The number of devices of all nodes."""
+        return self.devices * self.num_nodes
+
+    def next_validation(self, step: int) -> int:
+        r"""Returns the number of steps after which the validation follows that
+        is the next one after :obj:`step` steps.
+        """
+        following = (step // self.val_interval + 1) * self.val_interval
+        return min(following, self.num_steps)
+
+    @property
     def compiles(self) -> bool:
         r"""Whether training steps are compiled."""
         if self.compile is None:
-            # torch 2.13 gets the forces of six layers of SAKE wrong. Potential
-            # would notice, after minutes.
-            return self.num_steps >= 3000 and self.model == 'VectorSAKE'
+            return self.num_steps >= 3000
         return self.compile
 
     @property

@@ -1,5 +1,5 @@
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, List, Optional
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ from torch_sake.neighbors import neighbor_list
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.references import (fit_atomic_energies,
                                             sum_atomic_energies)
+
+EVAL_BATCH_SIZE = 64
 
 
 @dataclass
@@ -38,9 +40,10 @@ class TrainingData:
                                  config.num_test, config.seed,
                                  frames.test_start)
         for name in ('train', 'val'):
-            if getattr(split, name).numel() == 0:
+            if getattr(split, name).numel() < config.num_processes:
                 raise ValueError(f"The split must have at least one frame in "
-                                 f"'{name}' ({len(frames)} frames in all)")
+                                 f"'{name}' for each device "
+                                 f"({len(frames)} frames in all)")
         train = next(iter(DataLoader(frames[split.train],
                                      batch_size=len(frames))))
         atomic_energies = fit_atomic_energies(train.z, train.batch,
@@ -59,7 +62,8 @@ class TrainingData:
             elements=train.z.unique().tolist(),
         )
 
-    def batches(self, name: str, batch_size: int) -> DataLoader:
+    def batches(self, name: str,
+                batch_size: int = EVAL_BATCH_SIZE) -> DataLoader:
         r"""Returns the frames of a part of the split, in order."""
         return DataLoader(self.frames[getattr(self.split, name)],
                           batch_size=batch_size)
@@ -67,12 +71,18 @@ class TrainingData:
     def avg_num_neighbors(self, cutoff: Optional[float]) -> float:
         r"""Returns the average number of neighbors of an atom, at least 1."""
         num_edges = num_atoms = 0
-        for data in self.batches('train', 64):
+        for data in self.batches('train'):
             edge_index, _ = neighbor_list(data.pos, cutoff, data.batch,
                                           data.get('cell'), data.get('pbc'))
             num_edges += edge_index.size(1)
             num_atoms += data.num_nodes
         return max(num_edges / num_atoms, 1.0)
+
+    @property
+    def description(self) -> Dict[str, Any]:
+        r"""What the checkpoints of a run say about its data."""
+        return {'energy_scale': self.scale, 'units': self.frames.units,
+                'elements': self.elements, 'split': vars(self.split)}
 
     def trivial_energies(self, name: str) -> Tensor:
         r"""Returns the energies that follow from the composition alone."""
@@ -97,23 +107,3 @@ def load_config_frames(config: Dict[str, Any]) -> Frames:
         options['num_frames'] = config['num_frames']
     return load_frames(config['data'], root=config['root'],
                        seed=config['data_seed'], **options)
-
-
-def shuffled_batches(frames: List[Data], batch_size: int, seed: int,
-                     first_step: int, num_steps: int) -> Iterator[Data]:
-    r"""Yields the batches of the steps from :obj:`first_step` on.
-
-    Frames are put in an order of its own in each epoch, which follows from the
-    seed and the number of the epoch alone: a run that was interrupted goes on
-    with the batches that it would have seen.
-    """
-    per_epoch = max(len(frames) // batch_size, 1)
-    step = first_step
-    while step < num_steps:
-        epoch, begin = divmod(step, per_epoch)
-        generator = torch.Generator().manual_seed((seed << 32) + epoch)
-        order = torch.randperm(len(frames), generator=generator)
-        order = order[:per_epoch * batch_size].split(batch_size)
-        order = [part.tolist() for part in order][begin:][:num_steps - step]
-        yield from DataLoader(frames, batch_sampler=order)
-        step += len(order)

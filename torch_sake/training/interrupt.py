@@ -1,6 +1,6 @@
 import signal
 import threading
-from typing import Any
+from typing import Any, Dict
 
 
 class DeferredInterrupt:
@@ -12,9 +12,12 @@ class DeferredInterrupt:
     """
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+    def __init__(self):
+        self.requested = False
+        self.handlers: Dict[int, Any] = {}
+
     def __enter__(self) -> 'DeferredInterrupt':
         self.requested = False
-        self.handlers = {}
         if threading.current_thread() is threading.main_thread():
             self.handlers = {
                 number: signal.signal(number, self._handle)
@@ -34,3 +37,4 @@ class DeferredInterrupt:
     def __exit__(self, *args: Any) -> None:
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
+        self.handlers = {}

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
+from torch_sake.training.distributed import (num_processes,
+                                             sum_over_processes)
 from torch_sake.training.metrics import Metrics, known_rows
 
 HUBER_DELTA = 0.1
@@ -39,6 +41,9 @@ class WeightedLoss:
     Huber loss, with a threshold of 0.1 units (:obj:`"huber"`), of its
     components.
 
+    Where several processes share the frames of a step, the mean is that over
+    the rows of all of them: the mean of what they return is the loss.
+
     Args:
         penalty (str): The penalty.
         weights (dict): The weight of each property :math:`w_y`.
@@ -64,20 +69,31 @@ class WeightedLoss:
             labels (dict): The labels.
             num_atoms (torch.Tensor): The number of atoms of each graph.
         """
-        loss = 0.0
-        for name, weight in self.weights.items():
-            if name not in outputs:
-                continue
+        present = [name for name in self.weights if name in outputs]
+        known = {name: known_rows(labels[name]) for name in present}
+        counts = self._count(known, num_atoms)
+        loss, processes = 0.0, num_processes()
+        for name in present:
             output, label = outputs[name], labels[name]
             error = (output - label.to(output.dtype)).view(label.size(0), -1)
             if name == 'energy' and self.energy_per_atom:
                 error = error / num_atoms.unsqueeze(1)
             # Without a choice of rows, which a GPU would have to wait for:
-            known = known_rows(label)
-            error = torch.where(known.unsqueeze(1), error / self.units[name],
-                                0.0)
-            loss = loss + weight * self.penalty(error).sum() / known.sum()
+            error = torch.where(known[name].unsqueeze(1),
+                                error / self.units[name], 0.0)
+            loss = loss + processes * self.weights[name] * self.penalty(
+                error).sum() / counts[name]
         return loss
+
+    def _count(self, known: Dict[str, Tensor],
+               num_atoms: Tensor) -> Dict[str, Tensor]:
+        r"""Returns the number of known rows in all processes."""
+        # A process may lack labels that others have: all of them send as many
+        # numbers.
+        counts = torch.stack([
+            known[name].sum() if name in known else num_atoms.new_zeros(())
+            for name in self.weights])
+        return dict(zip(self.weights, sum_over_processes(counts)))
 
     def score(self, metrics: Metrics) -> float:
         r"""Returns the weighted sum of mean absolute errors in their units,

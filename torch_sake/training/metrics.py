@@ -1,3 +1,4 @@
+import math
 from typing import Dict, Iterable, List, Tuple
 
 import torch
@@ -8,6 +9,7 @@ from torch_sake.models import MoleculeModel
 from torch_sake.potential import Potential
 
 Metrics = Dict[str, float]
+PROPERTIES = ('energy', 'energy_per_atom', 'force', 'stress')
 
 
 def predict_batch(potential: Potential, data: Data,
@@ -42,6 +44,18 @@ def known_rows(label: Tensor) -> Tensor:
     return ~label.view(label.size(0), -1).isnan().any(dim=1)
 
 
+def predict_labels(potential: Potential, data: Data,
+                   dtype: torch.dtype) -> Dict[str, Tensor]:
+    r"""Returns the predictions and the labels of the rows of a batch that have
+    labels, and the numbers of atoms, see :func:`predict`.
+    """
+    values = {'num_atoms': data.ptr.diff()}
+    for key, value in predict_batch(potential, data, dtype).items():
+        known = known_rows(data[key])
+        values.update({key: value[known], f'{key}_label': data[key][known]})
+    return {key: value.double() for key, value in values.items()}
+
+
 @torch.no_grad()
 def predict(potential: Potential, loader: Iterable[Data], dtype: torch.dtype,
             device: torch.device) -> Dict[str, Tensor]:
@@ -57,21 +71,19 @@ def predict(potential: Potential, loader: Iterable[Data], dtype: torch.dtype,
     """
     parts: Dict[str, List[Tensor]] = {}
     for data in loader:
-        data = data.to(device)
-        values = {'num_atoms': data.ptr.diff()}
-        for key, value in predict_batch(potential, data, dtype).items():
-            known = known_rows(data[key])
-            values.update({key: value[known],
-                           f'{key}_label': data[key][known]})
+        values = predict_labels(potential, data.to(device), dtype)
         for key, value in values.items():
-            parts.setdefault(key, []).append(value.double().cpu())
+            parts.setdefault(key, []).append(value.cpu())
     return {key: torch.cat(values) for key, values in parts.items()}
 
 
-def error_metrics(outputs: Dict[str, Tensor]) -> Metrics:
-    r"""Returns mean absolute and root mean square errors of energies, energies
-    per atom and, if there are any, components of forces and stresses, from the
-    outputs of :func:`predict`.
+def sum_errors(outputs: Dict[str, Tensor]) -> Tensor:
+    r"""Returns the number, the sum of the absolute values and the sum of the
+    squares of the errors of each of :obj:`PROPERTIES`, from the outputs of
+    :func:`predict` or of a part of the frames: sums of parts add up.
+
+    Shapes:
+        - **output:** :math:`(4, 3)`
     """
     energy = outputs['energy'] - outputs['energy_label']
     errors = {'energy': energy,
@@ -79,11 +91,33 @@ def error_metrics(outputs: Dict[str, Tensor]) -> Metrics:
     for name in ('force', 'stress'):
         if name in outputs:
             errors[name] = outputs[name] - outputs[f'{name}_label']
+    sums = energy.new_zeros(len(PROPERTIES), 3)
+    for row, name in zip(sums, PROPERTIES):
+        if name in errors:
+            row[0] = errors[name].numel()
+            row[1] = errors[name].abs().sum()
+            row[2] = errors[name].square().sum()
+    return sums
+
+
+def metrics_of_sums(sums: Tensor) -> Metrics:
+    r"""Returns mean absolute and root mean square errors from what
+    :func:`sum_errors` returns, of all properties with errors.
+    """
     metrics = {}
-    for name, error in errors.items():
-        metrics[f'{name}_mae'] = float(error.abs().mean())
-        metrics[f'{name}_rmse'] = float(error.square().mean().sqrt())
+    for name, (number, absolute, square) in zip(PROPERTIES, sums.tolist()):
+        if number > 0:
+            metrics[f'{name}_mae'] = absolute / number
+            metrics[f'{name}_rmse'] = math.sqrt(square / number)
     return metrics
+
+
+def error_metrics(outputs: Dict[str, Tensor]) -> Metrics:
+    r"""Returns mean absolute and root mean square errors of energies, energies
+    per atom and, if there are any, components of forces and stresses, from the
+    outputs of :func:`predict`.
+    """
+    return metrics_of_sums(sum_errors(outputs))
 
 
 def trivial_outputs(outputs: Dict[str, Tensor],

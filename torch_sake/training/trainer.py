@@ -1,30 +1,22 @@
-import csv
-import math
 import os
 import os.path as osp
-import time
 from dataclasses import asdict
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
+from torch.optim.swa_utils import AveragedModel
 
-from torch_sake.checkpoint import (BEST, LAST, MODELS, build_prior,
-                                   load_checkpoint, save_checkpoint)
-from torch_sake.files import replace_when_complete
+from torch_sake.checkpoint import LAST, MODELS, build_prior
 from torch_sake.models import MoleculeModel
 from torch_sake.potential import Potential
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.data import TrainingData, shuffled_batches
-from torch_sake.training.interrupt import DeferredInterrupt
+from torch_sake.training.data import TrainingData
 from torch_sake.training.losses import WeightedLoss
-from torch_sake.training.metrics import (Metrics, error_metrics, predict,
-                                         predict_batch)
-from torch_sake.training.optimizers import build_optimizers
+from torch_sake.training.metrics import Metrics
 
-EVAL_BATCH_SIZE = 64
+# Settings that may change when a run goes on:
+FREE = {'out', 'resume', 'root', 'split', 'val_interval', 'patience', 'device',
+        'devices', 'num_nodes', 'num_workers', 'tensorboard'}
 
 
 class Trainer:
@@ -46,9 +38,11 @@ class Trainer:
 
     and the root mean square :math:`u` of what is learned of the energies.
 
-    The folder :obj:`config.out` gets the checkpoint of the best validation,
-    :obj:`best.safetensors`, the checkpoint to go on from,
-    :obj:`last.safetensors`, and the validations, :obj:`metrics.csv`.
+    It runs on PyTorch Lightning, on one device or on several, which share the
+    frames of each step. The folder :obj:`config.out` gets the checkpoint of
+    the best validation, :obj:`best.safetensors`, the checkpoint to go on from,
+    :obj:`last.safetensors`, the validations, :obj:`metrics.csv`, and the
+    settings, :obj:`config.yaml`.
 
     Args:
         config (TrainConfig): What the run is made of.
@@ -59,218 +53,154 @@ class Trainer:
             (default: :obj:`None`)
 
     Raises:
+        ImportError: If :obj:`pytorch-lightning` is not installed.
         ValueError: If the folder holds a run already and :obj:`config.resume`
             is not set, or is set and the run there has other settings.
     """
     def __init__(self, config: TrainConfig,
                  model: Optional[torch.nn.Module] = None):
+        # Here and in fit, as it takes seconds, and simulations do without.
+        from torch_sake.training.module import PotentialModule
         self.config = config
         self._check_out()
         self.device = torch.device(
             ('cuda' if torch.cuda.is_available() else 'cpu'
              ) if config.device == 'auto' else config.device)
+        if self.device.type == 'cuda':
+            available = torch.cuda.device_count()
+            if config.devices > available:
+                raise ValueError(f"'devices' must be at most {available}, the "
+                                 f"number of GPUs here (got {config.devices})")
         self.dtype = getattr(torch, config.precision)
         self.data = TrainingData.from_config(config)
-        # What is learned, and the weight and the unit of its error:
-        weights = {'energy': 1.0}
-        units = dict.fromkeys(('energy', 'force'), self.data.scale)
-        if self.data.frames.has_forces:
-            weights = {'force': 1.0, 'energy': config.energy_weight}
-        if self.data.volume_per_atom > 0:  # of frames with a stress
-            weights['stress'] = config.stress_weight
-            units['stress'] = self.data.scale / self.data.volume_per_atom
-        self.loss = WeightedLoss(config.loss, weights, units,
-                                 config.energy_per_atom)
-
         torch.manual_seed(config.seed)
-        self.model_description = None
+        description = {'kind': 'potential', 'config': asdict(config),
+                       'model': None, 'prior': None}
         if model is None:
             arguments = config.model_arguments
             if config.model == 'VectorSAKE':
                 arguments['avg_num_neighbors'] = self.data.avg_num_neighbors(
                     config.cutoff)
             model = MODELS[config.model](**arguments)
-            self.model_description = {'name': config.model,
-                                      'arguments': arguments}
-        self.prior_description = None
+            description['model'] = {'name': config.model,
+                                    'arguments': arguments}
         if config.zbl:
-            self.prior_description = {'cutoff': config.cutoff or 5.0,
-                                      **self.data.frames.units}
-        self.potential = Potential(model, self.data.scale,
-                                   self.data.atomic_energies,
-                                   build_prior(self.prior_description))
-        self.potential.to(self.device, self.dtype)
-        self.optimizers = build_optimizers(self.potential, config.optimizer,
-                                           config.learning_rate)
-        self.average = AveragedModel(self.potential,
-                                     multi_avg_fn=self._update_average)
+            description['prior'] = {'cutoff': config.cutoff or 5.0,
+                                    **self.data.frames.units}
+        potential = Potential(model, self.data.scale,
+                              self.data.atomic_energies,
+                              build_prior(description['prior']))
+        self.module = PotentialModule(
+            potential.to(self.dtype), self._build_loss(), config,
+            {**description, **self.data.description})
+        if config.num_processes == 1:  # others have a device each
+            self.module.to(self.device)
         if config.compiles and isinstance(model, MoleculeModel):
-            self.potential.compile()  # not the average: it is rarely called
-        self.step = 0
-        self.best = math.inf
-        self.seconds = 0.0  # processor time of training so far
-        self.history: List[Metrics] = []
+            potential.compile()  # not the average: it is rarely called
         if config.resume:
-            self._load()
+            self._restore()
 
-    def fit(self) -> None:
+    @property
+    def potential(self) -> Potential:
+        r"""The potential with the weights of the last step."""
+        return self.module.potential
+
+    @property
+    def average(self) -> AveragedModel:
+        r"""The moving average of the weights, :obj:`average.module`."""
+        return self.module.average
+
+    @property
+    def step(self) -> int:
+        r"""The number of steps so far."""
+        return self.module.step
+
+    @property
+    def seconds(self) -> float:
+        r"""The processor time of training so far, without validations."""
+        return self.module.seconds
+
+    @property
+    def history(self) -> List[Metrics]:
+        r"""The validations."""
+        return self.module.history
+
+    @property
+    def best(self) -> float:
+        r"""The best score of a validation."""
+        return self.module.best
+
+    @property
+    def is_global_zero(self) -> bool:
+        r"""Whether this is the process that writes and prints."""
+        from pytorch_lightning.utilities import rank_zero_only
+        return rank_zero_only.rank == 0
+
+    def fit(self, callbacks: Sequence[Any] = ()) -> None:
         r"""Trains up to the last step.
+
+        Args:
+            callbacks (list of pytorch_lightning.Callback, optional): Callbacks
+                of your own. (default: :obj:`()`)
 
         Raises:
             KeyboardInterrupt: After an interruption, at the end of the step it
                 came in, with everything saved that the run needs to go on.
         """
-        config = self.config
-        train = [self.data.frames[i] for i in self.data.split.train.tolist()]
-        batches = shuffled_batches(train, config.batch_size, config.seed,
-                                   self.step, config.num_steps)
-        progress = tqdm(batches, total=config.num_steps, initial=self.step,
-                        unit='step', desc='training', dynamic_ncols=True)
-        began, losses = time.process_time(), []
-        with DeferredInterrupt() as interrupt, progress:
-            for data in progress:
-                losses.append(self._train_step(data))
-                self.step += 1
-                if (self.step % config.val_interval == 0
-                        or self.step == config.num_steps):
-                    self.seconds += time.process_time() - began
-                    loss = float(torch.stack(losses).mean())
-                    metrics = self._validate(loss)
-                    progress.set_postfix({
-                        f'{name} MAE': f"{metrics[f'{name}_mae']:.4g}"
-                        for name in self.loss.weights if f'{name}_mae' in metrics
-                    })
-                    began, losses = time.process_time(), []
-                elif interrupt.requested:
-                    self.seconds += time.process_time() - began
-                    self._save(LAST)
-                    if not osp.exists(osp.join(config.out, BEST)):
-                        self._save(BEST)
-                interrupt.raise_if_requested()
+        from torch_sake.training.callbacks import Interrupted
+        from torch_sake.training.datamodule import FramesModule
+        from torch_sake.training.lightning import build_trainer, quiet
+        last = osp.join(self.config.out, LAST)
+        last = last if osp.exists(last) else None
+        if last is not None:
+            self._restore()
+        if self.module.finished:
+            return
+        with quiet():
+            trainer = build_trainer(self.module, self.device, callbacks)
+            try:
+                trainer.fit(self.module, ckpt_path=last,
+                            datamodule=FramesModule(self.data, self.config))
+            except Interrupted:
+                raise KeyboardInterrupt from None
+            except SystemExit as error:
+                # What Lightning makes of an interruption that does not wait.
+                if isinstance(error.__context__, KeyboardInterrupt):
+                    raise KeyboardInterrupt from None
+                raise
+            finally:
+                self.device = trainer.strategy.root_device
+                self.module.to(self.device)
 
-    def _train_step(self, data) -> Tensor:
-        data = data.to(self.device)
-        outputs = predict_batch(self.potential, data, self.dtype)
-        # In units of what is learned, so that the clipping has the same
-        # meaning for all data:
-        loss = self.loss(outputs, data, data.ptr.diff())
-        self.potential.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.potential.parameters(),
-                                       self.config.max_grad_norm)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group['lr'] = self._learning_rate()
-            optimizer.step()
-        self.average.update_parameters(self.potential)
-        return loss.detach()
+    def _build_loss(self) -> WeightedLoss:
+        config, data = self.config, self.data
+        # What is learned, and the weight and the unit of its error:
+        weights = {'energy': 1.0}
+        units = dict.fromkeys(('energy', 'force'), data.scale)
+        if data.frames.has_forces:
+            weights = {'force': 1.0, 'energy': config.energy_weight}
+        if data.volume_per_atom > 0:  # of frames with a stress
+            weights['stress'] = config.stress_weight
+            units['stress'] = data.scale / data.volume_per_atom
+        return WeightedLoss(config.loss, weights, units,
+                            config.energy_per_atom)
 
-    def _learning_rate(self) -> float:
-        config = self.config
-        progress = self.step / config.num_steps
-        if progress < config.warmup:
-            warmup_steps = config.warmup * config.num_steps
-            return config.learning_rate * (self.step + 1) / (warmup_steps + 1)
-        rest = (progress - config.warmup) / (1 - config.warmup)
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * rest))
-
-    def _update_average(self, averages: List[Tensor], values: List[Tensor],
-                        num_averaged: Tensor) -> None:
-        # The first steps should not weigh in for long:
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        get_ema_multi_avg_fn(decay)(averages, values, num_averaged)
-
-    def _validate(self, loss: float) -> Metrics:
-        outputs = predict(self.average.module,
-                          self.data.batches('val', EVAL_BATCH_SIZE),
-                          self.dtype, self.device)
-        metrics = error_metrics(outputs)
-        score = self.loss.score(metrics)
-        self.history.append({
-            'step': self.step, 'seconds': self.seconds,
-            'learning_rate': self._learning_rate(), 'loss': loss,
-            **metrics
-        })
-        self._write_history()
-        if score < self.best:
-            self.best = score
-            self._save(BEST)
-        self._save(LAST)
-        return metrics
-
-    def _write_history(self) -> None:
-        path = osp.join(self.config.out, 'metrics.csv')
-        with replace_when_complete(path) as temporary:
-            with open(temporary, 'w', newline='') as file:
-                writer = csv.DictWriter(file, list(self.history[0]))
-                writer.writeheader()
-                writer.writerows(self.history)
-
-    def _save(self, name: str) -> None:
-        tensors = {
-            f'potential.{key}': value
-            for key, value in self.average.module.state_dict().items()
-        }
-        tensors.update({
-            f'split.{key}': value
-            for key, value in vars(self.data.split).items()
-        })
-        if name == LAST:
-            tensors.update(self._state())
-        save_checkpoint(osp.join(self.config.out, name), tensors, {
-            'kind': 'potential',
-            'config': asdict(self.config),
-            'model': self.model_description,
-            'prior': self.prior_description,
-            'energy_scale': self.data.scale,
-            'units': self.data.frames.units,
-            'elements': self.data.elements,
-            'step': self.step,
-            'best': self.best if math.isfinite(self.best) else None,
-            'seconds': self.seconds,
-            'history': self.history,
-        })
-
-    def _state(self) -> Dict[str, Tensor]:
-        r"""What a run needs to go on, beside its averaged weights."""
-        tensors = {
-            f'raw.{key}': value
-            for key, value in self.potential.state_dict().items()
-        }
-        for number, optimizer in enumerate(self.optimizers):
-            for index, state in optimizer.state_dict()['state'].items():
-                for key, value in state.items():
-                    tensors[f'optimizer{number}.{index}.{key}'] = value
-        return tensors
-
-    def _load(self) -> None:
-        tensors, description = load_checkpoint(
+    def _restore(self) -> None:
+        from torch_sake.training.checkpoint_io import SafetensorsIO
+        checkpoint = SafetensorsIO().load_checkpoint(
             osp.join(self.config.out, LAST))
-        self._check_same(description['config'])
-        parts: Dict[str, Dict[str, Any]] = {}
-        for key, value in tensors.items():
-            part, _, name = key.partition('.')
-            parts.setdefault(part, {})[name] = value
+        if 'optimizer_states' not in checkpoint:
+            raise ValueError(
+                f"'resume' needs a run of this version (got one of "
+                f"torch_sake {checkpoint['versions']['torch_sake']} on "
+                f"another loop)")
+        self._check_same(checkpoint['config'])
         for name, value in vars(self.data.split).items():
-            if not torch.equal(value, parts['split'][name]):
+            if not torch.equal(value, checkpoint['split'][name]):
                 raise ValueError(f"'resume' needs the data of the run (the "
                                  f"frames of '{name}' differ)")
-        self.potential.load_state_dict(parts['raw'])
-        self.average.module.load_state_dict(parts['potential'])
-        self.average.n_averaged.fill_(description['step'])
-        for number, optimizer in enumerate(self.optimizers):
-            state: Dict[int, Dict[str, Tensor]] = {}
-            for key, value in parts.get(f'optimizer{number}', {}).items():
-                index, _, name = key.partition('.')
-                state.setdefault(int(index), {})[name] = value
-            groups = optimizer.state_dict()['param_groups']
-            optimizer.load_state_dict({'state': state,
-                                       'param_groups': groups})
-        self.step = description['step']
-        self.seconds = description['seconds']
-        self.history = description['history']
-        if description['best'] is not None:
-            self.best = description['best']
+        self.module.on_load_checkpoint(checkpoint)
+        self.module.load_state_dict(checkpoint['state_dict'])
 
     def _check_out(self) -> None:
         last = osp.join(self.config.out, LAST)
@@ -283,11 +213,9 @@ class Trainer:
         os.makedirs(self.config.out, exist_ok=True)
 
     def _check_same(self, config: Dict[str, Any]) -> None:
-        free = {'out', 'resume', 'root', 'device', 'val_interval', 'split'}
         config = {**asdict(TrainConfig()), **config}  # of an older version
         for key, value in asdict(self.config).items():
-            if key not in free and value != config[key]:
+            if key not in FREE and value != config[key]:
                 raise ValueError(f"'resume' needs the settings of the run: "
                                  f"'{key}' must be {config[key]!r} "
                                  f"(got {value!r})")
-

@@ -1,0 +1,83 @@
+"""Two processes that share the frames of each step."""
+
+import csv
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from torch_sake.checkpoint import BEST, LAST, load_checkpoint
+from torch_sake.cli import main
+
+pytest.importorskip('ase')
+pytest.importorskip('jsonargparse')
+pytest.importorskip('matplotlib')
+pytest.importorskip('pytorch_lightning')
+
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_available()
+    or not torch.distributed.is_gloo_available(), reason='needs gloo')
+
+MAIN = 'import sys; from torch_sake.cli import main; sys.exit(main())'
+
+
+def launch(arguments):
+    """Returns what two processes print, started as torchrun does it."""
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        port = str(server.getsockname()[1])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, '-c', MAIN, *arguments],
+            env=dict(os.environ, MASTER_ADDR='127.0.0.1', MASTER_PORT=port,
+                     WORLD_SIZE='2', RANK=str(rank), LOCAL_RANK=str(rank),
+                     OMP_NUM_THREADS='1'),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    for process, (_, errors) in zip(processes, outputs):
+        assert process.returncode == 0, errors
+    return outputs
+
+
+def read_metrics(out):
+    with open(os.path.join(out, 'metrics.csv')) as file:
+        return [{key: float(value) for key, value in row.items()
+                 if key != 'seconds'} for row in csv.DictReader(file)]
+
+
+def test_two_processes_learn_what_one_learns(copper_file, tmp_path):
+    # The frames differ in their numbers of atoms, and some have no stress.
+    # Neither the steps nor the validation can be divided evenly.
+    arguments = ['train', '--data', copper_file, '--num_train', '17',
+                 '--num_val', '5', '--batch_size', '3', '--val_interval', '5',
+                 '--num_steps', '15', '--hidden_channels', '8',
+                 '--num_layers', '1', '--num_rbf', '4', '--cutoff', '4.0',
+                 '--optimizer', 'adam', '--precision', 'float64',
+                 '--device', 'cpu', '--loss', 'l2']
+    one, two = str(tmp_path / 'one'), str(tmp_path / 'two')
+    assert main([*arguments, '--out', one]) == 0
+    (printed, errors), (other, other_errors) = launch(
+        [*arguments, '--out', two, '--devices', '2'])
+    # One process prints and writes.
+    assert '(2 processes)' in printed and f'The run is in {two}' in printed
+    assert other == '' and 'Warning' not in errors + other_errors
+    assert sorted(os.listdir(two)) == sorted(os.listdir(one))
+    rows, expected = read_metrics(two), read_metrics(one)
+    assert [row['step'] for row in rows] == [5, 10, 15]
+    for row, other in zip(rows, expected):
+        assert row == pytest.approx(other, rel=1e-10, abs=1e-10)
+    for name in (BEST, LAST):
+        tensors, _ = load_checkpoint(os.path.join(two, name))
+        expected, _ = load_checkpoint(os.path.join(one, name))
+        assert tensors.keys() == expected.keys()
+        for key, value in expected.items():
+            if key != 'random_state':
+                assert torch.allclose(tensors[key], value, rtol=1e-10,
+                                      atol=1e-10), key
+    # One process may go on with the run.
+    assert main([*arguments, '--out', two, '--resume']) == 0

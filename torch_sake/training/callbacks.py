@@ -1,0 +1,127 @@
+import csv
+import os.path as osp
+from dataclasses import asdict, replace
+from typing import Any
+
+from pytorch_lightning import Callback
+from pytorch_lightning import Trainer as LightningTrainer
+from pytorch_lightning.callbacks import Checkpoint
+from tqdm import tqdm
+
+from torch_sake.checkpoint import BEST, LAST
+from torch_sake.files import remove_incomplete, replace_when_complete
+from torch_sake.training.checkpoint_io import SafetensorsIO
+from torch_sake.training.distributed import any_process
+from torch_sake.training.interrupt import DeferredInterrupt
+from torch_sake.training.module import PotentialModule
+from torch_sake.training.schedule import waits
+
+
+class Interrupted(Exception):
+    r"""A run stops, with everything saved. A :class:`KeyboardInterrupt` would
+    make Lightning end the process.
+    """
+
+
+class RunFolder(Checkpoint):
+    r"""Keeps the files of a run: :obj:`config.yaml`, :obj:`metrics.csv`,
+    :obj:`best.safetensors` and :obj:`last.safetensors`. These are written at
+    each validation, and the last one at the end of the step in which an
+    interruption comes, too.
+
+    Args:
+        folder (str): The folder.
+    """
+    def __init__(self, folder: str):
+        self.folder = folder
+        self.interrupt = DeferredInterrupt()
+
+    def on_fit_start(self, trainer: LightningTrainer,
+                     module: PotentialModule) -> None:
+        if trainer.is_global_zero:
+            remove_incomplete(self.folder)
+            self._write_config(module)
+
+    # Lightning has handlers of signals of its own, which do not save, from
+    # before this hook to after the other two.
+    def on_train_start(self, trainer: LightningTrainer,
+                       module: PotentialModule) -> None:
+        self.interrupt.__enter__()
+
+    def on_train_end(self, trainer: LightningTrainer,
+                     module: PotentialModule) -> None:
+        self.interrupt.__exit__()
+
+    def on_exception(self, trainer: LightningTrainer, module: PotentialModule,
+                     exception: BaseException) -> None:
+        self.interrupt.__exit__()
+
+    def on_train_batch_end(self, trainer: LightningTrainer,
+                           module: PotentialModule, *args: Any) -> None:
+        step = module.step
+        if module.config.next_validation(step - 1) == step:
+            return  # after the validation
+        if any_process(self.interrupt.requested, module.device):
+            module.stop_clock()
+            if trainer.is_global_zero and not osp.exists(
+                    osp.join(self.folder, BEST)):
+                self._save_best(module)
+            trainer.save_checkpoint(osp.join(self.folder, LAST))
+            raise Interrupted
+
+    def on_validation_end(self, trainer: LightningTrainer,
+                          module: PotentialModule) -> None:
+        if trainer.is_global_zero:
+            self._write_history(module)
+            if waits(module.scores)[-1] == 0:
+                self._save_best(module)
+        trainer.save_checkpoint(osp.join(self.folder, LAST))
+        if any_process(self.interrupt.requested, module.device):
+            raise Interrupted
+
+    def _write_config(self, module: PotentialModule) -> None:
+        import yaml
+        path = osp.join(self.folder, 'config.yaml')
+        with replace_when_complete(path) as temporary:
+            with open(temporary, 'w') as file:
+                yaml.safe_dump(asdict(replace(module.config, resume=False)),
+                               file, sort_keys=False)
+
+    def _write_history(self, module: PotentialModule) -> None:
+        path = osp.join(self.folder, 'metrics.csv')
+        with replace_when_complete(path) as temporary:
+            with open(temporary, 'w', newline='') as file:
+                writer = csv.DictWriter(file, list(module.history[0]))
+                writer.writeheader()
+                writer.writerows(module.history)
+
+    def _save_best(self, module: PotentialModule) -> None:
+        SafetensorsIO().save_checkpoint(module.kept(),
+                                        osp.join(self.folder, BEST))
+
+
+class Progress(Callback):
+    r"""One bar for all steps of a run, drawn once in a second."""
+    def on_train_start(self, trainer: LightningTrainer,
+                       module: PotentialModule) -> None:
+        self.bar = tqdm(total=module.config.num_steps, initial=module.step,
+                        unit='step', desc='training', mininterval=1.0,
+                        dynamic_ncols=True,
+                        disable=not trainer.is_global_zero)
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        self.bar.update()
+
+    def on_validation_end(self, trainer: LightningTrainer,
+                          module: PotentialModule) -> None:
+        metrics = module.history[-1]
+        self.bar.set_postfix({
+            f'{name} MAE': f"{metrics[f'{name}_mae']:.4g}"
+            for name in module.loss.weights if f'{name}_mae' in metrics})
+
+    def on_train_end(self, *args: Any) -> None:
+        self.bar.close()
+
+    def on_exception(self, *args: Any) -> None:
+        if hasattr(self, 'bar'):
+            self.bar.close()

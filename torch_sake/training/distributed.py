@@ -1,0 +1,28 @@
+r"""What the processes that share a training run tell each other. A run of one
+process has no others to talk to, and needs no process group.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def num_processes() -> int:
+    r"""Returns the number of processes that take part."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_world_size()
+    return 1
+
+
+def sum_over_processes(value: Tensor) -> Tensor:
+    r"""Returns the sum of the values of all processes."""
+    if num_processes() > 1:
+        dist.all_reduce(value)
+    return value
+
+
+def any_process(value: bool, device: torch.device) -> bool:
+    r"""Returns whether the value is true in any process."""
+    if num_processes() == 1:
+        return value
+    return bool(sum_over_processes(torch.tensor(int(value), device=device)))
