@@ -3,6 +3,7 @@ sets.
 """
 
 from torch_sake.datasets.ase_file import read_frames
+from torch_sake.datasets.cmu_motion import CMUMotion
 from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.load import load_frames
 from torch_sake.datasets.md17 import md17_frames
@@ -11,6 +12,7 @@ from torch_sake.datasets.split import Split, random_split, read_split
 from torch_sake.datasets.xtb import xtb_frames
 
 __all__ = [
+    'CMUMotion',
     'Frames',
     'NBody',
     'Split',
