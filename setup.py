@@ -11,6 +11,7 @@ train = [
     'ase>=3.27',  # LangevinBAOAB
     'jsonargparse[signatures]>=4.30',
     'matplotlib>=3.7',
+    'pytorch-lightning>=2.4',
     'tblite>=0.4',
     'torch>=2.9',  # Muon
 ]

@@ -69,6 +69,7 @@ def test_published_protocol(mocap):
     assert {split: len(published_starts(split))
             for split in ('train', 'val', 'test')} == {
         'train': 11, 'val': 6, 'test': 6}
+    (mocap / 'raw' / '35_04.amc').unlink()
     with pytest.raises(ValueError, match="must be trials of the split 'val'"):
         CMUMotion(mocap, 'val')
 
