@@ -58,7 +58,7 @@ def reference(conv: VectorSAKEConv, x: Tensor, pos: Tensor,
                                                        vec[j]).t()
         if conv.update_pos:
             length = combinations.norm(dim=1, keepdim=True)
-            combinations = combinations / (1 + (length / 10)**4)**0.25
+            combinations = combinations / (1 + (length / 3)**4)**0.25
         a = conv.lin_vec.weight[:hidden] @ combinations  # [F, D]
         b = conv.lin_vec.weight[hidden:] @ combinations
         skip = x[i] if conv.lin_skip is None else conv.lin_skip(x[i])

@@ -10,8 +10,9 @@ from typing import Any, Dict
 
 import pytorch_lightning
 import torch
-from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback
 from torch_geometric.data import InMemoryDataset
+from tqdm import tqdm
 
 from torch_sake.checkpoint import (BEST, LAST, load_checkpoint,
                                    save_checkpoint)
@@ -64,8 +65,9 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
         check_same(config, description['config'])
         module.load(tensors, description)
     checkpoints = Checkpoints(module)
-    if module.epoch < config.num_epochs:
-        _fit(config, module, checkpoints, train, val)
+    with checkpoints.progress:
+        if module.epoch < config.num_epochs:
+            _fit(config, module, checkpoints, train, val)
 
     tests = [load_dynamics(**config.data_arguments, split='test',
                            num_horizons=number)
@@ -112,8 +114,13 @@ def check_same(config: DynamicsConfig, found: Dict[str, Any]) -> None:
 
 
 class Checkpoints(Callback):
-    r"""Writes checkpoints and :obj:`metrics.csv` after every epoch."""
+    r"""Writes checkpoints and :obj:`metrics.csv` after every epoch, and shows
+    how far the run is.
+    """
     def __init__(self, module: DynamicsModule):
+        self.progress = tqdm(total=module.config.num_epochs,
+                             initial=module.epoch, unit='epoch',
+                             desc='training', dynamic_ncols=True)
         self.best = min((row['val_mse'] for row in module.history),
                         default=float('inf'))
 
@@ -137,6 +144,8 @@ class Checkpoints(Callback):
             save_checkpoint(osp.join(out, BEST), module.tensors(), description)
         save_checkpoint(osp.join(out, LAST),
                         {**module.tensors(), **module.state()}, description)
+        self.progress.update()
+        self.progress.set_postfix(val_mse=f"{module.mse:.5g}")
 
 
 def _fit(config: DynamicsConfig, module: DynamicsModule,
@@ -152,7 +161,7 @@ def _fit(config: DynamicsConfig, module: DynamicsModule,
             enable_checkpointing=False, enable_model_summary=False,
             num_sanity_val_steps=0, gradient_clip_val=MAX_GRAD_NORM,
             reload_dataloaders_every_n_epochs=1,
-            callbacks=[checkpoints, TQDMProgressBar(refresh_rate=10)])
+            enable_progress_bar=False, callbacks=[checkpoints])
         try:
             trainer.fit(module, DynamicsData(config, train, val, module.epoch))
         except SystemExit as error:  # an interruption, in Lightning's words

@@ -115,7 +115,6 @@ class DynamicsModule(pytorch_lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         squares, counts = zip(*self.errors)
         self.mse = float(torch.stack(squares).sum()) / sum(counts)
-        self.log('val_mse', self.mse, prog_bar=True, batch_size=1)
 
     def learning_rate(self) -> float:
         r"""Returns the learning rate of the next step."""

@@ -14,7 +14,7 @@ from torch_sake.nn.scatter import sum_edges, sum_outer_products
 Outputs = Tuple[Tensor, Tensor, Optional[Tensor]]
 OutputsWithVectors = Tuple[Tensor, Tensor, Optional[Tensor], Tensor]
 
-LARGEST_VECTOR = 10.0  # with velocities
+LARGEST_VECTOR = 3.0  # with velocities
 
 
 class VectorSAKEConv(KineticConv):
@@ -47,7 +47,7 @@ class VectorSAKEConv(KineticConv):
 
     .. math::
         \vec{p}_i \leftarrow \left( 1 + \frac{|\vec{p}_i|^4}{s^4}
-        \right)^{-1/4} \vec{p}_i, \quad s = 10
+        \right)^{-1/4} \vec{p}_i, \quad s = 3
 
     Through its products with the vectors of both ends, an edge knows its
     angles with the edges around it.
@@ -286,7 +286,7 @@ class VectorSAKEConv(KineticConv):
 
 def bound_vectors(vec: Tensor) -> Tensor:
     r"""Returns :math:`(1 + |\vec{p}|^4 / s^4)^{-1/4} \, \vec{p}`, which is
-    shorter than :math:`s = 10` and, for short vectors, almost
+    shorter than :math:`s = 3` and, for short vectors, almost
     :math:`\vec{p}`.
 
     Shapes:
