@@ -265,3 +265,17 @@ def test_nbody(tmp_path):
         mean, spread = map(float, rows[entry].split(' ± '))
         assert 0 < spread < mean < still
     assert run(*arguments) == printed  # from what was kept
+
+
+@pytest.mark.skipif(importlib.util.find_spec('sake') is not None,
+                    reason='with the official implementation it takes long')
+def test_nbody_step_benchmark(tmp_path):
+    pytest.importorskip('pytorch_lightning')
+    printed = run('benchmarks/nbody_step.py', '--root', tmp_path, '--rounds',
+                  2, '--repeats', 1, '--num_systems', 10, '--batch_size', 5)
+    rows = re.findall(r'^\| (.*?) \| (\S+) \((.*?)-(.*?)\) \| (\S+) \|',
+                      printed, re.M)
+    assert [row[0] for row in rows] == ['SAKENet', 'SAKENet, vector', 'EGNN']
+    for _, median, low, high, rate in rows:
+        assert 0 < float(low) <= float(median) <= float(high)
+        assert float(rate) == pytest.approx(1000 / float(median), rel=2e-2)

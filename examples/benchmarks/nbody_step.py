@@ -4,11 +4,11 @@ official implementation of SAKE in JAX, side by side in one run.
     python examples/benchmarks/nbody_step.py --root data --jax /path/to/python
 
 --jax names an interpreter with jax, flax, optax and sake-gnn, if this one has
-them not. A step is batch, loss, gradients, clipping, Adam and moving average as
-in torch-sake dynamics; that of JAX is compiled, with Adam alone. Rounds of all
-alternate, so that a disturbance meets all of them. --compile adds ours compiled
-by torch, if loss and gradients are those without compilation. --profile prints
-where the time of a step goes.
+them not. A step is batch, loss, gradients, clipping, Adam and moving average
+as in torch-sake dynamics; that of JAX is compiled, with Adam alone. Rounds of
+all alternate, so that a disturbance meets all of them. --compile adds ours
+compiled by torch, if loss and gradients are those without compilation.
+--profile prints where the time of a step goes.
 """
 
 import argparse
@@ -55,17 +55,16 @@ def jax_steps(batch_size):
     return {'SAKE, official': run}
 
 
-def torch_steps(root, batch_size, compiled):
+def torch_steps(train, batch_size, compiled):
     """Returns functions that do one step of our models."""
     import torch
 
     from torch_sake.compilation import verify
-    from torch_sake.dynamics import DynamicsConfig, load_dynamics
+    from torch_sake.dynamics import DynamicsConfig
     from torch_sake.dynamics.data import Batches
     from torch_sake.dynamics.fit import build
     from torch_sake.dynamics.module import MAX_GRAD_NORM, DynamicsModule
     torch.set_num_threads(1)
-    train = load_dynamics('nbody', root, 'train')
 
     def build_step(options, label):
         config = DynamicsConfig(batch_size=batch_size, **SIZES, **options)
@@ -147,6 +146,7 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--root', default='data')
     parser.add_argument('--jax', default=sys.executable)
+    parser.add_argument('--num_systems', type=int, default=3000)
     parser.add_argument('--batch_size', type=int, default=100)
     parser.add_argument('--rounds', type=int, default=9)
     parser.add_argument('--repeats', type=int, default=5)
@@ -158,9 +158,12 @@ def main():
     if args.worker:
         serve(jax_steps(args.batch_size), args.repeats)
         return
+    from torch_sake.dynamics import load_dynamics
+    train = load_dynamics('nbody', args.root, 'train',
+                          sizes=(args.num_systems, 1, 1))
     steps = {name: lambda step=step: milliseconds(step, args.repeats)
              for compiled in range(1 + args.compile)
-             for name, step in torch_steps(args.root, args.batch_size,
+             for name, step in torch_steps(train, args.batch_size,
                                            compiled).items()}
     worker = subprocess.Popen(
         [args.jax, __file__, '--worker', '--batch_size', str(args.batch_size),
@@ -197,7 +200,7 @@ def main():
         print(f'| {name} | {middle:.3g} ({low:.3g}-{high:.3g}) | '
               f'{1000 / middle:.3g} |')
     if args.profile:
-        for name, step in torch_steps(args.root, args.batch_size,
+        for name, step in torch_steps(train, args.batch_size,
                                       False).items():
             print_profile(name, step)
 
