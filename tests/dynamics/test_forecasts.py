@@ -3,6 +3,7 @@ import json
 import os
 from dataclasses import replace
 
+import numpy
 import pytest
 import torch
 from torch_geometric.data import Data
@@ -271,6 +272,21 @@ def test_walk(run, mocap, tmp_path):
     row = result['rollout'][2]
     assert row['horizons'] == 3 and row['systems'] > 0
     assert 'energy' not in row and row['no motion'] > 0
+
+
+def test_molecules(run, tmp_path):
+    """Without edge features, and with sizes of the data's own."""
+    pos = numpy.random.default_rng(0).normal(size=(2, 1, 4, 3))
+    numpy.savez(tmp_path / 'md17_ethanol.npz', z=numpy.array([8, 1, 6, 1]),
+                R=pos[0] + pos[1] * numpy.linspace(0, 1, 60).reshape(-1, 1, 1),
+                E=numpy.zeros(60), F=numpy.zeros((60, 4, 3)))
+    result = run(DynamicsConfig(
+        data='md17:ethanol', root=str(tmp_path), horizon=3, sizes=(10, 3, 3),
+        conv='vector', hidden_channels=8, num_layers=2, num_epochs=1,
+        batch_size=5, num_rollout=2, cutoff=2.0, out=str(tmp_path / 'run')))
+    for row in result['rollout']:  # atoms move along straight lines
+        assert row['constant velocity'] < 1e-9 < row['no motion']
+        assert row['model'] < row['no motion']
 
 
 def test_checkpoints_of_potentials_are_refused():
