@@ -6,9 +6,8 @@ official implementation of SAKE in JAX, side by side in one run.
 --jax names an interpreter with jax, flax, optax and sake-gnn, if this one has
 them not. A step is batch, loss, gradients, clipping, Adam and moving average
 as in torch-sake dynamics; that of JAX is compiled, with Adam alone. Rounds of
-all alternate, so that a disturbance meets all of them. --compile adds ours
-compiled by torch, if loss and gradients are those without compilation.
---profile prints where the time of a step goes.
+all alternate, so that a disturbance meets all of them. --profile prints where the
+time of a step goes.
 """
 
 import argparse
@@ -55,34 +54,21 @@ def jax_steps(batch_size):
     return {'SAKE, official': run}
 
 
-def torch_steps(train, batch_size, compiled):
+def torch_steps(train, batch_size):
     """Returns functions that do one step of our models."""
     import torch
 
-    from torch_sake.compilation import verify
     from torch_sake.dynamics import DynamicsConfig
     from torch_sake.dynamics.data import Batches
     from torch_sake.dynamics.fit import build
     from torch_sake.dynamics.module import MAX_GRAD_NORM, DynamicsModule
     torch.set_num_threads(1)
 
-    def build_step(options, label):
+    def build_step(**options):
         config = DynamicsConfig(batch_size=batch_size, **SIZES, **options)
         module = DynamicsModule(config, build(config, train), 30)
         order = torch.arange(len(train))
         batches = iter(())
-        if compiled:
-            eager = module.forecaster
-            module.forecaster = torch.compile(eager)
-            batch = next(iter(Batches(train, batch_size, order)))
-            try:
-                verify(lambda: module.forecaster(batch)[0],
-                       lambda: eager(batch)[0],
-                       [p for p in eager.parameters()
-                        if p.requires_grad])
-            except RuntimeError as error:
-                print(f'{label}: {error}')
-                return None
 
         def step():
             nonlocal batches
@@ -102,12 +88,9 @@ def torch_steps(train, batch_size, compiled):
 
         return step
 
-    end = ', compiled' if compiled else ''
-    steps = {name + end: build_step(options, name + end) for name, options in (
-        ('SAKENet', dict(model='SAKENet')),
-        ('SAKENet, vector', dict(model='SAKENet', conv='vector')),
-        ('EGNN', dict(model='EGNN')))}
-    return {name: step for name, step in steps.items() if step is not None}
+    return {'SAKENet': build_step(model='SAKENet'),
+            'SAKENet, vector': build_step(model='SAKENet', conv='vector'),
+            'EGNN': build_step(model='EGNN')}
 
 
 def milliseconds(step, repeats):
@@ -150,7 +133,6 @@ def main():
     parser.add_argument('--batch_size', type=int, default=100)
     parser.add_argument('--rounds', type=int, default=9)
     parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--compile', action='store_true')
     parser.add_argument('--profile', action='store_true')
     parser.add_argument('--worker', action='store_true',
                         help=argparse.SUPPRESS)
@@ -161,10 +143,9 @@ def main():
     from torch_sake.dynamics import load_dynamics
     train = load_dynamics('nbody', args.root, 'train',
                           sizes=(args.num_systems, 1, 1))
+    own = torch_steps(train, args.batch_size)
     steps = {name: lambda step=step: milliseconds(step, args.repeats)
-             for compiled in range(1 + args.compile)
-             for name, step in torch_steps(train, args.batch_size,
-                                           compiled).items()}
+             for name, step in own.items()}
     worker = subprocess.Popen(
         [args.jax, __file__, '--worker', '--batch_size', str(args.batch_size),
          '--repeats', str(args.repeats)], stdin=subprocess.PIPE,
@@ -200,8 +181,7 @@ def main():
         print(f'| {name} | {middle:.3g} ({low:.3g}-{high:.3g}) | '
               f'{1000 / middle:.3g} |')
     if args.profile:
-        for name, step in torch_steps(train, args.batch_size,
-                                      False).items():
+        for name, step in own.items():
             print_profile(name, step)
 
 
