@@ -264,13 +264,36 @@ def test_md_step_benchmark(tmp_path):
     assert float(rows['| EMT'].strip(' |').split(' | ')[1]) > 0
 
 
-@pytest.mark.parametrize('model', ['sake', 'egnn'])
-def test_nbody(tmp_path, model):
-    printed = run('nbody.py', '--root', str(tmp_path), '--model', model,
-                  '--epochs', '15', '--sizes', '40', '8', '8',
-                  '--hidden_channels', '8', '--num_layers', '2',
-                  '--batch_size', '8', '--learning_rate', '0.003')
-    still, straight, test = values('MSE', printed.replace(
-        'no motion', 'MSE').replace('constant velocity', 'MSE').replace(
-        'val MSE', 'val'))
-    assert 0.05 < straight < still and test < still
+def test_nbody(tmp_path):
+    pytest.importorskip('pytorch_lightning')
+    pytest.importorskip('matplotlib')
+    small = 'hidden_channels=8,num_layers=2,learning_rate=0.003'
+    arguments = ['nbody.py', '--root', tmp_path, '--out', tmp_path / 'runs',
+                 '--models', f'SAKENet,conv=vector,{small}', f'EGNN,{small}',
+                 '--num_epochs', 15, '--batch_size', 8, '--sizes', 40, 8, 8,
+                 '--seeds', 0, 1]
+    printed = run(*arguments)
+    rows = {row[0]: row[-1] for row in (
+        [cell.strip() for cell in line.strip('|').split('|')]
+        for line in printed.splitlines() if line.startswith('| '))}
+    still, straight = (float(rows[name]) for name in ('no motion',
+                                                      'constant velocity'))
+    assert 0.05 < straight < still
+    for entry in (f'SAKENet,conv=vector,{small}', f'EGNN,{small}'):
+        mean, spread = map(float, rows[entry].split(' ± '))
+        assert 0 < spread < mean < still
+    assert run(*arguments) == printed  # from what was kept
+
+
+@pytest.mark.skipif(importlib.util.find_spec('sake') is not None,
+                    reason='with the official implementation it takes long')
+def test_nbody_step_benchmark(tmp_path):
+    pytest.importorskip('pytorch_lightning')
+    printed = run('benchmarks/nbody_step.py', '--root', tmp_path, '--rounds',
+                  2, '--repeats', 1, '--num_systems', 10, '--batch_size', 5)
+    rows = re.findall(r'^\| (.*?) \| (\S+) \((.*?)-(.*?)\) \| (\S+) \|',
+                      printed, re.M)
+    assert [row[0] for row in rows] == ['SAKENet', 'SAKENet, vector', 'EGNN']
+    for _, median, low, high, rate in rows:
+        assert 0 < float(low) <= float(median) <= float(high)
+        assert float(rate) == pytest.approx(1000 / float(median), rel=2e-2)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
 
 from torch_sake import SAKENet, neighbor_list
+from torch_sake.nn import vector_sake_conv
 from torch_sake.testing import assert_equivariant
 
 
@@ -110,6 +111,39 @@ def test_vectors_are_handed_on():
     assert not torch.allclose(net(x, pos, batch=batch)[0], out)
     with pytest.raises(ValueError, match="'conv' must be one of"):
         build(conv='tensor')
+
+
+@given(num_dimensions=st.sampled_from([2, 3, 5]), seed=st.integers(0, 10**6),
+       num_layers=st.integers(4, 6), speed=st.sampled_from([1.0, 1e2, 1e4]))
+def test_long_velocities(num_dimensions, seed, num_layers, speed):
+    torch.manual_seed(seed)
+    net = SAKENet(3, 16, 2, num_layers=num_layers, conv='vector')
+    x = torch.randn(60, 3)
+    pos, vel = torch.randn(2, 60, num_dimensions)
+    vel = speed * vel / vel.norm(dim=1, keepdim=True)
+    outputs = net(x, pos, vel=vel)
+    gradients = torch.autograd.grad(sum(output.sum() for output in outputs),
+                                    list(net.parameters()))
+    for value in (*outputs, *gradients):
+        assert value.isfinite().all()
+    net, x, pos, vel = (value.double() for value in (net, x, pos, vel))
+
+    def function(pos, vel):
+        with torch.no_grad():
+            return net(x[:7], pos[:7], vel=vel[:7])
+
+    assert_equivariant(function, pos, vel, atol=1e-9, seed=seed)
+
+
+def test_vectors_without_velocities_are_not_bounded(monkeypatch):
+    net, x, pos, vel, batch = build(conv='vector', update_pos=False)
+    expected = net(x, pos, batch=batch)[0]
+    moving = build(conv='vector')[0]
+    bounded = moving(x, pos, vel=vel, batch=batch)[0]
+    monkeypatch.setattr(vector_sake_conv, 'LARGEST_VECTOR', 1e-2)
+    assert torch.equal(net(x, pos, batch=batch)[0], expected)
+    assert not torch.allclose(moving(x, pos, vel=vel, batch=batch)[0],
+                              bounded)
 
 
 def test_vel_input():

@@ -56,6 +56,9 @@ def reference(conv: VectorSAKEConv, x: Tensor, pos: Tensor,
             if vec is not None:
                 combinations = combinations + scale * (both[hidden:] *
                                                        vec[j]).t()
+        if conv.update_pos:
+            length = combinations.norm(dim=1, keepdim=True)
+            combinations = combinations / (1 + (length / 3)**4)**0.25
         a = conv.lin_vec.weight[:hidden] @ combinations  # [F, D]
         b = conv.lin_vec.weight[hidden:] @ combinations
         skip = x[i] if conv.lin_skip is None else conv.lin_skip(x[i])
@@ -84,7 +87,7 @@ def test_equations(options):
     pairs = torch.cartesian_prod(torch.arange(5), torch.arange(5)).t()
     edge_index = pairs[:, (pairs[0] != pairs[1]) & (torch.rand(25) < 0.8)]
     inputs = dict(x=torch.randn(5, 3).double(), pos=torch.randn(5, 3).double(),
-                  edge_index=edge_index, vel=torch.randn(5, 3).double())
+                  edge_index=edge_index, vel=9 * torch.randn(5, 3).double())
     if conv.edge_dim is not None:
         inputs['edge_attr'] = torch.randn(edge_index.size(1), 2).double()
     if conv.vec_input:

@@ -18,16 +18,20 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return 2
     from torch_sake.benchmark.run import BenchmarkConfig
     from torch_sake.cli.benchmark import benchmark
+    from torch_sake.cli.dynamics import dynamics
     from torch_sake.cli.evaluate import EvaluateConfig, evaluate
     from torch_sake.cli.md import md
     from torch_sake.cli.relax import RelaxConfig, relax
     from torch_sake.cli.train import train
+    from torch_sake.dynamics import DynamicsConfig
     from torch_sake.simulation import MDConfig, SimulationStopped
     from torch_sake.training import TrainConfig
 
     commands = {
         'train': (TrainConfig, train,
                   'Train a potential on energies and, if given, forces.'),
+        'dynamics': (DynamicsConfig, dynamics,
+                     'Train a model to forecast positions.'),
         'evaluate': (EvaluateConfig, evaluate,
                      'Measure the errors of a trained potential.'),
         'md': (MDConfig, md,

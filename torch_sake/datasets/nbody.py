@@ -4,12 +4,13 @@ from typing import Any, Dict, Optional, Tuple
 
 import numpy
 import torch
-from torch_geometric.data import Data, InMemoryDataset
+from torch_geometric.data import InMemoryDataset
 
 from torch_sake.checks import (check_option, check_positive_float,
                                check_positive_int)
 from torch_sake.datasets.particles import (INTERACTIONS, Forces,
                                            initial_particles, pairs, simulate)
+from torch_sake.datasets.windows import fill
 from torch_sake.files import PathLike, read_arrays, replace_when_complete
 from torch_sake.neighbors import neighbor_list
 
@@ -116,6 +117,7 @@ class NBody(InMemoryDataset):
         if cutoff is not None:
             check_positive_float('cutoff', cutoff)
         self.cutoff = cutoff
+        self.time = timestep * stride * (frames[1] - frames[0])
         self.sign = -1.0 if interaction == 'gravity' else 1.0
         path = osp.join(osp.expanduser(root), _file_name(parameters))
         if not osp.isfile(path):
@@ -131,23 +133,13 @@ class NBody(InMemoryDataset):
         if found != parameters:
             raise ValueError(f"'{path}' must be of {parameters} (got {found})")
         arrays = {name: torch.from_numpy(arrays[name]) for name in ARRAYS}
-        num_systems, num_particles, num_dimensions = arrays['pos'].shape
-        edges, features = self._edges(arrays)
-        self._data = Data(
-            x=arrays['charge'].view(-1, 1),
-            **{name: arrays[name].view(-1, num_dimensions)
-               for name in ('pos', 'vel', 'y', 'y_vel')},
-            edge_index=torch.cat(edges, dim=1), edge_attr=torch.cat(features))
-        nodes = num_particles * torch.arange(num_systems + 1)
-        counts = torch.tensor([0] + [edge.size(1) for edge in edges])
-        self.slices = {
-            **dict.fromkeys(('x', 'pos', 'vel', 'y', 'y_vel'), nodes),
-            **dict.fromkeys(('edge_index', 'edge_attr'), counts.cumsum(0)),
-        }
+        states = {name: arrays[name] for name in ('pos', 'vel', 'y', 'y_vel')}
+        fill(self, dict(states, x=arrays['charge'].unsqueeze(2)), {},
+             self._edges(arrays))
 
     def _edges(self, arrays: Dict[str, torch.Tensor]):
         r"""Returns the edges of each system and their couplings."""
-        edges, features = [], []
+        edges = []
         row, column = pairs(arrays['charge'].size(1))
         table = torch.zeros(2 * [arrays['charge'].size(1)])
         for pos, charge, coupling in zip(arrays['pos'], arrays['charge'],
@@ -159,9 +151,8 @@ class NBody(InMemoryDataset):
             else:
                 values = self.sign * (charge[edge_index[0]] *
                                       charge[edge_index[1]])
-            edges.append(edge_index)
-            features.append(values.view(-1, 1))
-        return edges, features
+            edges.append((edge_index, values.view(-1, 1)))
+        return edges
 
 
 def _file_name(parameters: Dict[str, Any]) -> str:

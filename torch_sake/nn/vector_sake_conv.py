@@ -17,6 +17,8 @@ Outputs = Tuple[Tensor, Tensor, Optional[Tensor]]
 Messages = Tuple[Tensor, Tensor, Tensor]
 OutputsWithVectors = Tuple[Tensor, Tensor, Optional[Tensor], Tensor]
 
+LARGEST_VECTOR = 3.0  # with velocities
+
 
 class VectorSAKEConv(KineticConv):
     r"""A layer after :class:`~torch_sake.nn.SAKEConv` whose combinations of
@@ -42,6 +44,14 @@ class VectorSAKEConv(KineticConv):
         \mathbf{x}^{\prime}_i + \mathbf{b}_6) \odot \mathbf{B} \vec{p}_i
 
     and positions and velocities as in :class:`~torch_sake.nn.KineticConv`.
+    With a velocity :math:`\vec{v}_i`, which may be of any length, the
+    combinations are bounded, as products of them would overflow after a few
+    layers:
+
+    .. math::
+        \vec{p}_i \leftarrow \left( 1 + \frac{|\vec{p}_i|^4}{s^4}
+        \right)^{-1/4} \vec{p}_i, \quad s = 3
+
     Through its products with the vectors of both ends, an edge knows its
     angles with the edges around it.
     Sums over neighbors take the place of the attention: they need no
@@ -200,8 +210,9 @@ class VectorSAKEConv(KineticConv):
         if vec is not None:
             combinations = vec + combinations
         if vel is not None and self.vel_gate:
-            combinations = combinations + (self.lin_vel_input(x).unsqueeze(1) *
-                                           vel.unsqueeze(2))
+            combinations = bound_vectors(
+                combinations + (self.lin_vel_input(x).unsqueeze(1) *
+                                vel.unsqueeze(2)))
 
         a, b = self.lin_vec(combinations).chunk(2, dim=2)  # [N, D, F]
         skip = x if self.lin_skip is None else self.lin_skip(x)
@@ -271,3 +282,15 @@ class VectorSAKEConv(KineticConv):
         return (f'{self.__class__.__name__}({self.in_channels}, '
                 f'{self.out_channels}, cutoff={self.cutoff}, '
                 f'update_pos={self.update_pos})')
+
+
+def bound_vectors(vec: Tensor) -> Tensor:
+    r"""Returns :math:`(1 + |\vec{p}|^4 / s^4)^{-1/4} \, \vec{p}`, which is
+    shorter than :math:`s = 3` and, for short vectors, almost
+    :math:`\vec{p}`.
+
+    Shapes:
+        - **input and output:** vectors :math:`(N, D, F)`
+    """
+    square = vec.square().sum(dim=1, keepdim=True)  # [N, 1, F]
+    return vec * (1 + (square / LARGEST_VECTOR**2).square()).pow(-0.25)

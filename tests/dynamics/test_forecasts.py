@@ -1,0 +1,311 @@
+import csv
+import json
+import os
+from dataclasses import replace
+
+import numpy
+import pytest
+import torch
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+
+from torch_sake import load_potential
+from torch_sake.checkpoint import BEST, LAST, load_checkpoint
+from torch_sake.datasets import NBody
+from torch_sake.datasets.particles import Forces, initial_particles, simulate
+from torch_sake.dynamics import (DynamicsConfig, Forecaster, load_dynamics,
+                                 load_forecaster)
+from torch_sake.dynamics.config import MODELS
+from torch_sake.dynamics.data import Batches
+from torch_sake.dynamics.evaluation import (conservation, energy_and_momentum,
+                                            roll_out, trivial_predictors)
+from torch_sake.testing import assert_equivariant
+
+SIZES = (24, 12, 10)
+
+
+def forecaster(model='SAKENet', num_dimensions=3, **options):
+    return Forecaster(model, 1, 1, num_dimensions, time=2.0, length=1.5,
+                      hidden_channels=8, num_layers=2, **options)
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp('nbody')
+
+
+@pytest.mark.parametrize('options', [dict(), dict(cutoff=1.5)])
+def test_batches(root, options):
+    data = NBody(root, sizes=SIZES, frames=(0, 1), stride=10, **options)
+    for batch, expected in zip(Batches(data, 7), DataLoader(data, 7)):
+        for key in ('x', 'pos', 'vel', 'y', 'y_vel', 'edge_index',
+                    'edge_attr', 'batch'):
+            assert torch.equal(batch[key], expected[key])
+    order = torch.randperm(24)
+    batches = list(Batches(data, 7, order))
+    assert len(batches) == 3  # a smaller one is left out
+    assert torch.equal(batches[1].pos[:5], data[int(order[7])].pos)
+    assert len(Batches(data, 50, order)) == 1
+    data.slices['pos'] = data.slices['pos'].clone()
+    data.slices['pos'][1] += 1
+    with pytest.raises(ValueError, match='systems must be of one size'):
+        Batches(data, 7)
+
+
+@pytest.mark.parametrize('num_dimensions', [2, 3, 5])
+@pytest.mark.parametrize('model, conv', [
+    ('SAKENet', 'sake'), ('SAKENet', 'vector'), ('EGNN', 'sake'),
+    ('RadialField', 'sake'), ('Linear', 'sake')])
+def test_equivariance(tmp_path, model, conv, num_dimensions):
+    net = forecaster(model, num_dimensions, conv=conv,
+                     has_velocity=True).double()
+    data = next(iter(DataLoader(NBody(
+        tmp_path, sizes=(3, 1, 1), frames=(0, 1),
+        num_dimensions=num_dimensions), 3)))
+    for key in ('x', 'pos', 'vel', 'edge_attr'):
+        data[key] = data[key].double()
+
+    def function(pos, vel):
+        moved = data.clone()
+        moved.pos, moved.vel = pos, vel
+        with torch.no_grad():
+            return None, *net(moved)
+
+    assert_equivariant(function, data.pos, data.vel, atol=1e-9)
+
+
+@pytest.mark.parametrize('model', ['SAKENet', 'Linear'])
+def test_starts_from_constant_velocity(root, model):
+    data = NBody(root, sizes=SIZES, frames=(0, 1), stride=10)._data
+    with torch.no_grad():
+        pos, vel = forecaster(model)(data)
+    expected = data.pos + 2.0 * data.vel
+    assert float((pos - expected).abs().mean()) < 0.1 * float(
+        (pos - data.pos).abs().mean())
+    # Without a velocity of its own, it is that of the way:
+    assert torch.allclose(vel, (pos - data.pos) / 2.0, atol=1e-5)
+
+
+def test_units():
+    """Lengths and times of another unit change nothing."""
+    torch.manual_seed(0)
+    one = forecaster(cutoff=4.0, has_velocity=True)
+    other = Forecaster(**dict(one.description, length=15.0, cutoff=40.0,
+                              time=4.0))
+    other.load_state_dict(one.state_dict())
+    edge_index = torch.tensor([[0, 1, 2, 0], [1, 2, 0, 2]])
+    data = Data(x=torch.randn(3, 1), pos=torch.randn(3, 3),
+                vel=torch.randn(3, 3), edge_index=edge_index,
+                edge_attr=torch.randn(4, 1))
+    pos, vel = one(data)
+    data.pos, data.vel = 10 * data.pos, 5 * data.vel
+    new_pos, new_vel = other(data)
+    assert torch.allclose(new_pos, 10 * pos, atol=1e-4)
+    assert torch.allclose(new_vel, 5 * vel, atol=1e-4)
+
+
+def test_roll_out(root):
+    one, two = (load_dynamics('nbody', root, 'test', 1, (2, 2, 8), number)
+                for number in (1, 2))
+    assert torch.equal(one._data.pos, two._data.pos)  # the same systems
+    calls = []
+
+    def predict(data):
+        calls.append((data.pos, data.vel))
+        return data.pos + data.vel, 3 * data.vel
+
+    rollout = roll_out(predict, two, 2)
+    data = two._data
+    assert len(calls) == 2 and torch.equal(calls[1][1], 3 * data.vel)
+    assert torch.allclose(rollout.way[2], data.pos + 4 * data.vel)
+    assert torch.allclose(rollout.vel, 9 * data.vel)
+    error = (data.pos + 4 * data.vel - data.y).square().mean()
+    assert rollout.mse == pytest.approx(float(error))
+    # A perfect prediction conserves what the truth conserves:
+    perfect = rollout._replace(way=data.y.unsqueeze(0), vel=data.y_vel)
+    found = conservation(perfect, two)
+    assert found['energy'] == found['momentum'] == 0 < found['true_energy']
+    assert conservation(rollout, two)['momentum'] > 1e-3
+
+
+def test_trivial_predictors(root):
+    train = load_dynamics('nbody', root, 'train', 1, (20, 2, 8))
+    data = train._data
+    steps = {name: predict(data)[0] - data.pos
+             for name, predict in trivial_predictors(train).items()}
+    assert not steps['no motion'].any()
+    assert torch.allclose(steps['constant velocity'], 0.1 * data.vel,
+                          atol=1e-5)
+    way = (data.y - data.pos).flatten()
+    best = torch.linalg.lstsq(data.vel.reshape(-1, 1), way.view(-1, 1))
+    assert torch.allclose(steps['fitted velocity'],
+                          best.solution.squeeze() * data.vel, atol=1e-5)
+
+
+def test_energy_and_momentum_are_conserved():
+    generator = torch.Generator().manual_seed(0)
+    particles = initial_particles(10, 5, 3, 'charge', 3.0, 0.5, generator)
+    forces = Forces(particles, 'charge', 1.0, 1e9, None)
+    pos, vel = simulate(particles, forces, 1e-4, (10000, ))
+    before = energy_and_momentum(*particles[:3])
+    after = energy_and_momentum(pos[0], vel[0], particles.charge)
+    assert float((after[0] - before[0]).abs().median()) < 1e-4
+    assert torch.allclose(after[1], before[1], atol=1e-10)
+    kinetic = 0.5 * particles.vel.square().sum(dim=(1, 2))
+    assert float((before[0] - kinetic).abs().min()) > 1e-3  # both are there
+
+
+@pytest.mark.parametrize('options, match', [
+    (dict(model='SchNet'), "'model' must be one of"),
+    (dict(model='EGNN', cutoff=3.0), "'cutoff' must not be given for EGNN"),
+    (dict(model='GNN', conv='vector'), "'conv' must not be given for GNN"),
+    (dict(conv='tensor'), "'conv' must be one of"),
+    (dict(num_epochs=0), "'num_epochs' must be at least 1"),
+    (dict(learning_rate=-1.0), "'learning_rate' must be positive"),
+    (dict(ema_decay=1.0), "'ema_decay' must be at least 0 and below 1"),
+    (dict(velocity_weight=-1.0), "'velocity_weight' must not be negative"),
+    (dict(data='cmu-walk', sizes=(1, 1, 1)), "'sizes' must not be given"),
+])
+def test_wrong_settings(options, match):
+    with pytest.raises(ValueError, match=match):
+        DynamicsConfig(**options)
+
+
+def test_wrong_data(root):
+    with pytest.raises(ValueError, match="'data' must be 'nbody', 'cmu-walk'"):
+        load_dynamics('run', root, 'train')
+    with pytest.raises(ValueError, match="'horizon' must be at least 1"):
+        load_dynamics('nbody', root, 'train', 0)
+
+
+@pytest.fixture
+def config(root, tmp_path):
+    return DynamicsConfig(root=str(root), sizes=SIZES, hidden_channels=8,
+                          num_layers=2, num_epochs=4, batch_size=6,
+                          num_rollout=2, out=str(tmp_path / 'run'))
+
+
+@pytest.fixture
+def run():
+    pytest.importorskip('pytorch_lightning')
+    pytest.importorskip('matplotlib')
+    from torch_sake.dynamics.fit import run_dynamics
+    return run_dynamics
+
+
+@pytest.mark.parametrize('options', [
+    *(dict(model=model) for model in MODELS),
+    dict(conv='vector', velocity_weight=0.5)], ids=str)
+def test_run(run, config, options):
+    config = replace(config, **options)
+    result = run(config)
+    assert sorted(os.listdir(config.out)) == [
+        'best.safetensors', 'last.safetensors', 'metrics.csv', 'test.json',
+        'trajectories.png']
+    assert json.load(open(os.path.join(config.out, 'test.json'))) == result
+    with open(os.path.join(config.out, 'metrics.csv')) as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row['step']) for row in rows] == [4, 8, 12, 16]
+    best = min(float(row['val_mse']) for row in rows)
+    assert result['val_mse'] == best
+    # The best checkpoint is that of the best validation:
+    net = load_forecaster(config.out)
+    val = load_dynamics('nbody', config.root, 'val', sizes=SIZES)
+    assert roll_out(net, val, 1).mse == pytest.approx(best, rel=1e-5)
+    assert net.has_velocity == (config.velocity_weight > 0)
+    test = load_dynamics('nbody', config.root, 'test', sizes=SIZES)
+    assert result['test_mse'] == roll_out(net, test, 1).mse
+    assert [row['systems'] for row in result['rollout']] == [10, 10]
+    with pytest.raises(ValueError, match="must be of a potential"):
+        load_potential(config.out)
+
+
+def test_learns(run, config):
+    result = run(replace(config, sizes=(200, 40, 40), num_epochs=15,
+                         batch_size=20, hidden_channels=16, conv='vector',
+                         learning_rate=5e-3, num_rollout=1))
+    row, = result['rollout']
+    assert row['model'] < 0.8 * min(row['fitted velocity'],
+                                    row['constant velocity'])
+
+
+def test_resume(run, config, monkeypatch):
+    from torch_sake.dynamics.module import DynamicsModule
+    expected = run(replace(config, out=config.out + '-whole'))
+    step = DynamicsModule.training_step
+
+    def interrupted(self, batch, batch_idx):
+        if self.step == 10:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DynamicsModule, 'training_step', interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(config)
+    assert load_checkpoint(os.path.join(config.out, LAST))[1]['step'] == 8
+    with pytest.raises(ValueError, match="'out' must be the folder of a run"):
+        run(config)
+    with pytest.raises(ValueError, match="'learning_rate' must be 0.001"):
+        run(replace(config, resume=True, learning_rate=0.1))
+    result = run(replace(config, resume=True))
+    for name in (LAST, BEST):
+        one, other = (load_checkpoint(os.path.join(out, name))[0]
+                      for out in (config.out, config.out + '-whole'))
+        assert one.keys() == other.keys()
+        for key in one:
+            assert torch.equal(one[key], other[key]), key
+    del result['seconds'], expected['seconds']
+    assert result == expected
+    # Nothing is left to do, but the errors can be had again:
+    again = run(replace(config, resume=True))
+    assert again['test_mse'] == result['test_mse']
+    with pytest.raises(ValueError, match="'out' must be the folder of a run"):
+        run(replace(config, resume=True, out=config.out + '-none'))
+
+
+def test_walk(run, mocap, tmp_path):
+    result = run(DynamicsConfig(
+        data='cmu-walk', root=str(mocap), horizon=5, model='EGNN',
+        hidden_channels=8, num_layers=2, num_epochs=1, batch_size=2,
+        num_rollout=3, out=str(tmp_path / 'run')))
+    row = result['rollout'][2]
+    assert row['horizons'] == 3 and row['systems'] > 0
+    assert 'energy' not in row and row['no motion'] > 0
+
+
+def test_molecules(run, tmp_path):
+    """Without edge features, and with sizes of the data's own."""
+    pos = numpy.random.default_rng(0).normal(size=(2, 1, 4, 3))
+    numpy.savez(tmp_path / 'md17_ethanol.npz', z=numpy.array([8, 1, 6, 1]),
+                R=pos[0] + pos[1] * numpy.linspace(0, 1, 60).reshape(-1, 1, 1),
+                E=numpy.zeros(60), F=numpy.zeros((60, 4, 3)))
+    result = run(DynamicsConfig(
+        data='md17:ethanol', root=str(tmp_path), horizon=3, sizes=(10, 3, 3),
+        conv='vector', hidden_channels=8, num_layers=2, num_epochs=1,
+        batch_size=5, num_rollout=2, cutoff=2.0, out=str(tmp_path / 'run')))
+    for row in result['rollout']:  # atoms move along straight lines
+        assert row['constant velocity'] < 1e-9 < row['no motion']
+        assert row['model'] < row['no motion']
+
+
+def test_checkpoints_of_potentials_are_refused():
+    path = os.path.join(os.path.dirname(__file__), '..', '..', 'examples',
+                        'potentials', 'ethanol.safetensors')
+    with pytest.raises(ValueError, match="must be of kind 'dynamics'"):
+        load_forecaster(path)
+
+
+def test_command(root, tmp_path, capsys):
+    pytest.importorskip('jsonargparse')
+    pytest.importorskip('pytorch_lightning')
+    pytest.importorskip('matplotlib')
+    from torch_sake.cli import main
+    arguments = ['dynamics', '--root', str(root), '--sizes', '[24, 12, 10]',
+                 '--model', 'Linear', '--num_epochs', '1', '--batch_size',
+                 '8', '--out', str(tmp_path / 'run'), '--num_rollout', '2']
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert 'fitted velocity' in printed and 'true_energy' in printed
+    assert main(arguments) == 2
+    assert main([*arguments, '--resume']) == 0

@@ -1,0 +1,104 @@
+from dataclasses import dataclass
+from typing import Any, Dict, Literal, Optional, Tuple
+
+from torch_sake.checks import (check_option, check_positive_float,
+                               check_positive_int)
+from torch_sake.models.stack import CONVS
+
+MODELS = ('EGNN', 'GNN', 'Linear', 'RadialField', 'SAKENet')
+
+
+@dataclass
+class DynamicsConfig:
+    r"""What a run that learns to forecast positions is made of. A seed fixes
+    the run.
+
+    Args:
+        data: 'nbody' (charged particles), 'cmu-walk' (a walking person, whose
+            files are below 'root') or 'md17:NAME' (a trajectory of MD17, below
+            'root').
+        root: Folder of the data.
+        horizon: Number of frames from input to target; those of the published
+            settings if not given (10 of 'nbody', 30 of the others).
+        sizes: Numbers of systems for training, validation and testing, of
+            'nbody' and 'md17:NAME'; those of the data set if not given.
+        out: Folder of the run; 'runs/', the name of the data and the model if
+            not given.
+        resume: Go on with the run in the folder 'out'.
+        model: 'SAKENet', 'EGNN', or a simple baseline: 'GNN', 'RadialField'
+            or 'Linear'.
+        conv: The kind of layer of 'SAKENet', 'sake' or 'vector'.
+        hidden_channels: Size of the hidden features.
+        num_layers: Number of layers.
+        cutoff: Distance from which on nodes do not see each other, of
+            'SAKENet', in the unit of the positions; null for all edges.
+        num_epochs: Number of passes through the training systems.
+        batch_size: Number of systems of a step.
+        learning_rate: Largest learning rate. It rises in the first hundredth
+            of the steps, then falls along a cosine.
+        weight_decay: Decay of the weights, apart from the gradient (AdamW).
+        ema_decay: Decay of the moving average of the weights, which is what is
+            validated and kept; 0 for none.
+        velocity_weight: Weight of the velocities in the loss. If it is 0,
+            predicted velocities are differences of positions, divided by the
+            time; else they are those of the last layer.
+        num_rollout: Number of horizons up to which predictions are fed back at
+            the end.
+        seed: Seed of the weights and the order of the systems.
+        device: Where to train; 'auto' takes a GPU if there is one.
+    """
+    data: str = 'nbody'
+    root: str = 'data'
+    horizon: Optional[int] = None
+    sizes: Optional[Tuple[int, int, int]] = None
+    out: Optional[str] = None
+    resume: bool = False
+    model: Literal['SAKENet', 'EGNN', 'GNN', 'RadialField',
+                   'Linear'] = 'SAKENet'
+    conv: Literal['sake', 'vector'] = 'sake'
+    hidden_channels: int = 64
+    num_layers: int = 4
+    cutoff: Optional[float] = None
+    num_epochs: int = 100
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    ema_decay: float = 0.99
+    velocity_weight: float = 0.0
+    num_rollout: int = 3
+    seed: int = 0
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+
+    def __post_init__(self):
+        for name in ('hidden_channels', 'num_layers', 'num_epochs',
+                     'batch_size', 'num_rollout'):
+            check_positive_int(name, getattr(self, name))
+        check_option('model', self.model, MODELS)
+        check_option('conv', self.conv, CONVS)
+        check_option('device', self.device, ('auto', 'cpu', 'cuda'))
+        check_positive_float('learning_rate', self.learning_rate)
+        for name in ('weight_decay', 'velocity_weight'):
+            if not 0 <= getattr(self, name) < float('inf'):
+                raise ValueError(f"'{name}' must not be negative "
+                                 f"(got {getattr(self, name)})")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"'ema_decay' must be at least 0 and below 1 "
+                             f"(got {self.ema_decay})")
+        if self.cutoff is not None:
+            check_positive_float('cutoff', self.cutoff)
+        for name, default in (('cutoff', None), ('conv', 'sake')):
+            if self.model != 'SAKENet' and getattr(self, name) != default:
+                raise ValueError(f"'{name}' must not be given for "
+                                 f"{self.model} (got {getattr(self, name)})")
+        if self.data == 'cmu-walk' and self.sizes is not None:
+            raise ValueError(f"'sizes' must not be given for 'cmu-walk' "
+                             f"(got {self.sizes})")
+        if self.out is None:
+            name = self.data.replace(':', '-').replace('/', '-')
+            self.out = f'runs/{name}-{self.model}'
+
+    @property
+    def data_arguments(self) -> Dict[str, Any]:
+        r"""What the data follow from."""
+        return {name: getattr(self, name)
+                for name in ('data', 'root', 'horizon', 'sizes')}

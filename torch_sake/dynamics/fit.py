@@ -1,0 +1,169 @@
+r"""A run: data, training, checkpoints, errors and pictures."""
+
+import csv
+import json
+import os.path as osp
+import signal
+import warnings
+from dataclasses import asdict
+from typing import Any, Dict
+
+import pytorch_lightning
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch_geometric.data import InMemoryDataset
+from tqdm import tqdm
+
+from torch_sake.checkpoint import (BEST, LAST, load_checkpoint,
+                                   save_checkpoint)
+from torch_sake.dynamics.config import DynamicsConfig
+from torch_sake.dynamics.data import load_dynamics
+from torch_sake.dynamics.evaluation import evaluate
+from torch_sake.dynamics.forecaster import Forecaster, load_forecaster
+from torch_sake.dynamics.module import (MAX_GRAD_NORM, DynamicsData,
+                                        DynamicsModule)
+from torch_sake.dynamics.plots import plot_trajectories
+from torch_sake.files import replace_when_complete
+
+FREE = {'out', 'resume', 'root', 'device', 'num_rollout'}
+
+
+def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
+    r"""Trains a forecaster, keeps the best by validation, and measures it.
+
+    The folder :obj:`config.out` gets the checkpoint of the best validation,
+    :obj:`best.safetensors`, the checkpoint to go on from,
+    :obj:`last.safetensors`, the validations, :obj:`metrics.csv`, the errors on
+    the test systems, :obj:`test.json`, and the picture
+    :obj:`trajectories.png`.
+
+    Args:
+        config (DynamicsConfig): What the run is made of.
+
+    Returns:
+        The content of :obj:`test.json`.
+
+    Raises:
+        ValueError: If the folder holds a run already and :obj:`config.resume`
+            is not set, or is set and the run there has other settings.
+        KeyboardInterrupt: After an interruption; the run can go on from its
+            last epoch.
+    """
+    last = osp.join(config.out, LAST)
+    if osp.exists(last) != config.resume:
+        raise ValueError(
+            f"'out' must be the folder of a run with 'resume', and a folder "
+            f"without one otherwise (got {config.out!r} with "
+            f"resume={config.resume})")
+    train, val = (load_dynamics(**config.data_arguments, split=split)
+                  for split in ('train', 'val'))
+    torch.manual_seed(config.seed)
+    module = DynamicsModule(config, build(config, train),
+                            max(len(train) // config.batch_size, 1))
+    if config.resume:
+        tensors, description = load_checkpoint(last)
+        check_same(config, description['config'])
+        module.load(tensors, description)
+    checkpoints = Checkpoints(module)
+    with checkpoints.progress:
+        if module.epoch < config.num_epochs:
+            _fit(config, module, checkpoints, train, val)
+
+    tests = [load_dynamics(**config.data_arguments, split='test',
+                           num_horizons=number)
+             for number in range(1, config.num_rollout + 1)]
+    forecaster = load_forecaster(config.out)
+    result, rollout = evaluate(forecaster, train, tests)
+    result = dict(result, val_mse=checkpoints.best, seconds=module.seconds,
+                  parameters=sum(parameter.numel() for parameter in
+                                 forecaster.parameters()))
+    with replace_when_complete(osp.join(config.out, 'test.json')) as path:
+        with open(path, 'w') as file:
+            json.dump(result, file, indent=2)
+    plot_trajectories(tests, rollout, osp.join(config.out,
+                                               'trajectories.png'))
+    return result
+
+
+def build(config: DynamicsConfig, train: InMemoryDataset) -> Forecaster:
+    r"""Returns a new forecaster for training data. Its length is the root
+    mean square of those of the edges.
+    """
+    data = train._data
+    source, target = data.edge_index
+    # Edges count the nodes of their own system.
+    first = train.slices['pos'][:-1].repeat_interleave(
+        train.slices['edge_index'].diff())
+    vec = data.pos[first + source] - data.pos[first + target]
+    return Forecaster(
+        config.model, data.x.size(1),
+        0 if data.edge_attr is None else data.edge_attr.size(1),
+        data.pos.size(1), train.time,
+        float(vec.square().sum(dim=1).mean().sqrt()), config.hidden_channels,
+        config.num_layers, config.conv, config.cutoff,
+        source.numel() / data.pos.size(0), config.velocity_weight > 0)
+
+
+def check_same(config: DynamicsConfig, found: Dict[str, Any]) -> None:
+    # Through JSON, which has no tuples:
+    for key, value in json.loads(json.dumps(asdict(config))).items():
+        if key not in FREE and value != found.get(key):
+            raise ValueError(f"'resume' needs the settings of the run: "
+                             f"'{key}' must be {found.get(key)!r} "
+                             f"(got {value!r})")
+
+
+class Checkpoints(Callback):
+    r"""Writes checkpoints and :obj:`metrics.csv` after every epoch, and shows
+    how far the run is.
+    """
+    def __init__(self, module: DynamicsModule):
+        self.progress = tqdm(total=module.config.num_epochs,
+                             initial=module.epoch, unit='epoch',
+                             desc='training', dynamic_ncols=True)
+        self.best = min((row['val_mse'] for row in module.history),
+                        default=float('inf'))
+
+    def on_train_epoch_end(self, trainer: pytorch_lightning.Trainer,
+                           module: DynamicsModule) -> None:
+        # The module's hook comes after those of callbacks.
+        module.close_epoch()
+        out, best = module.config.out, module.history[-1]['val_mse']
+        path = osp.join(out, 'metrics.csv')
+        with replace_when_complete(path) as temporary:
+            with open(temporary, 'w', newline='') as file:
+                writer = csv.DictWriter(file, list(module.history[0]))
+                writer.writeheader()
+                writer.writerows(module.history)
+        description = {
+            'kind': 'dynamics', 'config': asdict(module.config),
+            'forecaster': module.forecaster.description, 'step': module.step,
+            'seconds': module.seconds, 'history': module.history}
+        if best < self.best:
+            self.best = best
+            save_checkpoint(osp.join(out, BEST), module.tensors(), description)
+        save_checkpoint(osp.join(out, LAST),
+                        {**module.tensors(), **module.state()}, description)
+        self.progress.update()
+        self.progress.set_postfix(val_mse=f"{module.mse:.5g}")
+
+
+def _fit(config: DynamicsConfig, module: DynamicsModule,
+         checkpoints: Checkpoints, train: InMemoryDataset,
+         val: InMemoryDataset) -> None:
+    accelerator = {'cuda': 'gpu'}.get(config.device, config.device)
+    with warnings.catch_warnings():
+        # About data loaders with several processes, which these are not.
+        warnings.filterwarnings('ignore', module='pytorch_lightning')
+        trainer = pytorch_lightning.Trainer(
+            accelerator=accelerator, devices=1, logger=False,
+            max_epochs=config.num_epochs - module.epoch,
+            enable_checkpointing=False, enable_model_summary=False,
+            num_sanity_val_steps=0, gradient_clip_val=MAX_GRAD_NORM,
+            reload_dataloaders_every_n_epochs=1,
+            enable_progress_bar=False, callbacks=[checkpoints])
+        try:
+            trainer.fit(module, DynamicsData(config, train, val, module.epoch))
+        except SystemExit as error:  # an interruption, in Lightning's words
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from error

@@ -1,0 +1,136 @@
+from typing import Any, Dict, Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from torch_sake.checkpoint import load_checkpoint
+from torch_sake.checks import check_option, check_positive_float
+from torch_sake.dynamics.config import MODELS
+from torch_sake.files import PathLike
+from torch_sake.models import (EGNN, GNN, LinearDynamics, RadialField,
+                               SAKENet)
+
+SMALL = 0.01  # of what layers of SAKENet first do to velocities
+
+
+class Forecaster(torch.nn.Module):
+    r"""A model that says where things will be after a time :math:`T`, with
+    the inputs of Satorras et al. (arXiv:2102.09844): node features and speeds
+    at the nodes, edge features and squared distances at the edges.
+
+    Inside, positions are in units of a length :math:`L`, and time in units of
+    the step of a layer, :math:`T` over the number of layers: before it has
+    learned anything, SAKENet, whose layers add velocities to positions,
+    predicts about a constant velocity.
+
+    Args:
+        model (str): A name of :class:`~torch_sake.dynamics.DynamicsConfig`.
+        in_channels (int): Size of the node features.
+        edge_dim (int): Size of the edge features, zero if there are none.
+        num_dimensions (int): Number of dimensions.
+        time (float): The time :math:`T`, in the unit of the velocities.
+        length (float): The length :math:`L`.
+        hidden_channels (int): Size of the hidden features.
+        num_layers (int): Number of layers.
+        conv (str, optional): The kind of layer of SAKENet.
+            (default: :obj:`"sake"`)
+        cutoff (float, optional): The cutoff of SAKENet.
+            (default: :obj:`None`)
+        avg_num_neighbors (float, optional): The average number of neighbors.
+            (default: :obj:`8.0`)
+        has_velocity (bool, optional): Whether the model has learned
+            velocities. If not, predicted velocities are differences of
+            positions over the time. (default: :obj:`False`)
+    """
+    def __init__(self, model: str, in_channels: int, edge_dim: int,
+                 num_dimensions: int, time: float, length: float,
+                 hidden_channels: int, num_layers: int, conv: str = 'sake',
+                 cutoff: Optional[float] = None,
+                 avg_num_neighbors: float = 8.0, has_velocity: bool = False):
+        super().__init__()
+        check_option('model', model, MODELS)
+        self.description = dict(
+            model=model, in_channels=in_channels, edge_dim=edge_dim,
+            num_dimensions=num_dimensions, time=time, length=length,
+            hidden_channels=hidden_channels, num_layers=num_layers, conv=conv,
+            cutoff=cutoff, avg_num_neighbors=avg_num_neighbors,
+            has_velocity=has_velocity)
+        self.time = check_positive_float('time', time)
+        self.length = check_positive_float('length', length)
+        self.has_velocity = has_velocity
+        self.num_steps = 1 if model in ('GNN', 'Linear') else num_layers
+        sizes = (in_channels + 1, hidden_channels, 1)
+        options = dict(num_layers=num_layers, edge_dim=edge_dim + 1)
+        if model == 'SAKENet':
+            if conv == 'vector':
+                options['avg_num_neighbors'] = avg_num_neighbors
+            self.model = SAKENet(
+                *sizes, conv=conv, **options,
+                cutoff=None if cutoff is None else cutoff / length)
+            with torch.no_grad():
+                for layer in self.model.stack.convs:
+                    layer.lin_vel.weight *= SMALL
+                    layer.mlp_vel[-1].weight *= SMALL
+        elif model == 'EGNN':
+            self.model = EGNN(*sizes, **options)
+        elif model == 'GNN':
+            self.model = GNN(*sizes, **options, num_dimensions=num_dimensions)
+        elif model == 'RadialField':
+            self.model = RadialField(hidden_channels, **options)
+        else:
+            self.model = LinearDynamics()
+
+    def forward(self, data: Data) -> Tuple[Tensor, Tensor]:
+        r"""Returns the positions and velocities after the time :math:`T`.
+
+        Shapes:
+            - **output:** positions :math:`(N, D)`, velocities :math:`(N, D)`
+        """
+        pos = data.pos / self.length
+        # The way of a step of a layer:
+        unit = self.length * self.num_steps / self.time
+        vel = data.vel / unit
+        source, target = data.edge_index
+        square = (pos[source] - pos[target]).square().sum(dim=1, keepdim=True)
+        edge_attr = square.log1p()
+        if data.edge_attr is not None:
+            edge_attr = torch.cat([data.edge_attr, edge_attr], dim=1)
+        speed = vel.norm(dim=1, keepdim=True)
+        _, new_pos, new_vel = self.model(
+            torch.cat([data.x, speed], dim=1), pos, data.edge_index, vel=vel,
+            edge_attr=edge_attr)
+        if not self.has_velocity:
+            new_vel = (new_pos - pos) / self.num_steps
+        return self.length * new_pos, unit * new_vel
+
+    def __repr__(self) -> str:
+        return (f"{self.__class__.__name__}({self.model}, time={self.time}, "
+                f"length={self.length:.4g})")
+
+
+def load_forecaster(path: PathLike) -> Forecaster:
+    r"""Returns the trained :class:`Forecaster` of a checkpoint.
+
+    Args:
+        path (str or os.PathLike): The file, or the folder of a run, of which
+            the best checkpoint is taken.
+
+    Raises:
+        ValueError: If there is none, or it is not one of a forecaster.
+    """
+    return build_forecaster(*load_checkpoint(path))
+
+
+def build_forecaster(tensors: Dict[str, Tensor],
+                     description: Dict[str, Any]) -> Forecaster:
+    r"""Returns the forecaster of the tensors called :obj:`"forecaster.*"`."""
+    kind = description.get('kind')
+    if kind != 'dynamics':
+        raise ValueError(f"The checkpoint must be of kind 'dynamics' "
+                         f"(got one of kind {kind!r})")
+    forecaster = Forecaster(**description['forecaster'])
+    forecaster.load_state_dict({
+        key[len('forecaster.'):]: value for key, value in tensors.items()
+        if key.startswith('forecaster.')})
+    return forecaster.eval()
