@@ -101,3 +101,17 @@ def read_split(path: PathLike, num_frames: int,
                          f"{frames[counts > 1][0]} occurs more than once)")
     return Split(*(torch.from_numpy(arrays[key].astype(np.int64))
                    for key in keys))
+
+
+def epoch_order(number: int, seed: int, epoch: int) -> Tensor:
+    r"""Returns a random order of :obj:`number` frames that follows from a seed
+    and the number of an epoch alone.
+
+    Shapes:
+        - **output:** indices :math:`(M)`
+    """
+    # The generator has 32 bits. Orders of one seed are far from those of
+    # another one.
+    generator = torch.Generator().manual_seed(
+        (seed * 0x9E3779B1 + epoch) % 2**32)
+    return torch.randperm(number, generator=generator)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
+from torch_sake.datasets.split import epoch_order
 from torch_sake.dynamics.config import DynamicsConfig
 from torch_sake.dynamics.data import Batches
 from torch_sake.dynamics.evaluation import EVAL_BATCH_SIZE
@@ -30,10 +31,8 @@ class DynamicsData(pytorch_lightning.LightningDataModule):
 
     def train_dataloader(self) -> Batches:
         epoch = self.first_epoch + self.trainer.current_epoch
-        generator = torch.Generator().manual_seed(
-            (self.config.seed << 32) + epoch)
-        return Batches(self.train, self.config.batch_size,
-                       torch.randperm(len(self.train), generator=generator))
+        return Batches(self.train, self.config.batch_size, epoch_order(
+            len(self.train), self.config.seed, epoch))
 
     def val_dataloader(self) -> Batches:
         return Batches(self.val, EVAL_BATCH_SIZE)

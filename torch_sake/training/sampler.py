@@ -1,9 +1,8 @@
 from typing import Callable, Iterator, List
 
-import torch
-from torch import Tensor
 from torch.utils.data import Sampler
 
+from torch_sake.datasets.split import epoch_order
 from torch_sake.training.config import TrainConfig
 
 
@@ -40,13 +39,7 @@ class StepSampler(Sampler):
         for step in range(begin, self.config.next_validation(begin)):
             epoch, number = divmod(step, per_epoch)
             if number == 0 or order is None:
-                order = self._order(epoch)
+                order = epoch_order(self.num_frames, self.config.seed,
+                                    epoch)
             batch = order[number * batch_size:(number + 1) * batch_size]
             yield batch[self.rank::self.num_processes].tolist()
-
-    def _order(self, epoch: int) -> Tensor:
-        # The generator has 32 bits. Orders of one seed are far from those of
-        # another one.
-        seed = (self.config.seed * 0x9E3779B1 + epoch) % 2**32
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randperm(self.num_frames, generator=generator)
