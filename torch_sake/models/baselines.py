@@ -12,7 +12,7 @@ from torch.nn import Linear, Parameter, Sequential, SiLU, Tanh
 from torch_sake.checks import (check_batch, check_edge_index, check_pos,
                                check_positive_int, check_tensor)
 from torch_sake.neighbors import neighbor_list
-from torch_sake.nn.scatter import sum_edges
+from torch_sake.nn.scatter import group_edges, sum_edges
 
 Outputs = Tuple[Optional[Tensor], Tensor, Optional[Tensor]]
 
@@ -120,6 +120,7 @@ class RadialField(Baseline):
                 edge_attr: Optional[Tensor]) -> Outputs:
         """"""  # noqa: D419
         source, target = edge_index
+        targets = group_edges(target, pos.size(0))
         speed = vel.norm(dim=1, keepdim=True)
         new_vel = vel
         for field, gate in zip(self.fields, self.gates):
@@ -128,7 +129,7 @@ class RadialField(Baseline):
             if edge_attr is not None:
                 inputs = torch.cat([inputs, edge_attr], dim=1)
             new_vel = gate(speed) * vel + sum_edges(vec * field(inputs),
-                                                    target, pos.size(0))
+                                                    targets)
             pos = pos + new_vel
         return x, pos, new_vel
 
@@ -194,13 +195,13 @@ class GNN(Baseline):
                 edge_attr: Optional[Tensor]) -> Outputs:
         """"""  # noqa: D419
         source, target = edge_index
+        targets = group_edges(target, pos.size(0))
         h = self.lin_in(torch.cat([x, pos, vel], dim=1))  # [N, F]
         for edge, node in zip(self.edges, self.nodes):
             inputs = [h[target], h[source]]
             if edge_attr is not None:
                 inputs.append(edge_attr)
-            message = sum_edges(edge(torch.cat(inputs, dim=1)), target,
-                                x.size(0))
+            message = sum_edges(edge(torch.cat(inputs, dim=1)), targets)
             h = h + node(torch.cat([h, message], dim=1))
         x, step = self.mlp_out(h).split([self.out_channels, pos.size(1)],
                                         dim=1)
