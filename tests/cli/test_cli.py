@@ -162,3 +162,24 @@ def test_help(command, capsys):
         main([*command, '--help'])
     assert error.value.code == 0
     assert 'usage: torch-sake' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('arguments, option', [
+    (['train'], '--energy_weight'),
+    (['train', '--task', 'potential'], '--energy_weight'),
+    (['train', '--task', 'dynamics'], '--num_rollout'),
+    (['train', '--task=dynamics'], '--num_rollout'),
+    (['dynamics'], '--num_rollout'),
+], ids=str)
+def test_tasks_of_training(arguments, option, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main([*arguments, '--help'])
+    assert exit.value.code == 0
+    assert option in capsys.readouterr().out
+
+
+def test_unknown_task(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(['train', '--task', 'docking'])
+    assert exit.value.code == 2
+    assert "'docking'" in capsys.readouterr().err

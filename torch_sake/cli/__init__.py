@@ -1,5 +1,6 @@
 r"""The command :obj:`torch-sake`."""
 
+import argparse
 import signal
 import sys
 from typing import List, Optional
@@ -29,7 +30,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
     commands = {
         'train': (TrainConfig, train,
-                  'Train a potential on energies and, if given, forces.'),
+                  'Train a potential on energies and, if given, forces; with '
+                  '--task dynamics, what the command dynamics does.'),
         'dynamics': (DynamicsConfig, dynamics,
                      'Train a model to forecast positions.'),
         'evaluate': (EvaluateConfig, evaluate,
@@ -59,7 +61,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
     # A scheduler's polite end of a job is an interruption, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    settings = parser.parse_args(arguments)
+    settings = parser.parse_args(choose_task(
+        sys.argv[1:] if arguments is None else arguments))
     config_class, run, _ = commands[settings.command]
     values = settings[settings.command].as_dict()
     values.pop('config', None)
@@ -75,3 +78,17 @@ def main(arguments: Optional[List[str]] = None) -> int:
         print(f'torch-sake {settings.command}: interrupted', file=sys.stderr)
         return 130
     return 0
+
+
+def choose_task(arguments: List[str]) -> List[str]:
+    r"""Returns the arguments, with the command :obj:`dynamics` in the place of
+    :obj:`train --task dynamics`.
+    """
+    if arguments[:1] != ['train']:
+        return arguments
+    parser = argparse.ArgumentParser('torch-sake train', add_help=False,
+                                     allow_abbrev=False)
+    parser.add_argument('--task', choices=('potential', 'dynamics'),
+                        default='potential')
+    options, rest = parser.parse_known_args(arguments[1:])
+    return ['dynamics' if options.task == 'dynamics' else 'train', *rest]
