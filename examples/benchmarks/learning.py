@@ -7,11 +7,11 @@ processor time each and draws their errors.
 A model is a name, followed by settings of torch_sake.training.TrainConfig that
 differ from its default ones below, or those in torch_sake.benchmark.peers for
 models of other packages. VectorSAKE+tanh is one after a change of variants.py.
-The number of steps is what fits into the time, found
-by a short trial run, so that the schedule of the learning rate ends with it.
-The steps of the trial, validations and the first step, in which our models are
-compiled, do not count; how long the first step took is in the table. Errors are those on
-the test frames of the split and on every file of --test_files.
+The number of steps is what fits into the time, found by a short trial run, so
+that the schedule of the learning rate ends with it. The steps of the trial,
+validations and the first step, in which our models are compiled, do not count;
+how long the first step took is in the table. Errors are those on the test
+frames of the split and on every file of --test_files.
 
 Results are kept in --out: results.json, results.md and learning.png. A call
 goes on where another one stopped, in another environment too: peers that
@@ -67,8 +67,8 @@ def parse_entry(entry):
         raise SystemExit(f"--models must be of {sorted(SETTINGS)} "
                          f"(got {name!r})")
     if variants and (name != 'VectorSAKE' or set(variants) - set(VARIANTS)):
-        raise SystemExit(f"--models must have no variants but {list(VARIANTS)} "
-                         f"of VectorSAKE (got {entry!r})")
+        raise SystemExit(f"--models must have no variants but "
+                         f"{list(VARIANTS)} of VectorSAKE (got {entry!r})")
     changes = {key: yaml.safe_load(value) for key, value in
                (change.split('=', 1) for change in changes)}
     settings = {**SETTINGS[name], **changes}

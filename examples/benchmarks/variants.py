@@ -1,6 +1,6 @@
 """Changes to a model that no setting makes, for learning.py: what they cost or
-bring is a question for a study. 'VectorSAKE+tanh' is VectorSAKE after the change
-'tanh'. Each is a function of the model, before it is trained.
+bring is a question for a study. 'VectorSAKE+tanh' is VectorSAKE after the
+change 'tanh'. Each is a function of the model, before it is trained.
 """
 
 import math
@@ -48,8 +48,8 @@ def use_bessel_basis(model):
 
 class AttentionConv(VectorSAKEConv):
     """VectorSAKEConv with weights of edges whose sum is at most 1, and a
-    learned one of each edge (attention) or equal ones (a mean), in the place of
-    its plain sums.
+    learned one of each edge (attention) or equal ones (a mean), in the place
+    of its plain sums.
     """
     def __init__(self, *args, learned, **kwargs):
         super().__init__(*args, **kwargs)

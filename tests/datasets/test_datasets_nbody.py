@@ -59,7 +59,8 @@ def energy(particles, pos, vel):
 def test_momentum_and_energy():
     generator = torch.Generator().manual_seed(0)
     particles = initial_particles(20, 5, 3, 'charge', 3.0, 0.5, generator)
-    assert torch.allclose(particles.vel.norm(dim=2), torch.tensor(0.5).double())
+    speed = particles.vel.norm(dim=2)
+    assert torch.allclose(speed, torch.tensor(0.5).double())
     assert set(particles.charge.flatten().tolist()) == {1.0, -1.0}
     forces = Forces(particles, 'charge', 1.0, 1e9, None)
     pos, vel = simulate(particles, forces, 1e-3, (1000, ))

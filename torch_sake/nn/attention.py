@@ -77,7 +77,8 @@ def normalize_attention(logits: Tensor, targets: Segments,
                       'max')  # [N, H]
     if edge_weight is not None:
         largest = largest.clamp(min=0.0)  # the logit of the silent neighbor
-    weights = torch.exp(logits - largest.index_select(0, targets.index))  # [E, H]
+    weights = torch.exp(
+        logits - largest.index_select(0, targets.index))  # [E, H]
     if edge_weight is None:
         total = sum_edges(weights, targets)  # [N, H]
     else:

@@ -81,8 +81,9 @@ class TrainConfig:
         tensorboard: Whether TensorBoard gets the validations, too, in the
             folder 'tensorboard' of the run.
         compile: Whether training steps are compiled, which takes a good part
-            of a minute at the beginning. If not given, runs of at
-            least 3000 steps with models of this package are. Where this fails there is a warning.
+            of a minute at the beginning. If not given, runs of at least 3000
+            steps with models of this package are. Where this fails there is a
+            warning.
     """
     data: str = 'xtb:ethanol'
     root: Optional[str] = None
