@@ -16,7 +16,7 @@ from torch_sake.datasets.particles import Forces, initial_particles, simulate
 from torch_sake.dynamics import (DynamicsConfig, Forecaster, load_dynamics,
                                  load_forecaster)
 from torch_sake.dynamics.config import MODELS
-from torch_sake.dynamics.data import Batches
+from torch_sake.dynamics.data import Batches, reverse_time
 from torch_sake.dynamics.evaluation import (conservation, energy_and_momentum,
                                             roll_out, trivial_predictors)
 from torch_sake.testing import assert_equivariant
@@ -155,6 +155,23 @@ def test_energy_and_momentum_are_conserved():
     assert float((before[0] - kinetic).abs().min()) > 1e-3  # both are there
 
 
+def test_the_way_back_is_one_of_the_simulation():
+    generator = torch.Generator().manual_seed(0)
+    particles = initial_particles(10, 5, 3, 'charge', 3.0, 0.5, generator)
+    forces = Forces(particles, 'charge', 1.0, 1e9, None)
+    pos, vel = simulate(particles, forces, 1e-4, (5000, ))
+    data = Data(pos=particles.pos, vel=particles.vel, y=pos[0], y_vel=vel[0],
+                x=particles.charge)
+    back = reverse_time(data)
+    pos, vel = simulate(particles._replace(pos=back.pos, vel=back.vel), forces,
+                        1e-4, (5000, ))
+    assert torch.allclose(pos[0], back.y, atol=1e-3)
+    assert torch.allclose(vel[0], back.y_vel, atol=1e-3)
+    assert not torch.allclose(back.y, back.pos, atol=0.1)
+    assert torch.equal(back.x, data.x)
+    assert torch.equal(data.pos, particles.pos)  # as it was
+
+
 @pytest.mark.parametrize('options, match', [
     (dict(model='SchNet'), "'model' must be one of"),
     (dict(model='EGNN', cutoff=3.0), "'cutoff' must not be given for EGNN"),
@@ -164,6 +181,7 @@ def test_energy_and_momentum_are_conserved():
     (dict(learning_rate=-1.0), "'learning_rate' must be positive"),
     (dict(ema_decay=1.0), "'ema_decay' must be at least 0 and below 1"),
     (dict(velocity_weight=-1.0), "'velocity_weight' must not be negative"),
+    (dict(data='cmu-walk', time_reversal=True), "'time_reversal' must not be"),
     (dict(data='cmu-walk', sizes=(1, 1, 1)), "'sizes' must not be given"),
 ])
 def test_wrong_settings(options, match):
@@ -195,7 +213,7 @@ def run():
 
 @pytest.mark.parametrize('options', [
     *(dict(model=model) for model in MODELS),
-    dict(conv='vector', velocity_weight=0.5)], ids=str)
+    dict(conv='vector', velocity_weight=0.5, time_reversal=True)], ids=str)
 def test_run(run, config, options):
     config = replace(config, **options)
     result = run(config)

@@ -42,6 +42,9 @@ class DynamicsConfig:
         velocity_weight: Weight of the velocities in the loss. If it is 0,
             predicted velocities are differences of positions, divided by the
             time; else they are those of the last layer.
+        time_reversal: Whether every second step takes its systems backward in
+            time, from the target with velocities turned round to the input,
+            of which the laws of 'nbody' and 'md17:NAME' know no difference.
         num_rollout: Number of horizons up to which predictions are fed back at
             the end.
         seed: Seed of the weights and the order of the systems.
@@ -65,6 +68,7 @@ class DynamicsConfig:
     weight_decay: float = 0.0
     ema_decay: float = 0.99
     velocity_weight: float = 0.0
+    time_reversal: bool = False
     num_rollout: int = 3
     seed: int = 0
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
@@ -93,6 +97,9 @@ class DynamicsConfig:
         if self.data == 'cmu-walk' and self.sizes is not None:
             raise ValueError(f"'sizes' must not be given for 'cmu-walk' "
                              f"(got {self.sizes})")
+        if self.data == 'cmu-walk' and self.time_reversal:
+            raise ValueError("'time_reversal' must not be set for 'cmu-walk': "
+                             "people do not walk backward like that")
         if self.out is None:
             name = self.data.replace(':', '-').replace('/', '-')
             self.out = f'runs/{name}-{self.model}'

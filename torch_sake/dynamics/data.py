@@ -90,3 +90,10 @@ class Batches:
         if 'edge_attr' in self.data:
             values['edge_attr'] = self.data.edge_attr[edges]
         return Data(**values, batch=batch.repeat_interleave(n))
+
+
+def reverse_time(data: Data) -> Data:
+    r"""Returns the way back, from the target to the input."""
+    values = data.to_dict()
+    values.update(pos=data.y, vel=-data.y_vel, y=data.pos, y_vel=-data.vel)
+    return Data.from_dict(values)

@@ -10,7 +10,7 @@ from torch_geometric.data import Data, InMemoryDataset
 
 from torch_sake.datasets.split import epoch_order
 from torch_sake.dynamics.config import DynamicsConfig
-from torch_sake.dynamics.data import Batches
+from torch_sake.dynamics.data import Batches, reverse_time
 from torch_sake.dynamics.evaluation import EVAL_BATCH_SIZE
 from torch_sake.dynamics.forecaster import Forecaster
 
@@ -78,6 +78,8 @@ class DynamicsModule(pytorch_lightning.LightningModule):
             group['lr'] = self.learning_rate()
 
     def training_step(self, batch: Data, batch_idx: int) -> Tensor:
+        if self.config.time_reversal and self.step % 2:
+            batch = reverse_time(batch)
         pos, vel = self.forecaster(batch)
         unit = self.forecaster.length
         loss = ((pos - batch.y) / unit).square().mean()
