@@ -15,6 +15,7 @@ from torch_sake import (SAKE, Potential, RadiusInteractionGraph, VectorSAKE,
                         neighbor_list)
 from torch_sake.nn import PolynomialEnvelope
 from torch_sake.nn.attention import normalize_attention
+from torch_sake.nn.scatter import Segments
 from torch_sake.testing import (assert_batch_independent,
                                 assert_equivariant_forces, assert_extensive,
                                 assert_forces_match_energy,
@@ -165,7 +166,8 @@ def test_envelopes_of_another_order(name):
 def test_large_logits_of_edges_without_weight(dtype):
     logits = torch.tensor([[2000.0], [-3.0], [1500.0]], dtype=dtype)
     weight = torch.tensor([[0.0], [1.0], [0.0]], dtype=dtype)
-    attention = normalize_attention(logits, torch.tensor([0, 0, 1]), 2, weight)
+    attention = normalize_attention(
+        logits, Segments(torch.tensor([0, 0, 1]), 2), weight)
     assert attention.isfinite().all()
     assert attention[0] == 0 == attention[2] and 0 < attention[1] < 0.1
 

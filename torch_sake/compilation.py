@@ -8,12 +8,13 @@ from typing import Callable, List
 import torch
 from torch import Tensor
 
-from torch_sake.inductor import OperatorsForCPU
-
 
 @functools.cache
 def compile_function(function: Callable) -> Callable:
     r"""Returns the compiled function, for all sizes of its inputs."""
+    # Here, as versions of torch before 2.6 can do all but this:
+    from torch_sake.inductor import OperatorsForCPU
+
     # Kept here, not by potentials, which can be copied and pickled then.
     return torch.compile(
         function, dynamic=True, fullgraph=True,

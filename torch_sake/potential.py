@@ -222,11 +222,11 @@ class Potential(EnergyModel):
             batch, kwargs['batch_size'] = torch.zeros_like(z), 1
         elif kwargs.get('batch_size') is None:
             kwargs['batch_size'] = int(batch.max()) + 1 if len(batch) else 0
-        compiled = functools.partial(compile_function(function), self, z, pos,
-                                     batch, **kwargs)
         kind = (function, differentiable, *sorted(
             key for key, value in kwargs.items() if value is not None))
         try:
+            compiled = functools.partial(compile_function(function), self, z,
+                                         pos, batch, **kwargs)
             with torch.set_grad_enabled(differentiable):
                 if kind not in self._verified:
                     verify(compiled, functools.partial(

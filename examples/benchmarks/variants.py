@@ -77,7 +77,7 @@ def use_attention(model, learned):
             cutoff=conv.cutoff, update_pos=conv.update_pos,
             avg_num_neighbors=conv.avg_num_neighbors, vec_input=conv.vec_input,
             vec_output=conv.vec_output, vel_gate=conv.vel_gate,
-            learned=learned)
+            bound_vec=conv.bound_vec, learned=learned)
         for name, child in conv.named_children():  # with their own variants
             setattr(changed, name, child)
         changed.look_at_values = False

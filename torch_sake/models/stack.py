@@ -44,8 +44,10 @@ class SAKEStack(torch.nn.Module):
         self.convs = torch.nn.ModuleList()
         for index, update in enumerate(update_pos):
             if conv_class is VectorSAKEConv:  # layers hand on their vectors
+                # Only velocities from outside are of any length.
                 kwargs.update(vec_input=index > 0,
-                              vec_output=index < num_layers - 1)
+                              vec_output=index < num_layers - 1,
+                              bound_vec=vel_input)
             layer = conv_class(hidden_channels, hidden_channels,
                                update_pos=update,
                                vel_gate=vel_input or any(update_pos[:index]),

@@ -82,6 +82,8 @@ class VectorSAKEConv(KineticConv):
             vectors :math:`\vec{V}_i`. (default: :obj:`False`)
         vec_output (bool, optional): If set to :obj:`True`, the layer returns
             vectors :math:`\vec{V}^{\prime}_i`, too. (default: :obj:`False`)
+        bound_vec (bool, optional): If set to :obj:`False`, combinations are
+            not bounded with velocities either. (default: :obj:`True`)
         **kwargs (optional): Additional arguments of
             :class:`~torch_sake.nn.KineticConv`.
 
@@ -111,6 +113,7 @@ class VectorSAKEConv(KineticConv):
         avg_num_neighbors: float = 8.0,
         vec_input: bool = False,
         vec_output: bool = False,
+        bound_vec: bool = True,
         **kwargs,
     ):
         super().__init__(in_channels, out_channels, hidden_channels, edge_dim,
@@ -119,6 +122,7 @@ class VectorSAKEConv(KineticConv):
                                                       avg_num_neighbors)
         self.vec_input = vec_input
         self.vec_output = vec_output
+        self.bound_vec = bound_vec
 
         hidden = self.hidden_channels  # F
         self.basis = ExpNormalBasis(num_rbf, 5.0 if cutoff is None else cutoff)
@@ -210,9 +214,10 @@ class VectorSAKEConv(KineticConv):
         if vec is not None:
             combinations = vec + combinations
         if vel is not None and self.vel_gate:
-            combinations = bound_vectors(
-                combinations + (self.lin_vel_input(x).unsqueeze(1) *
-                                vel.unsqueeze(2)))
+            combinations = combinations + (self.lin_vel_input(x).unsqueeze(1) *
+                                           vel.unsqueeze(2))
+            if self.bound_vec:
+                combinations = bound_vectors(combinations)
 
         a, b = self.lin_vec(combinations).chunk(2, dim=2)  # [N, D, F]
         skip = x if self.lin_skip is None else self.lin_skip(x)
