@@ -22,6 +22,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     from torch_sake.cli.dynamics import dynamics
     from torch_sake.cli.evaluate import EvaluateConfig, evaluate
     from torch_sake.cli.md import md
+    from torch_sake.cli.memory import keep_memory
     from torch_sake.cli.relax import RelaxConfig, relax
     from torch_sake.cli.train import train
     from torch_sake.dynamics import DynamicsConfig
@@ -59,6 +60,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
                                  help="Go on with the run in 'out'.")
         subcommands.add_subcommand(name, command, help=description)
 
+    keep_memory()
     # A scheduler's polite end of a job is an interruption, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = parser.parse_args(choose_task(
