@@ -74,6 +74,20 @@ def test_sums_over_edges(size):
                 assert torch.allclose(value, expected, atol=1e-12)
 
 
+def test_other_types_are_summed_plainly():
+    quick, plain = build_edges(*SIZES[0][:2])
+    for function, inputs in build_calls(*SIZES[0]):
+        # Mixed ones, too, which automatic mixed precision makes.
+        for types in ((torch.bfloat16, torch.bfloat16),
+                      (torch.bfloat16, torch.float)):
+            values = [value.detach().to(dtype).requires_grad_()
+                      for value, dtype in zip(inputs, types)]
+            out, expected = (function(segments, *values)
+                             for segments in (quick, plain))
+            assert torch.equal(out, expected) and out.dtype == expected.dtype
+            torch.autograd.grad(out.sum(), values)
+
+
 @pytest.mark.parametrize('size', SIZES[:2], ids=str)
 def test_derivatives_of_sums(size):
     quick, _ = build_edges(*size[:2])

@@ -54,7 +54,7 @@ def sum_edges(values: Tensor, segments: Segments) -> Tensor:
         - **input:** values :math:`(E, *)`
         - **output:** sums :math:`(N, *)`
     """
-    if segments.order is None:
+    if not _are_quick(segments, values):
         out = values.new_zeros((segments.num_nodes, ) + values.shape[1:])
         return out.index_add(0, segments.index, values)
     return _Sum.apply(values, segments)
@@ -69,7 +69,7 @@ def sum_outer_products(coefficients: Tensor, vectors: Tensor,
         - **input:** coefficients :math:`(E, C)`, vectors :math:`(E, D)`
         - **output:** sums :math:`(N, D, C)`
     """
-    if segments.order is None:
+    if not _are_quick(segments, coefficients, vectors):
         return torch.stack([
             sum_edges(coefficients * component, segments)
             for component in vectors.split(1, dim=1)
@@ -86,7 +86,7 @@ def project_edges(vec: Tensor, vectors: Tensor, segments: Segments) -> Tensor:
           :math:`(E, D)`
         - **output:** products :math:`(E, C)`
     """
-    if segments.order is None:
+    if not _are_quick(segments, vec, vectors):
         return sum(
             component * values.index_select(0, segments.index)
             for component, values in zip(vectors.split(1, dim=1),
@@ -103,10 +103,17 @@ def sum_gated_vectors(gates: Tensor, vec: Tensor, sources: Segments,
           :math:`(N, D, C)`
         - **output:** sums :math:`(N, D, C)`
     """
-    if targets.order is None:
+    if not _are_quick(targets, gates, vec):
         return sum_edges(
             gates.unsqueeze(1) * vec.index_select(0, sources.index), targets)
     return _SumGatedVectors.apply(gates, vec, sources, targets)
+
+
+def _are_quick(segments: Segments, *values: Tensor) -> bool:
+    r"""Returns whether there is a quick way for values of these types."""
+    dtype = values[0].dtype
+    return (segments.order is not None and dtype in (torch.float, torch.double)
+            and all(value.dtype == dtype for value in values))
 
 
 def _bag(indices: Tensor, values: Tensor, offsets: Tensor,
