@@ -6,8 +6,8 @@ official implementation of SAKE in JAX, side by side in one run.
 --jax names an interpreter with jax, flax, optax and sake-gnn, if this one has
 them not. A step is batch, loss, gradients, clipping, Adam and moving average
 as in torch-sake dynamics; that of JAX is compiled, with Adam alone. Rounds of
-all alternate, so that a disturbance meets all of them. --profile prints where the
-time of a step goes.
+all alternate, so that a disturbance meets all of them. --profile prints where
+the time of a step goes.
 """
 
 import argparse
