@@ -11,6 +11,9 @@ from torch.fx import Graph, Node
 
 from torch_sake.nn.linear import MIN_MULTIPLICATIONS, onednn_linear
 
+# What compiled code follows from, of the time when this file was read:
+_VERSION = get_hash_for_files((__file__, ))
+
 # Sums of this many columns at most, such as the forces of all edges:
 MAX_COLUMNS = 8
 
@@ -57,7 +60,7 @@ class OperatorsForCPU(CustomGraphPass):
                 _replace_sum(node, *node.args)
 
     def uuid(self) -> Any:
-        return get_hash_for_files((__file__, ))
+        return _VERSION
 
 
 def _replace_product(node: Node, added: Optional[Node], left: Node,
