@@ -46,7 +46,8 @@ from variants import VARIANTS
 # defaults of the model) with its optimizer:
 SETTINGS = {
     'VectorSAKE': {'compile': True},
-    'SAKE': {'batch_size': 4, 'learning_rate': 1e-3, 'optimizer': 'adam'},
+    'SAKE': {'compile': True, 'batch_size': 4, 'learning_rate': 1e-3,
+             'optimizer': 'adam'},
     **{name: {'optimizer': 'adam', **peer.settings}
        for name, peer in PEERS.items()},
 }
