@@ -79,7 +79,8 @@ def test_other_types_are_summed_plainly():
     for function, inputs in build_calls(*SIZES[0]):
         # Mixed ones, too, which automatic mixed precision makes.
         for types in ((torch.bfloat16, torch.bfloat16),
-                      (torch.bfloat16, torch.float)):
+                      (torch.bfloat16, torch.float),
+                      (torch.float, torch.bfloat16)):
             values = [value.detach().to(dtype).requires_grad_()
                       for value, dtype in zip(inputs, types)]
             out, expected = (function(segments, *values)
