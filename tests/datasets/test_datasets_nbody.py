@@ -92,16 +92,16 @@ def test_dataset(tmp_path):
     assert len(os.listdir(tmp_path)) == 3
     data = train[1]
     assert data.pos.shape == data.y.shape == data.y_vel.shape == (5, 3)
-    assert data.x.shape == (5, 1) and data.pos.dtype == torch.float
-    assert data.edge_index.shape == (2, 20)
-    assert torch.equal(data.edge_attr, data.x[data.edge_index[0]] *
-                       data.x[data.edge_index[1]])
+    assert data.charge.shape == (5, 1) and data.pos.dtype == torch.float
+    assert data.edge_index.shape == (2, 20) and data.x is None
+    assert torch.equal(data.edge_attr, data.charge[data.edge_index[0]] *
+                       data.charge[data.edge_index[1]])
     assert not torch.equal(train[0].pos, NBody(tmp_path, 'val',
                                                **SMALL)[0].pos)
     batch = next(iter(DataLoader(train, batch_size=4)))
     assert int(batch.edge_index.max()) == 19
     net = SAKENet(1, 8, 1, num_layers=1, edge_dim=1)
-    _, pos, _ = net(batch.x, batch.pos, batch.edge_index, vel=batch.vel,
+    _, pos, _ = net(batch.charge, batch.pos, batch.edge_index, vel=batch.vel,
                     edge_attr=batch.edge_attr)
     assert pos.shape == batch.y.shape
 

@@ -24,8 +24,8 @@ from torch_sake.testing import assert_equivariant
 SIZES = (24, 12, 10)
 
 
-def forecaster(model='SAKENet', num_dimensions=3, **options):
-    return Forecaster(model, 1, 1, num_dimensions, time=2.0, length=1.5,
+def forecaster(model='SAKENet', num_dimensions=3, in_channels=0, **options):
+    return Forecaster(model, in_channels, 1, num_dimensions, time=2.0, length=1.5,
                       hidden_channels=8, num_layers=2, **options)
 
 
@@ -38,7 +38,7 @@ def root(tmp_path_factory):
 def test_batches(root, options):
     data = NBody(root, sizes=SIZES, frames=(0, 1), stride=10, **options)
     for batch, expected in zip(Batches(data, 7), DataLoader(data, 7)):
-        for key in ('x', 'pos', 'vel', 'y', 'y_vel', 'edge_index',
+        for key in ('charge', 'pos', 'vel', 'y', 'y_vel', 'edge_index',
                     'edge_attr', 'batch'):
             assert torch.equal(batch[key], expected[key])
     order = torch.randperm(24)
@@ -62,7 +62,7 @@ def test_equivariance(tmp_path, model, conv, num_dimensions):
     data = next(iter(DataLoader(NBody(
         tmp_path, sizes=(3, 1, 1), frames=(0, 1),
         num_dimensions=num_dimensions), 3)))
-    for key in ('x', 'pos', 'vel', 'edge_attr'):
+    for key in ('pos', 'vel', 'edge_attr'):
         data[key] = data[key].double()
 
     def function(pos, vel):
@@ -89,8 +89,8 @@ def test_starts_from_constant_velocity(root, model):
 def test_units():
     """Lengths and times of another unit change nothing."""
     torch.manual_seed(0)
-    one = forecaster(cutoff=4.0, has_velocity=True)
-    other = Forecaster(**dict(one.description, length=15.0, cutoff=40.0,
+    one = forecaster(in_channels=1, cutoff=4.0, has_velocity=True)
+    other = Forecaster(**dict(one.arguments, length=15.0, cutoff=40.0,
                               time=4.0))
     other.load_state_dict(one.state_dict())
     edge_index = torch.tensor([[0, 1, 2, 0], [1, 2, 0, 2]])
@@ -161,14 +161,14 @@ def test_the_way_back_is_one_of_the_simulation():
     forces = Forces(particles, 'charge', 1.0, 1e9, None)
     pos, vel = simulate(particles, forces, 1e-4, (5000, ))
     data = Data(pos=particles.pos, vel=particles.vel, y=pos[0], y_vel=vel[0],
-                x=particles.charge)
+                charge=particles.charge)
     back = reverse_time(data)
     pos, vel = simulate(particles._replace(pos=back.pos, vel=back.vel), forces,
                         1e-4, (5000, ))
     assert torch.allclose(pos[0], back.y, atol=1e-3)
     assert torch.allclose(vel[0], back.y_vel, atol=1e-3)
     assert not torch.allclose(back.y, back.pos, atol=0.1)
-    assert torch.equal(back.x, data.x)
+    assert torch.equal(back.charge, data.charge)
     assert torch.equal(data.pos, particles.pos)  # as it was
 
 

@@ -30,10 +30,11 @@ class NBody(InMemoryDataset):
 
     Each system is a :class:`~torch_geometric.data.Data` object with
     :obj:`pos`, :obj:`vel` (:obj:`[n, D]`), the targets :obj:`y` and
-    :obj:`y_vel` (:obj:`[n, D]`), the charges :obj:`x` (:obj:`[n, 1]`),
-    and edges :obj:`edge_index` with the products of charges (gravity: -1;
-    springs: -1 or 0) as :obj:`edge_attr` (:obj:`[E, 1]`): all pairs or, with a
-    cutoff, those of the input that are closer.
+    :obj:`y_vel` (:obj:`[n, D]`), the charges :obj:`charge`
+    (:obj:`[n, 1]`), and edges :obj:`edge_index` with the products of charges
+    (gravity: -1; springs: -1 or 0) as :obj:`edge_attr` (:obj:`[E, 1]`): all
+    pairs or, with a cutoff, those of the input that are closer. The charges are no features of
+    nodes, as all particles move the same if all charges are of the other sign.
 
     Systems are simulated once and kept in :obj:`root`.
 
@@ -134,7 +135,7 @@ class NBody(InMemoryDataset):
             raise ValueError(f"'{path}' must be of {parameters} (got {found})")
         arrays = {name: torch.from_numpy(arrays[name]) for name in ARRAYS}
         states = {name: arrays[name] for name in ('pos', 'vel', 'y', 'y_vel')}
-        fill(self, dict(states, x=arrays['charge'].unsqueeze(2)), {},
+        fill(self, dict(states, charge=arrays['charge'].unsqueeze(2)), {},
              self._edges(arrays))
 
     def _edges(self, arrays: Dict[str, torch.Tensor]):

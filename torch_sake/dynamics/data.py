@@ -10,6 +10,8 @@ from torch_sake.files import PathLike
 
 FIRST_FRAME, FRAMES = 30, 10  # of the published setting of charged particles
 WALK_FRAMES = 30
+# What the systems of a batch have for each node:
+NODE_KEYS = ('x', 'pos', 'vel', 'y', 'y_vel', 'charge')
 
 
 def load_dynamics(data: str, root: PathLike, split: str,
@@ -78,7 +80,7 @@ class Batches:
         batch = torch.arange(len(systems))
         values = {
             key: self.data[key].view(-1, n, self.data[key].size(1))[systems]
-            .flatten(0, 1) for key in ('x', 'pos', 'vel', 'y', 'y_vel')
+            .flatten(0, 1) for key in NODE_KEYS if key in self.data
         }
         # The edges of a system stand together, from 'first' on.
         first = self.edge_slices[systems]

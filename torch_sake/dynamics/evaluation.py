@@ -89,7 +89,7 @@ def conservation(rollout: Rollout,
     """
     data = dataset._data
     size = int(dataset.slices['pos'][1])
-    charge = data.x.view(-1, size)
+    charge = data.charge.view(-1, size)
     predicted, true, first = (
         energy_and_momentum(*(value.reshape(-1, size, value.size(1))
                               for value in state), charge)

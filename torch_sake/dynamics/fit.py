@@ -4,18 +4,16 @@ import csv
 import json
 import os.path as osp
 import signal
-import warnings
 from dataclasses import asdict
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import pytorch_lightning
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Checkpoint
 from torch_geometric.data import InMemoryDataset
 from tqdm import tqdm
 
-from torch_sake.checkpoint import (BEST, LAST, load_checkpoint,
-                                   save_checkpoint)
+from torch_sake.checkpoint import BEST, LAST
 from torch_sake.dynamics.config import DynamicsConfig
 from torch_sake.dynamics.data import load_dynamics
 from torch_sake.dynamics.evaluation import evaluate
@@ -24,6 +22,8 @@ from torch_sake.dynamics.module import (MAX_GRAD_NORM, DynamicsData,
                                         DynamicsModule)
 from torch_sake.dynamics.plots import plot_trajectories
 from torch_sake.files import replace_when_complete
+from torch_sake.training.checkpoint_io import SafetensorsIO
+from torch_sake.training.lightning import quiet
 
 FREE = {'out', 'resume', 'root', 'device', 'num_rollout'}
 
@@ -61,20 +61,19 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
     module = DynamicsModule(config, build(config, train),
                             max(len(train) // config.batch_size, 1))
     if config.resume:
-        tensors, description = load_checkpoint(last)
-        check_same(config, description['config'])
-        module.load(tensors, description)
-    checkpoints = Checkpoints(module)
-    with checkpoints.progress:
-        if module.epoch < config.num_epochs:
-            _fit(config, module, checkpoints, train, val)
+        checkpoint = SafetensorsIO().load_checkpoint(last)
+        check_same(config, checkpoint['config'])
+        module.on_load_checkpoint(checkpoint)
+    if module.epoch < config.num_epochs:
+        _fit(module, DynamicsData(config, train, val),
+             last if config.resume else None)
 
     tests = [load_dynamics(**config.data_arguments, split='test',
                            num_horizons=number)
              for number in range(1, config.num_rollout + 1)]
     forecaster = load_forecaster(config.out)
     result, rollout = evaluate(forecaster, train, tests)
-    result = dict(result, val_mse=checkpoints.best, seconds=module.seconds,
+    result = dict(result, val_mse=module.best, seconds=module.seconds,
                   parameters=sum(parameter.numel() for parameter in
                                  forecaster.parameters()))
     with replace_when_complete(osp.join(config.out, 'test.json')) as path:
@@ -96,7 +95,7 @@ def build(config: DynamicsConfig, train: InMemoryDataset) -> Forecaster:
         train.slices['edge_index'].diff())
     vec = data.pos[first + source] - data.pos[first + target]
     return Forecaster(
-        config.model, data.x.size(1),
+        config.model, 0 if data.x is None else data.x.size(1),
         0 if data.edge_attr is None else data.edge_attr.size(1),
         data.pos.size(1), train.time,
         float(vec.square().sum(dim=1).mean().sqrt()), config.hidden_channels,
@@ -113,7 +112,7 @@ def check_same(config: DynamicsConfig, found: Dict[str, Any]) -> None:
                              f"(got {value!r})")
 
 
-class Checkpoints(Callback):
+class RunFiles(Checkpoint):
     r"""Writes checkpoints and :obj:`metrics.csv` after every epoch, and shows
     how far the run is.
     """
@@ -121,49 +120,42 @@ class Checkpoints(Callback):
         self.progress = tqdm(total=module.config.num_epochs,
                              initial=module.epoch, unit='epoch',
                              desc='training', dynamic_ncols=True)
-        self.best = min((row['val_mse'] for row in module.history),
-                        default=float('inf'))
 
     def on_train_epoch_end(self, trainer: pytorch_lightning.Trainer,
                            module: DynamicsModule) -> None:
-        # The module's hook comes after those of callbacks.
-        module.close_epoch()
-        out, best = module.config.out, module.history[-1]['val_mse']
+        module.close_epoch()  # its own hook comes after those of callbacks
+        out, last = module.config.out, module.history[-1]
         path = osp.join(out, 'metrics.csv')
         with replace_when_complete(path) as temporary:
             with open(temporary, 'w', newline='') as file:
-                writer = csv.DictWriter(file, list(module.history[0]))
+                writer = csv.DictWriter(file, list(last))
                 writer.writeheader()
                 writer.writerows(module.history)
-        description = {
-            'kind': 'dynamics', 'config': asdict(module.config),
-            'forecaster': module.forecaster.description, 'step': module.step,
-            'seconds': module.seconds, 'history': module.history}
-        if best < self.best:
-            self.best = best
-            save_checkpoint(osp.join(out, BEST), module.tensors(), description)
-        save_checkpoint(osp.join(out, LAST),
-                        {**module.tensors(), **module.state()}, description)
+        if last['val_mse'] == module.best:
+            SafetensorsIO().save_checkpoint(module.kept(),
+                                            osp.join(out, BEST))
+        trainer.save_checkpoint(osp.join(out, LAST))
         self.progress.update()
-        self.progress.set_postfix(val_mse=f"{module.mse:.5g}")
+        self.progress.set_postfix(val_mse=f"{last['val_mse']:.5g}")
+
+    def teardown(self, *args: Any, **kwargs: Any) -> None:
+        self.progress.close()
 
 
-def _fit(config: DynamicsConfig, module: DynamicsModule,
-         checkpoints: Checkpoints, train: InMemoryDataset,
-         val: InMemoryDataset) -> None:
-    accelerator = {'cuda': 'gpu'}.get(config.device, config.device)
-    with warnings.catch_warnings():
-        # About data loaders with several processes, which these are not.
-        warnings.filterwarnings('ignore', module='pytorch_lightning')
+def _fit(module: DynamicsModule, data: DynamicsData,
+         last: Optional[str]) -> None:
+    r"""Trains up to the last epoch, from the checkpoint :obj:`last` on."""
+    config = module.config
+    with quiet():
         trainer = pytorch_lightning.Trainer(
-            accelerator=accelerator, devices=1, logger=False,
-            max_epochs=config.num_epochs - module.epoch,
-            enable_checkpointing=False, enable_model_summary=False,
+            accelerator={'cuda': 'gpu'}.get(config.device, config.device),
+            devices=1, plugins=[SafetensorsIO()], logger=False,
+            max_epochs=config.num_epochs, enable_model_summary=False,
             num_sanity_val_steps=0, gradient_clip_val=MAX_GRAD_NORM,
             reload_dataloaders_every_n_epochs=1,
-            enable_progress_bar=False, callbacks=[checkpoints])
+            enable_progress_bar=False, callbacks=[RunFiles(module)])
         try:
-            trainer.fit(module, DynamicsData(config, train, val, module.epoch))
+            trainer.fit(module, data, ckpt_path=last)
         except SystemExit as error:  # an interruption, in Lightning's words
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from error

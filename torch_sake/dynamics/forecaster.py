@@ -26,7 +26,7 @@ class Forecaster(torch.nn.Module):
 
     Args:
         model (str): A name of :class:`~torch_sake.dynamics.DynamicsConfig`.
-        in_channels (int): Size of the node features.
+        in_channels (int): Size of the node features, zero if there are none.
         edge_dim (int): Size of the edge features, zero if there are none.
         num_dimensions (int): Number of dimensions.
         time (float): The time :math:`T`, in the unit of the velocities.
@@ -50,7 +50,7 @@ class Forecaster(torch.nn.Module):
                  avg_num_neighbors: float = 8.0, has_velocity: bool = False):
         super().__init__()
         check_option('model', model, MODELS)
-        self.description = dict(
+        self.arguments = dict(
             model=model, in_channels=in_channels, edge_dim=edge_dim,
             num_dimensions=num_dimensions, time=time, length=length,
             hidden_channels=hidden_channels, num_layers=num_layers, conv=conv,
@@ -96,10 +96,11 @@ class Forecaster(torch.nn.Module):
         edge_attr = square.log1p()
         if data.edge_attr is not None:
             edge_attr = torch.cat([data.edge_attr, edge_attr], dim=1)
-        speed = vel.norm(dim=1, keepdim=True)
-        _, new_pos, new_vel = self.model(
-            torch.cat([data.x, speed], dim=1), pos, data.edge_index, vel=vel,
-            edge_attr=edge_attr)
+        x = vel.norm(dim=1, keepdim=True)
+        if data.x is not None:
+            x = torch.cat([data.x, x], dim=1)
+        _, new_pos, new_vel = self.model(x, pos, data.edge_index, vel=vel,
+                                         edge_attr=edge_attr)
         if not self.has_velocity:
             new_vel = (new_pos - pos) / self.num_steps
         return self.length * new_pos, unit * new_vel
@@ -129,7 +130,7 @@ def build_forecaster(tensors: Dict[str, Tensor],
     if kind != 'dynamics':
         raise ValueError(f"The checkpoint must be of kind 'dynamics' "
                          f"(got one of kind {kind!r})")
-    forecaster = Forecaster(**description['forecaster'])
+    forecaster = Forecaster(**description['arguments'])
     forecaster.load_state_dict({
         key[len('forecaster.'):]: value for key, value in tensors.items()
         if key.startswith('forecaster.')})

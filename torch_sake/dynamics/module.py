@@ -1,6 +1,6 @@
-import copy
 import math
 import time
+from dataclasses import asdict
 from typing import Any, Dict, List
 
 import pytorch_lightning
@@ -13,6 +13,7 @@ from torch_sake.dynamics.config import DynamicsConfig
 from torch_sake.dynamics.data import Batches, reverse_time
 from torch_sake.dynamics.evaluation import EVAL_BATCH_SIZE
 from torch_sake.dynamics.forecaster import Forecaster
+from torch_sake.training.average import MovingAverage
 
 WARMUP = 0.01  # of the steps
 MAX_GRAD_NORM = 1.0
@@ -24,15 +25,13 @@ class DynamicsData(pytorch_lightning.LightningDataModule):
     systems.
     """
     def __init__(self, config: DynamicsConfig, train: InMemoryDataset,
-                 val: InMemoryDataset, first_epoch: int = 0):
+                 val: InMemoryDataset):
         super().__init__()
         self.config, self.train, self.val = config, train, val
-        self.first_epoch = first_epoch
 
     def train_dataloader(self) -> Batches:
-        epoch = self.first_epoch + self.trainer.current_epoch
         return Batches(self.train, self.config.batch_size, epoch_order(
-            len(self.train), self.config.seed, epoch))
+            len(self.train), self.config.seed, self.trainer.current_epoch))
 
     def val_dataloader(self) -> Batches:
         return Batches(self.val, EVAL_BATCH_SIZE)
@@ -52,29 +51,28 @@ class DynamicsModule(pytorch_lightning.LightningModule):
                  steps_per_epoch: int):
         super().__init__()
         self.config, self.forecaster = config, forecaster
-        self.average = copy.deepcopy(forecaster).requires_grad_(False)
+        self.average = MovingAverage(forecaster, config.ema_decay)
         self.steps_per_epoch = steps_per_epoch
         self.num_steps = steps_per_epoch * config.num_epochs
         self.step = 0
         self.seconds = 0.0  # processor time of training and validation
         self.history: List[Dict[str, float]] = []
-        self.optimizer = torch.optim.AdamW(
-            forecaster.parameters(), config.learning_rate,
-            weight_decay=config.weight_decay, fused=True)
 
     @property
     def epoch(self) -> int:
-        r"""Number of epochs that are done, with those before a resumption."""
+        r"""Number of epochs that are done."""
         return self.step // self.steps_per_epoch
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer
+        return torch.optim.AdamW(
+            self.forecaster.parameters(), self.config.learning_rate,
+            weight_decay=self.config.weight_decay, fused=True)
 
     def on_train_epoch_start(self) -> None:
         self.losses, self.began = [], time.process_time()
 
     def on_train_batch_start(self, batch: Data, batch_idx: int) -> None:
-        for group in self.optimizer.param_groups:
+        for group in self.optimizers().param_groups:
             group['lr'] = self.learning_rate()
 
     def training_step(self, batch: Data, batch_idx: int) -> Tensor:
@@ -89,13 +87,9 @@ class DynamicsModule(pytorch_lightning.LightningModule):
         self.losses.append(loss.detach())
         return loss
 
-    @torch.no_grad()
     def on_train_batch_end(self, *args: Any) -> None:
         self.step += 1
-        # The first steps should not weigh in for long:
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.average.parameters()),
-                             list(self.forecaster.parameters()), 1 - decay)
+        self.average.update_parameters(self.forecaster)
 
     def close_epoch(self) -> None:
         r"""Adds the epoch to the history."""
@@ -126,37 +120,35 @@ class DynamicsModule(pytorch_lightning.LightningModule):
         rest = (progress - WARMUP) / (1 - WARMUP)
         return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * rest))
 
-    def tensors(self) -> Dict[str, Tensor]:
-        r"""Returns the averaged weights by the names of a checkpoint."""
-        return {f'forecaster.{key}': value
-                for key, value in self.average.state_dict().items()}
+    @property
+    def best(self) -> float:
+        r"""The smallest error of a validation."""
+        return min((row['val_mse'] for row in self.history), default=math.inf)
 
-    def state(self) -> Dict[str, Tensor]:
-        r"""Returns what the run needs to go on, beside its averaged
-        weights.
-        """
-        tensors = {f'raw.{key}': value
-                   for key, value in self.forecaster.state_dict().items()}
-        for index, state in self.optimizer.state_dict()['state'].items():
-            for key, value in state.items():
-                tensors[f'optimizer.{index}.{key}'] = value
-        return tensors
+    def kept(self) -> Dict[str, Any]:
+        r"""Returns what every checkpoint holds."""
+        return {
+            'kind': 'dynamics',
+            'config': asdict(self.config),
+            'arguments': self.forecaster.arguments,
+            'step': self.step,
+            'seconds': self.seconds,
+            'history': self.history,
+            'forecaster': self.average.module.state_dict(),
+        }
 
-    def load(self, tensors: Dict[str, Tensor],
-             description: Dict[str, Any]) -> None:
-        r"""Takes over the state of a run that goes on."""
-        parts: Dict[str, Dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            part, _, name = key.partition('.')
-            parts.setdefault(part, {})[name] = value
-        self.forecaster.load_state_dict(parts['raw'])
-        self.average.load_state_dict(parts['forecaster'])
-        state: Dict[int, Dict[str, Tensor]] = {}
-        for key, value in parts.get('optimizer', {}).items():
-            index, _, name = key.partition('.')
-            state.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict(dict(self.optimizer.state_dict(),
-                                            state=state))
-        self.step = description['step']
-        self.seconds = description['seconds']
-        self.history = description['history']
+    def on_save_checkpoint(self, checkpoint: Dict[str, Any]) -> None:
+        del checkpoint['state_dict']
+        checkpoint.update(self.kept(), raw=self.forecaster.state_dict())
+
+    def on_load_checkpoint(self, checkpoint: Dict[str, Any]) -> None:
+        self.step = checkpoint['step']
+        self.seconds = checkpoint['seconds']
+        self.history = checkpoint['history']
+        checkpoint['state_dict'] = {
+            'average.n_averaged': torch.tensor(self.step),
+            **{f'forecaster.{key}': value
+               for key, value in checkpoint['raw'].items()},
+            **{f'average.module.{key}': value
+               for key, value in checkpoint['forecaster'].items()},
+        }

@@ -6,10 +6,10 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch_geometric.data import Data
 
 from torch_sake.potential import Potential
+from torch_sake.training.average import MovingAverage
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.distributed import (num_processes,
                                              sum_over_processes)
@@ -39,9 +39,7 @@ class PotentialModule(LightningModule):
         super().__init__()
         self.automatic_optimization = False  # Muon and Adam share a step
         self.potential = potential
-        self.average = AveragedModel(potential,
-                                     multi_avg_fn=self._update_average)
-        self.average.requires_grad_(False).eval()
+        self.average = MovingAverage(potential, config.ema_decay)
         self.loss = loss
         self.config = config
         self.description = description
@@ -177,9 +175,3 @@ class PotentialModule(LightningModule):
             **{f'average.module.{key}': value
                for key, value in checkpoint['potential'].items()},
         }
-
-    def _update_average(self, averages: List[Tensor], values: List[Tensor],
-                        num_averaged: Tensor) -> None:
-        # The first steps should not weigh in for long:
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        get_ema_multi_avg_fn(decay)(averages, values, num_averaged)
