@@ -1,7 +1,7 @@
 """Forecasts charged particles with SAKENet, EGNN and simple baselines, or a
 walking person or molecules in the same way.
 
-    python examples/nbody.py --root data --models SAKENet,conv=vector EGNN
+    python examples/nbody.py --root data --models SAKENet EGNN
     python examples/nbody.py --data cmu-walk --root data --batch_size 18
 
 A model is its name and the settings of torch_sake.dynamics.DynamicsConfig that
@@ -26,9 +26,9 @@ parser = argparse.ArgumentParser(
 parser.add_argument('--data', default='nbody')
 parser.add_argument('--root', default='data')
 parser.add_argument('--models', nargs='+',
-                    default=['SAKENet,conv=vector', 'SAKENet', 'EGNN', 'GNN',
+                    default=['SAKENet', 'SAKENet,conv=sake', 'EGNN', 'GNN',
                              'RadialField', 'Linear'])
-parser.add_argument('--num_epochs', type=int, default=100)
+parser.add_argument('--num_epochs', type=int, default=60)
 parser.add_argument('--batch_size', type=int, default=100)
 parser.add_argument('--sizes', type=int, nargs=3,
                     help='numbers of systems for train, val and test')

@@ -269,7 +269,7 @@ def test_nbody(tmp_path):
     pytest.importorskip('matplotlib')
     small = 'hidden_channels=8,num_layers=2,learning_rate=0.003'
     arguments = ['nbody.py', '--root', tmp_path, '--out', tmp_path / 'runs',
-                 '--models', f'SAKENet,conv=vector,{small}', f'EGNN,{small}',
+                 '--models', f'SAKENet,{small}', f'EGNN,{small}',
                  '--num_epochs', 15, '--batch_size', 8, '--sizes', 40, 8, 8,
                  '--seeds', 0, 1]
     printed = run(*arguments)
@@ -279,7 +279,7 @@ def test_nbody(tmp_path):
     still, straight = (float(rows[name]) for name in ('no motion',
                                                       'constant velocity'))
     assert 0.05 < straight < still
-    for entry in (f'SAKENet,conv=vector,{small}', f'EGNN,{small}'):
+    for entry in (f'SAKENet,{small}', f'EGNN,{small}'):
         mean, spread = map(float, rows[entry].split(' ± '))
         assert 0 < spread < mean < still
     assert run(*arguments) == printed  # from what was kept

@@ -67,6 +67,7 @@ def torch_steps(train, batch_size):
     def build_step(**options):
         config = DynamicsConfig(batch_size=batch_size, **SIZES, **options)
         module = DynamicsModule(config, build(config, train), 30)
+        optimizer = module.configure_optimizers()
         order = torch.arange(len(train))
         batches = iter(())
 
@@ -77,18 +78,17 @@ def torch_steps(train, batch_size):
                 batches = iter(Batches(train, batch_size, order))
                 batch = next(batches)
             module.losses = []
-            module.on_train_batch_start(batch, 0)
             loss = module.training_step(batch, 0)
-            module.optimizer.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(module.forecaster.parameters(),
                                            MAX_GRAD_NORM)
-            module.optimizer.step()
+            optimizer.step()
             module.on_train_batch_end()
 
         return step
 
-    return {'SAKENet': build_step(model='SAKENet'),
+    return {'SAKENet': build_step(model='SAKENet', conv='sake'),
             'SAKENet, vector': build_step(model='SAKENet', conv='vector'),
             'EGNN': build_step(model='EGNN')}
 

@@ -45,6 +45,7 @@ class DynamicsConfig:
         time_reversal: Whether every second step takes its systems backward in
             time, from the target with velocities turned round to the input,
             of which the laws of 'nbody' and 'md17:NAME' know no difference.
+            If not given, those of 'nbody' are.
         num_rollout: Number of horizons up to which predictions are fed back at
             the end.
         seed: Seed of the weights and the order of the systems.
@@ -58,17 +59,17 @@ class DynamicsConfig:
     resume: bool = False
     model: Literal['SAKENet', 'EGNN', 'GNN', 'RadialField',
                    'Linear'] = 'SAKENet'
-    conv: Literal['sake', 'vector'] = 'sake'
-    hidden_channels: int = 64
-    num_layers: int = 4
+    conv: Literal['sake', 'vector'] = 'vector'
+    hidden_channels: int = 48
+    num_layers: int = 6
     cutoff: Optional[float] = None
-    num_epochs: int = 100
+    num_epochs: int = 60
     batch_size: int = 100
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
     ema_decay: float = 0.99
     velocity_weight: float = 0.0
-    time_reversal: bool = False
+    time_reversal: Optional[bool] = None
     num_rollout: int = 3
     seed: int = 0
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
@@ -90,13 +91,15 @@ class DynamicsConfig:
                              f"(got {self.ema_decay})")
         if self.cutoff is not None:
             check_positive_float('cutoff', self.cutoff)
-        for name, default in (('cutoff', None), ('conv', 'sake')):
+        for name, default in (('cutoff', None), ('conv', 'vector')):
             if self.model != 'SAKENet' and getattr(self, name) != default:
                 raise ValueError(f"'{name}' must not be given for "
                                  f"{self.model} (got {getattr(self, name)})")
         if self.data == 'cmu-walk' and self.sizes is not None:
             raise ValueError(f"'sizes' must not be given for 'cmu-walk' "
                              f"(got {self.sizes})")
+        if self.time_reversal is None:
+            self.time_reversal = self.data == 'nbody'
         if self.data == 'cmu-walk' and self.time_reversal:
             raise ValueError("'time_reversal' must not be set for 'cmu-walk': "
                              "people do not walk backward like that")

@@ -34,7 +34,7 @@ class Forecaster(torch.nn.Module):
         hidden_channels (int): Size of the hidden features.
         num_layers (int): Number of layers.
         conv (str, optional): The kind of layer of SAKENet.
-            (default: :obj:`"sake"`)
+            (default: :obj:`"vector"`)
         cutoff (float, optional): The cutoff of SAKENet.
             (default: :obj:`None`)
         avg_num_neighbors (float, optional): The average number of neighbors.
@@ -45,7 +45,7 @@ class Forecaster(torch.nn.Module):
     """
     def __init__(self, model: str, in_channels: int, edge_dim: int,
                  num_dimensions: int, time: float, length: float,
-                 hidden_channels: int, num_layers: int, conv: str = 'sake',
+                 hidden_channels: int, num_layers: int, conv: str = 'vector',
                  cutoff: Optional[float] = None,
                  avg_num_neighbors: float = 8.0, has_velocity: bool = False):
         super().__init__()
