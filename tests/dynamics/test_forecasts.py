@@ -218,8 +218,8 @@ def test_run(run, config, options):
     config = replace(config, **options)
     result = run(config)
     assert sorted(os.listdir(config.out)) == [
-        'best.safetensors', 'last.safetensors', 'metrics.csv', 'test.json',
-        'trajectories.png']
+        'best.safetensors', 'last.safetensors', 'learning_curve.png',
+        'metrics.csv', 'test.json', 'trajectories.png']
     assert json.load(open(os.path.join(config.out, 'test.json'))) == result
     with open(os.path.join(config.out, 'metrics.csv')) as file:
         rows = list(csv.DictReader(file))

@@ -20,7 +20,8 @@ from torch_sake.dynamics.evaluation import evaluate
 from torch_sake.dynamics.forecaster import Forecaster, load_forecaster
 from torch_sake.dynamics.module import (MAX_GRAD_NORM, DynamicsData,
                                         DynamicsModule)
-from torch_sake.dynamics.plots import plot_trajectories
+from torch_sake.dynamics.plots import (plot_learning_curve,
+                                       plot_trajectories)
 from torch_sake.files import replace_when_complete
 from torch_sake.training.checkpoint_io import SafetensorsIO
 from torch_sake.training.lightning import quiet
@@ -34,8 +35,8 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
     The folder :obj:`config.out` gets the checkpoint of the best validation,
     :obj:`best.safetensors`, the checkpoint to go on from,
     :obj:`last.safetensors`, the validations, :obj:`metrics.csv`, the errors on
-    the test systems, :obj:`test.json`, and the picture
-    :obj:`trajectories.png`.
+    the test systems, :obj:`test.json`, and the pictures
+    :obj:`learning_curve.png` and :obj:`trajectories.png`.
 
     Args:
         config (DynamicsConfig): What the run is made of.
@@ -79,6 +80,8 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
     with replace_when_complete(osp.join(config.out, 'test.json')) as path:
         with open(path, 'w') as file:
             json.dump(result, file, indent=2)
+    plot_learning_curve(module.history,
+                        osp.join(config.out, 'learning_curve.png'))
     plot_trajectories(tests, rollout, osp.join(config.out,
                                                'trajectories.png'))
     return result

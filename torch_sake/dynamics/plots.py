@@ -1,4 +1,4 @@
-from typing import List
+from typing import Dict, List
 
 import torch
 from torch_geometric.data import InMemoryDataset
@@ -9,6 +9,20 @@ from torch_sake.figures import new_figure, save_figure
 from torch_sake.files import PathLike
 
 NUM_PANELS = 4
+
+
+def plot_learning_curve(history: List[Dict[str, float]],
+                        path: PathLike) -> None:
+    r"""Draws the loss and the validation error of each epoch."""
+    figure, (axis, ) = new_figure(1)
+    for key, label in (('loss', 'loss, in units of the length of an edge'),
+                       ('val_mse', 'validation, mean squared error')):
+        axis.plot([row['epoch'] for row in history],
+                  [row[key] for row in history], label=label)
+    axis.set(xlabel='epoch', yscale='log')
+    axis.grid(True, which='both', alpha=0.3)
+    axis.legend()
+    save_figure(figure, path)
 
 
 def plot_trajectories(tests: List[InMemoryDataset], rollout: Rollout,
