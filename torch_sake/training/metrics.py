@@ -22,6 +22,27 @@ def predict_batch(potential: Potential, data: Data,
           :math:`(N, 3)` *(optional)*, :obj:`"stress"` :math:`(B, 3, 3)`
           *(optional)*
     """
+    has_stress = 'stress' in data and not bool(data.stress.isnan().all())
+    if 'force' not in data and not has_stress:
+        return {'energy': predict_energy(potential, data, dtype)}
+    inputs, sizes = _inputs(potential, data, dtype)
+    energy, forces, stress = potential(*inputs, compute_stress=has_stress,
+                                       **sizes)
+    outputs = {'energy': energy, 'force': forces, 'stress': stress}
+    return {key: value for key, value in outputs.items()
+            if key in data and value is not None}
+
+
+def predict_energy(potential: Potential, data: Data,
+                   dtype: torch.dtype) -> Tensor:
+    r"""Returns the predictions of the energies alone, :math:`(B)`."""
+    inputs, sizes = _inputs(potential, data, dtype)
+    return potential.energy(*inputs, **sizes)
+
+
+def _inputs(potential: Potential, data: Data,
+            dtype: torch.dtype) -> Tuple[List[Tensor], Dict[str, int]]:
+    r"""Returns the arguments of a potential for a batch."""
     inputs = [data.z, data.pos.to(dtype), data.batch]
     if 'cell' in data:
         inputs += [data.cell.to(dtype), data.pbc]
@@ -29,14 +50,7 @@ def predict_batch(potential: Potential, data: Data,
     sizes = {}
     if isinstance(potential.model, MoleculeModel):
         sizes = {'batch_size': data.num_graphs}
-    has_stress = 'stress' in data and not bool(data.stress.isnan().all())
-    if 'force' not in data and not has_stress:
-        return {'energy': potential.energy(*inputs, **sizes)}
-    energy, forces, stress = potential(*inputs, compute_stress=has_stress,
-                                       **sizes)
-    outputs = {'energy': energy, 'force': forces, 'stress': stress}
-    return {key: value for key, value in outputs.items()
-            if key in data and value is not None}
+    return inputs, sizes
 
 
 def known_rows(label: Tensor) -> Tensor:
