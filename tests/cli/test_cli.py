@@ -23,8 +23,8 @@ def test_train_and_evaluate(water_file, tmp_path, capsys):
     out = str(tmp_path / 'run')
     assert main(['train', '--data', water_file, '--out', out, *SMALL]) == 0
     assert sorted(os.listdir(out)) == [
-        'best.safetensors', 'config.yaml', 'last.safetensors',
-        'learning_curve.png', 'metrics.csv', 'parity.png', 'test.json'
+        'best.safetensors', 'config.yaml', 'error_distribution.png',
+        'last.safetensors', 'learning_curve.png', 'metrics.csv', 'parity.png', 'test.json'
     ]
     printed = capsys.readouterr().out
     assert 'Errors on the test frames (10;' in printed
@@ -58,7 +58,8 @@ def test_train_and_evaluate_on_energies_alone(energy_file, tmp_path, capsys):
         'energy_per_atom_rmse'
     }
     evaluated = os.listdir(os.path.join(out, 'evaluation'))
-    assert sorted(evaluated) == ['evaluation.json', 'parity.png']
+    assert sorted(evaluated) == ['error_distribution.png', 'evaluation.json',
+                                 'parity.png']
 
 
 @pytest.mark.parametrize('trained, evaluated, has_forces', [

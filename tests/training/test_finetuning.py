@@ -24,7 +24,7 @@ MODEL = {'hidden_channels': None, 'num_layers': None, 'num_rbf': None}
 @pytest.fixture
 def pretrained(config):
     """The potential of a run on water."""
-    Trainer(config).fit()
+    Trainer(replace(config, num_steps=4)).fit()
     return load_potential(config.out)
 
 
@@ -234,19 +234,19 @@ def test_published_model_with_repulsion(config, tmp_path):
     assert load_potential(tuning.out).prior is not None
 
 
-@pytest.mark.parametrize('changes, match', [
-    ({'hidden_channels': 16}, "'hidden_channels' must be .*, 8 .got 16"),
-    ({'num_layers': 1}, "'num_layers' must be"),
-    ({'cutoff': 4.5}, "'cutoff' must be .*, 5.0 .got 4.5"),
-    ({'cutoff': None}, "'cutoff' must be .*, 5.0 .got None"),
-    ({'model': 'SAKE'}, "'model' must be .*'VectorSAKE'"),
-    ({'zbl': True}, "'zbl' must be .*, False"),
-    ({'freeze': 3}, "'freeze' must be at most .*, 2 .got 3"),
-    ({'init': 'nowhere'}, "no checkpoint 'nowhere'"),
-], ids=str)
-def test_contradictions(tuning, pretrained, changes, match):
-    with pytest.raises(ValueError, match=match):
-        Trainer(replace(tuning, **changes))
+def test_contradictions(tuning, pretrained):
+    for changes, match in (
+        ({'hidden_channels': 16}, "'hidden_channels' must be .*, 8 .got 16"),
+        ({'num_layers': 1}, "'num_layers' must be"),
+        ({'cutoff': 4.5}, "'cutoff' must be .*, 5.0 .got 4.5"),
+        ({'cutoff': None}, "'cutoff' must be .*, 5.0 .got None"),
+        ({'model': 'SAKE'}, "'model' must be .*'VectorSAKE'"),
+        ({'zbl': True}, "'zbl' must be .*, False"),
+        ({'freeze': 3}, "'freeze' must be at most .*, 2 .got 3"),
+        ({'init': 'nowhere'}, "no checkpoint 'nowhere'"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            Trainer(replace(tuning, **changes))
 
 
 def test_defaults_of_the_model_may_be_given(tuning, pretrained):
