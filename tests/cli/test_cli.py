@@ -24,7 +24,8 @@ def test_train_and_evaluate(water_file, tmp_path, capsys):
     assert main(['train', '--data', water_file, '--out', out, *SMALL]) == 0
     assert sorted(os.listdir(out)) == [
         'best.safetensors', 'config.yaml', 'error_distribution.png',
-        'last.safetensors', 'learning_curve.png', 'metrics.csv', 'parity.png', 'test.json'
+        'last.safetensors', 'learning_curve.png', 'metrics.csv', 'parity.png',
+        'test.json'
     ]
     printed = capsys.readouterr().out
     assert 'Errors on the test frames (10;' in printed

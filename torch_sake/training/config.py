@@ -17,13 +17,16 @@ class TrainConfig:
     r"""What a training run is made of. A seed fixes the run.
 
     Args:
-        data: 'xtb:NAME' (a molecule, labeled by GFN2-xTB), 'md17:NAME' (a
-            trajectory of MD17, below 'root') or a file that ASE reads.
-        root: Folder of the MD17 files, or of the generated ones.
+        data: 'xtb:NAME' (a molecule, labeled by GFN2-xTB), 'md17:NAME',
+            'rmd17:NAME' or 'md22:NAME' (a trajectory, below 'root'), 'iso17'
+            (below 'root') or a file that ASE reads.
+        root: Folder of the files of a data set, or of the generated ones.
         num_frames: Number of frames that are generated for 'xtb:NAME'; 2000 if
             not given.
-        split: An npz file with the frames 'train', 'val' and 'test', in place
-            of a random split.
+        split: An npz file with the frames 'train', 'val' and 'test', or the
+            name of a split that the data are published with ('1' to '5' of
+            'rmd17:NAME'; 'within' and 'other' of 'iso17'), in place of a
+            random split.
         split_prefix: What these names start with in the file.
         num_train: Number of training frames of a random split.
         num_val: Number of validation frames of a random split.
