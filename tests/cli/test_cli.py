@@ -42,6 +42,18 @@ def test_train_and_evaluate(water_file, tmp_path, capsys):
     assert '(30)' in capsys.readouterr().out
 
 
+def test_fine_tuning(water_file, tmp_path, capsys):
+    out = str(tmp_path / 'run')
+    arguments = ['train', '--data', water_file, *SMALL]
+    assert main([*arguments, '--out', out]) == 0
+    tuning = [*arguments, '--out', out + '-2', '--init', out, '--freeze', '1']
+    assert main([*tuning, '--num_layers', '2']) == 2
+    assert "'num_layers' must be that of" in capsys.readouterr().err
+    assert main(tuning) == 0
+    assert main([*tuning, '--resume']) == 0
+    assert main(['evaluate', '--checkpoint', out + '-2']) == 0
+
+
 def test_train_and_evaluate_on_energies_alone(energy_file, tmp_path, capsys):
     out = str(tmp_path / 'run')
     arguments = ['train', '--data', energy_file, '--out', out, *SMALL]

@@ -7,13 +7,16 @@ import os
 import numpy
 import pytest
 import torch
+from torch_geometric.loader import DataLoader
 
+from torch_sake import Potential, VectorSAKE
+from torch_sake.datasets import read_frames
 from torch_sake.training import bootstrap, report
 from torch_sake.training.bootstrap import error_intervals, resampled_sums
 from torch_sake.training.breakdown import (errors_by_element, errors_by_size,
                                            frame_errors, summarize)
 from torch_sake.training.metrics import (PROPERTIES, error_metrics,
-                                         format_table, sum_errors)
+                                         format_table, predict, sum_errors)
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 
@@ -59,6 +62,21 @@ def test_sums_of_frames_by_a_plain_loop(outputs):
                 len(errors[name]), sum(map(abs, errors[name])),
                 sum(value**2 for value in errors[name])]), (index, name)
     assert torch.allclose(sums.sum(dim=0), sum_errors(outputs))
+
+
+def test_rows_are_those_of_their_frames(copper_file):
+    """In batches of any size, with frames that have no stress."""
+    frames = read_frames(copper_file)
+    potential = Potential(VectorSAKE(hidden_channels=4, num_layers=1))
+    small, whole = (predict(potential, DataLoader(frames, batch_size=size),
+                            torch.float, 'cpu') for size in (5, 24))
+    known = ~frames._data.stress.isnan().flatten(1).any(dim=1)
+    for outputs in (small, whole):
+        assert torch.equal(outputs['stress_frame'], known.nonzero().flatten())
+        assert torch.equal(outputs['force_frame'].bincount(),
+                           outputs['num_atoms'])
+        assert outputs['force_z'].eq(29).all()
+    assert torch.allclose(frame_errors(small), frame_errors(whole), rtol=1e-4)
 
 
 def test_errors_of_elements_by_a_plain_loop(outputs):

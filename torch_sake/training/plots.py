@@ -75,6 +75,7 @@ def plot_error_distribution(outputs: Dict[str, Tensor], units: Dict[str, str],
                 width * (2 * numpy.pi)**0.5)
             axis.plot(places, normal * error.size * (edges[1] - edges[0]),
                       color='black', linewidth=0.8, label='normal')
+            axis.legend()
         axis.set(xlabel=f'error of the {name} ({unit})', ylabel='number',
                  yscale='log', ylim=(0.5, 2 * number.max()))
     save_figure(figure, osp.join(folder, 'error_distribution.png'))
