@@ -23,8 +23,9 @@ def test_train_and_evaluate(water_file, tmp_path, capsys):
     out = str(tmp_path / 'run')
     assert main(['train', '--data', water_file, '--out', out, *SMALL]) == 0
     assert sorted(os.listdir(out)) == [
-        'best.safetensors', 'config.yaml', 'last.safetensors',
-        'learning_curve.png', 'metrics.csv', 'parity.png', 'test.json'
+        'best.safetensors', 'config.yaml', 'error_distribution.png',
+        'last.safetensors', 'learning_curve.png', 'metrics.csv', 'parity.png',
+        'test.json'
     ]
     printed = capsys.readouterr().out
     assert 'Errors on the test frames (10;' in printed
@@ -39,6 +40,18 @@ def test_train_and_evaluate(water_file, tmp_path, capsys):
     assert main(['evaluate', '--checkpoint', last, '--data', water_file,
                  '--out', out + '-2']) == 0
     assert '(30)' in capsys.readouterr().out
+
+
+def test_fine_tuning(water_file, tmp_path, capsys):
+    out = str(tmp_path / 'run')
+    arguments = ['train', '--data', water_file, *SMALL]
+    assert main([*arguments, '--out', out]) == 0
+    tuning = [*arguments, '--out', out + '-2', '--init', out, '--freeze', '1']
+    assert main([*tuning, '--num_layers', '2']) == 2
+    assert "'num_layers' must be that of" in capsys.readouterr().err
+    assert main(tuning) == 0
+    assert main([*tuning, '--resume']) == 0
+    assert main(['evaluate', '--checkpoint', out + '-2']) == 0
 
 
 def test_train_and_evaluate_on_energies_alone(energy_file, tmp_path, capsys):
@@ -58,7 +71,8 @@ def test_train_and_evaluate_on_energies_alone(energy_file, tmp_path, capsys):
         'energy_per_atom_rmse'
     }
     evaluated = os.listdir(os.path.join(out, 'evaluation'))
-    assert sorted(evaluated) == ['evaluation.json', 'parity.png']
+    assert sorted(evaluated) == ['error_distribution.png', 'evaluation.json',
+                                 'parity.png']
 
 
 @pytest.mark.parametrize('trained, evaluated, has_forces', [

@@ -3,7 +3,9 @@ import pytest
 import torch
 from torch_geometric.datasets import MD17
 
-from torch_sake.datasets import md17_frames
+from torch_sake.datasets import (load_frames, md17, md17_frames, md22_frames)
+
+REVISED = ('nuclear_charges', 'coords', 'energies', 'forces')
 
 
 def raw(num_frames, seed=0):
@@ -47,9 +49,85 @@ def test_md17_original(tmp_path, folder):
 
 @pytest.mark.parametrize('folder', ['raw/rmd17/npz_data', '.'])
 def test_md17_revised(tmp_path, folder):
-    save(tmp_path / folder / 'rmd17_ethanol.npz', raw(4),
-         ('nuclear_charges', 'coords', 'energies', 'forces'))
+    save(tmp_path / folder / 'rmd17_ethanol.npz', raw(4), REVISED)
     check(md17_frames(tmp_path, 'revised ethanol'), raw(4))
+
+
+@pytest.mark.parametrize('folder, places', [
+    ('raw/rmd17/npz_data', 'raw/rmd17/splits'), ('.', '.')])
+def test_md17_splits(tmp_path, folder, places):
+    path = save(tmp_path / folder / 'rmd17_ethanol.npz', raw(20), REVISED)
+    assert md17_frames(tmp_path, 'revised ethanol').splits == {}
+    generator = np.random.default_rng(0)
+    (tmp_path / places).mkdir(exist_ok=True)
+    parts = {}
+    for number in range(1, 6):
+        parts[str(number)] = generator.permutation(20)[:12].reshape(2, 6)
+        for part, indices in zip(('train', 'test'), parts[str(number)]):
+            np.savetxt(tmp_path / places / f'index_{part}_0{number}.csv',
+                       indices, fmt='%d')
+    frames = load_frames('rmd17:ethanol', root=tmp_path)
+    assert list(frames.splits) == list(parts)
+    for number, (train, test) in parts.items():
+        split = frames.splits[number]
+        assert split.train.tolist() == train.tolist()
+        assert split.test.tolist() == test.tolist()
+        assert split.val.numel() == 0
+    path = tmp_path / places / 'index_test_03.csv'
+    path.write_text('1\n2.5\n')
+    with pytest.raises(ValueError, match="index_test_03.csv' must hold one"):
+        md17_frames(tmp_path, 'revised ethanol')
+
+
+def test_training_on_a_published_split(tmp_path):
+    pytest.importorskip('pytorch_lightning')
+    from torch_sake.training import TrainConfig
+    from torch_sake.training.data import TrainingData
+    save(tmp_path / 'rmd17_ethanol.npz', raw(30), REVISED)
+    train, test = np.arange(4, 16), np.arange(20, 29)
+    np.savetxt(tmp_path / 'index_train_02.csv', train, fmt='%d')
+    np.savetxt(tmp_path / 'index_test_02.csv', test, fmt='%d')
+    config = TrainConfig('rmd17:ethanol', root=str(tmp_path), split='2',
+                         num_val=3)
+    split = TrainingData.from_config(config).split
+    assert sorted([*split.train.tolist(), *split.val.tolist()]) == list(train)
+    assert split.val.numel() == 3 and split.test.tolist() == list(test)
+    config.split = '1'
+    with pytest.raises(ValueError, match=r"published splits \['2'\]"):
+        TrainingData.from_config(config)
+
+
+@pytest.mark.parametrize('name, file_name', [
+    ('Ac-Ala3-NHMe', 'md22_Ac-Ala3-NHMe.npz'),
+    ('double-walled nanotube', 'md22_double-walled_nanotube.npz')])
+@pytest.mark.parametrize('placed', ['.', 'NAME/raw', None])
+def test_md22(tmp_path, monkeypatch, name, file_name, placed):
+    z, pos, energy, force = raw(5)
+    arrays = (z, pos, energy[:, None], force)
+
+    def download_url(url, folder):
+        assert url.endswith(f'/{file_name}') and placed is None
+        assert folder == str(tmp_path / name / 'raw')
+        save(tmp_path / name / 'raw' / file_name, arrays)
+
+    monkeypatch.setattr(md17, 'download_url', download_url)
+    if placed is not None:
+        save(tmp_path / placed.replace('NAME', name) / file_name, arrays)
+    frames = load_frames(f'md22:{name}', root=tmp_path)
+    check(frames, raw(5))
+    assert frames.name == name and frames.source == f'md22:{name}'
+
+
+def test_md22_errors(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="must be one of .*'stachyose'"):
+        md22_frames(tmp_path, 'aspirin')
+
+    def download_url(url, folder):
+        raise OSError('no route to host')
+
+    monkeypatch.setattr(md17, 'download_url', download_url)
+    with pytest.raises(ValueError, match="MD22 'DHA'.*no route.*md22_DHA.npz"):
+        md22_frames(tmp_path, 'DHA')
 
 
 def test_md17_ccsd(tmp_path):
@@ -72,10 +150,8 @@ def test_md17_ccsd(tmp_path):
 def test_md17_finds_the_files_of_pyg(tmp_path, monkeypatch, name):
     def download(self):
         for path in map(type(tmp_path), self.raw_paths):
-            keys = ('z', 'R', 'E', 'F')
-            if 'revised' in name:
-                keys = ('nuclear_charges', 'coords', 'energies', 'forces')
-            save(path, raw(2), keys)
+            save(path, raw(2),
+                 REVISED if 'revised' in name else ('z', 'R', 'E', 'F'))
 
     monkeypatch.setattr(MD17, 'download', download)
     frames = md17_frames(tmp_path, name)

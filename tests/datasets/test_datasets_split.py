@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from torch_sake.datasets import Split, random_split, read_split
+from torch_sake.datasets import (Split, published_split, random_split,
+                                 read_split)
 
 
 def indices(split):
@@ -105,3 +106,36 @@ def test_splits_of_real_data(shared_data):
     assert blocked.test.tolist() == list(range(1300, 2000))
     with pytest.raises(ValueError, match='1999 frames'):
         read_split(path, 1999, prefix='random_')
+
+
+def splits():
+    return {'1': Split(torch.tensor([7, 1, 5, 9]), torch.empty(0).long(),
+                       torch.tensor([2, 3])),
+            '2': Split(torch.tensor([0]), torch.tensor([4]),
+                       torch.tensor([8]))}
+
+
+def test_published_split():
+    split = published_split(splits(), '1', 10, num_val=1, seed=3)
+    assert sorted([*split.train.tolist(), *split.val.tolist()]) == [1, 5, 7, 9]
+    assert split.val.numel() == 1 and split.test.tolist() == [2, 3]
+    again = published_split(splits(), '1', 10, num_val=1, seed=3)
+    assert again.val.equal(split.val) and again.train.equal(split.train)
+    drawn = {published_split(splits(), '1', 10, 1, seed).val.item()
+             for seed in range(30)}
+    assert drawn == {1, 5, 7, 9}
+    split = published_split(splits(), '2', 10, num_val=1)
+    assert [part.tolist() for part in vars(split).values()] == [[0], [4], [8]]
+
+
+def test_published_split_errors():
+    with pytest.raises(ValueError, match=r"splits \['1', '2'\] \(got '3'\)"):
+        published_split(splits(), '3', 10, num_val=1)
+    with pytest.raises(ValueError, match="'num_val' must be below 4"):
+        published_split(splits(), '1', 10, num_val=4)
+    with pytest.raises(ValueError, match="split '1': 'train' .* 9 frames"):
+        published_split(splits(), '1', 9, num_val=1)
+    wrong = {'1': Split(torch.tensor([1, 2]), torch.empty(0).long(),
+                        torch.tensor([2]))}
+    with pytest.raises(ValueError, match="must be disjoint .frame 2"):
+        published_split(wrong, '1', 10, num_val=1)

@@ -24,8 +24,9 @@ class EvaluateConfig:
         root: Folder of the data, as for 'train'.
         part: 'test' takes the test frames of the run's own data, 'all' takes
             all frames; 'test' if no data are given, 'all' otherwise.
-        out: Folder of 'evaluation.json' and 'parity.png'; 'evaluation' beside
+        out: Folder of 'evaluation.json' and the pictures; 'evaluation' beside
             the checkpoint if not given.
+        seed: Seed of the bootstrap of the confidence intervals.
         device: Where to compute; 'auto' takes a GPU if there is one.
     """
     checkpoint: str
@@ -33,6 +34,7 @@ class EvaluateConfig:
     root: Optional[str] = None
     part: Optional[Literal['test', 'all']] = None
     out: Optional[str] = None
+    seed: int = 0
     device: str = 'auto'
 
 
@@ -56,20 +58,22 @@ def evaluate(config: EvaluateConfig) -> None:
             raise ValueError("'part' must be 'all' for a run without test "
                              "frames (got 'test')")
         frames = frames[tensors['split.test']]
-    everything = next(iter(DataLoader(frames, batch_size=len(frames))))
-    check_elements(everything.z.unique().tolist(), description['elements'])
+    loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
+    trivial = []
+    for data in loader:
+        check_elements(data.z.unique().tolist(), description['elements'])
+        trivial.append(sum_atomic_energies(
+            tensors['potential.atomic_energies'], data.z, data.batch,
+            data.num_graphs))
 
     device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu')
                           if config.device == 'auto' else config.device)
-    outputs = predict(potential.to(device),
-                      DataLoader(frames, batch_size=EVAL_BATCH_SIZE),
+    outputs = predict(potential.to(device), loader,
                       getattr(torch, run['precision']), device)
-    trivial = sum_atomic_energies(tensors['potential.atomic_energies'],
-                                  everything.z, everything.batch, len(frames))
     folder = config.checkpoint
     if not osp.isdir(folder):
         folder = osp.dirname(folder)
     out = config.out or osp.join(folder, 'evaluation')
-    report_errors(outputs, trivial, frames.units, out, 'evaluation',
+    report_errors(outputs, torch.cat(trivial), frames.units, out, 'evaluation',
                   f'Errors of {config.checkpoint} on {part} frames of '
-                  f'{frames.source} ({len(frames)})')
+                  f'{frames.source} ({len(frames)})', config.seed)

@@ -5,21 +5,26 @@ sets.
 from torch_sake.datasets.ase_file import read_frames
 from torch_sake.datasets.cmu_motion import CMUMotion
 from torch_sake.datasets.frames import Frames
+from torch_sake.datasets.iso17 import ISO17
 from torch_sake.datasets.load import load_frames
-from torch_sake.datasets.md17 import md17_frames
+from torch_sake.datasets.md17 import md17_frames, md22_frames
 from torch_sake.datasets.md17_trajectory import MD17Trajectory
 from torch_sake.datasets.nbody import NBody
-from torch_sake.datasets.split import Split, random_split, read_split
+from torch_sake.datasets.split import (Split, published_split, random_split,
+                                       read_split)
 from torch_sake.datasets.xtb import xtb_frames
 
 __all__ = [
     'CMUMotion',
     'Frames',
+    'ISO17',
     'MD17Trajectory',
     'NBody',
     'Split',
     'load_frames',
     'md17_frames',
+    'md22_frames',
+    'published_split',
     'random_split',
     'read_frames',
     'read_split',

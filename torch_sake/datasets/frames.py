@@ -5,6 +5,7 @@ from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
 from torch_sake.checks import INTEGERS
+from torch_sake.datasets.split import Split
 from torch_sake.neighbors.lattice import build_lattice
 
 
@@ -21,6 +22,9 @@ class Frames(InMemoryDataset):
     :obj:`cell` (:obj:`[1, 3, 3]`, zero for molecules) and :obj:`pbc`
     (:obj:`[1, 3]`), and if the stress of any is known, all have :obj:`stress`
     (:obj:`[1, 3, 3]`, NaN where it is not known).
+
+    Splits that the data are published with are in :obj:`splits`, by their
+    names. A selection of frames has none.
 
     .. code-block:: python
 
@@ -90,6 +94,7 @@ class Frames(InMemoryDataset):
         self.units = dict(units)
         self.source = source
         self.test_start = test_start
+        self.splits: Dict[str, Split] = {}
 
         energy = _to_tensor(source, 'energy', energy).reshape(-1)
         num_frames = energy.numel()
@@ -132,6 +137,7 @@ class Frames(InMemoryDataset):
     def index_select(self, idx: Any) -> 'Frames':
         frames = super().index_select(idx)
         frames.test_start = None
+        frames.splits = {}
         return frames
 
     def copy(self, idx: Optional[Any] = None) -> 'Frames':

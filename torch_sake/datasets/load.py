@@ -4,9 +4,17 @@ from typing import Any, Optional
 
 from torch_sake.datasets.ase_file import read_frames
 from torch_sake.datasets.frames import Frames
-from torch_sake.datasets.md17 import md17_frames
+from torch_sake.datasets.iso17 import ISO17
+from torch_sake.datasets.md17 import md17_frames, md22_frames
 from torch_sake.datasets.xtb import xtb_frames
 from torch_sake.files import PathLike
+
+# Trajectories of molecules, by their names:
+COLLECTIONS = {
+    'md17': md17_frames,
+    'rmd17': lambda root, name: md17_frames(root, f'revised {name}'),
+    'md22': md22_frames,
+}
 
 
 def load_frames(data: PathLike, root: Optional[PathLike] = None,
@@ -16,14 +24,19 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None,
     .. code-block:: python
 
         load_frames('xtb:ethanol')                        # xtb_frames
-        load_frames('md17:revised aspirin', root='data')  # md17_frames
+        load_frames('md17:aspirin', root='data')          # md17_frames
+        load_frames('rmd17:aspirin', root='data')         # md17_frames
+        load_frames('md22:stachyose', root='data')        # md22_frames
+        load_frames('iso17', root='data')                 # ISO17
         load_frames('molecules.xyz')                      # read_frames
 
     Args:
-        data (str or os.PathLike): :obj:`'xtb:NAME'`, :obj:`'md17:NAME'` or a
-            file.
-        root (str or os.PathLike, optional): Folder of the MD17 files or, for
-            :obj:`'xtb:NAME'`, of the generated ones. A file has its own.
+        data (str or os.PathLike): :obj:`'xtb:NAME'`, :obj:`'md17:NAME'`,
+            :obj:`'rmd17:NAME'` (the revised trajectory), :obj:`'md22:NAME'`,
+            :obj:`'iso17'` or a file.
+        root (str or os.PathLike, optional): Folder of the files of the data
+            set or, for :obj:`'xtb:NAME'`, of the generated ones. A file has
+            its own.
             (default: :obj:`None`)
         seed (int, optional): Seed of frames that are generated.
             (default: :obj:`0`)
@@ -32,7 +45,7 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None,
 
     Raises:
         TypeError: If options are given for data that are not generated.
-        ValueError: If :obj:`data` is none of the three.
+        ValueError: If :obj:`data` is none of these.
     """
     data = os.fspath(data)
     kind, _, name = data.partition(':')
@@ -41,13 +54,15 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None,
     if options:
         raise TypeError(f"{sorted(options)} are options of 'xtb:NAME' only "
                         f"(got data={data!r})")
-    if kind == 'md17' and name:
+    if data == 'iso17' or (kind in COLLECTIONS and name):
         if root is None:
-            raise ValueError(f"'root', the folder of the MD17 files, must be "
+            raise ValueError(f"'root', the folder of the data set, must be "
                              f"given for {data!r}")
-        return md17_frames(root, name)
+        return ISO17(root) if data == 'iso17' else COLLECTIONS[kind](root,
+                                                                     name)
     if osp.isfile(osp.expanduser(data)):
         return read_frames(data)
     raise ValueError(f"'data' must be 'xtb:NAME' (a molecule to generate), "
-                     f"'md17:NAME' (a trajectory of MD17) or an existing file "
+                     f"'md17:NAME', 'rmd17:NAME' or 'md22:NAME' (a "
+                     f"trajectory), 'iso17' or an existing file "
                      f"(got {data!r})")

@@ -1,14 +1,23 @@
 import os.path as osp
-from typing import Any, List
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 import torch
+from torch_geometric.data import download_url
 from torch_geometric.datasets import MD17
 
 from torch_sake.datasets.frames import Frames
+from torch_sake.datasets.raw_files import find_raw_files
+from torch_sake.datasets.split import Split, read_indices
 from torch_sake.files import PathLike, read_arrays
 
 UNITS = {'length': 'Angstrom', 'energy': 'kcal/mol'}
+KEYS = ('z', 'R', 'E', 'F')
+REVISED_KEYS = ('nuclear_charges', 'coords', 'energies', 'forces')
+MD22_URL = 'http://www.quantum-machine.org/gdml/repo/datasets'
+MD22_NAMES = {name: f"md22_{name.replace(' ', '_')}.npz" for name in (
+    'Ac-Ala3-NHMe', 'DHA', 'stachyose', 'AT-AT', 'AT-AT-CG-CG',
+    'buckyball-catcher', 'double-walled nanotube')}
 
 
 class _MD17Download(MD17):
@@ -32,7 +41,11 @@ def md17_frames(root: PathLike, name: str) -> Frames:
 
     The coupled cluster names (CCSD) come with a pre-defined test set: their
     training frames are followed by their test frames, which start at
-    :obj:`frames.test_start`.
+    :obj:`frames.test_start`. The revised names come with five splits of 1000
+    training and 1000 test frames, :obj:`frames.splits['1']` to
+    :obj:`frames.splits['5']`, if the index files of their archive are there
+    (:obj:`<root>/raw/rmd17/splits/index_train_01.csv`, or directly in
+    :obj:`root`).
 
     Args:
         root (str or os.PathLike): The folder of the data.
@@ -47,9 +60,61 @@ def md17_frames(root: PathLike, name: str) -> Frames:
     if name not in MD17.file_names:
         raise ValueError(f"'name' must be one of {sorted(MD17.file_names)} "
                          f"(got {name!r})")
-    revised = 'revised' in name
-    paths = _find_raw_files(osp.expanduser(root), name)
-    parts = [_read_raw_file(path, revised) for path in paths]
+    file_name = MD17.file_names[name]
+    file_names, folder, keys = [file_name], osp.join(name, 'raw'), KEYS
+    if 'revised' in name:
+        folder, keys = osp.join('raw', 'rmd17', 'npz_data'), REVISED_KEYS
+    elif 'CCSD' in name:
+        stem = osp.splitext(file_name)[0]
+        file_names = [f'{stem}-train.npz', f'{stem}-test.npz']
+
+    def download(root: str) -> None:
+        _MD17Download(root, name, train=True if 'CCSD' in name else None)
+
+    paths = find_raw_files(root, folder, file_names, f"MD17 '{name}'",
+                           download)
+    frames = _read_trajectories(paths, keys, name, f'md17:{name}')
+    if 'revised' in name:
+        frames.splits = _read_splits(osp.dirname(paths[0]))
+    return frames
+
+
+def md22_frames(root: PathLike, name: str) -> Frames:
+    r"""Reads a trajectory of the MD22 collection in double precision.
+
+    The raw file lies in a folder as those of MD17
+    (:obj:`<root>/DHA/raw/md22_DHA.npz`) or directly in :obj:`root`. If it does
+    not, it is downloaded. Energies are in kcal/mol, positions in Angstrom.
+
+    Args:
+        root (str or os.PathLike): The folder of the data.
+        name (str): :obj:`'Ac-Ala3-NHMe'`, :obj:`'DHA'`, :obj:`'stachyose'`,
+            :obj:`'AT-AT'`, :obj:`'AT-AT-CG-CG'`, :obj:`'buckyball-catcher'` or
+            :obj:`'double-walled nanotube'`.
+
+    Raises:
+        ValueError: If the name is unknown, or the file is neither there nor
+            can be downloaded, or is damaged.
+    """
+    if name not in MD22_NAMES:
+        raise ValueError(f"'name' must be one of {sorted(MD22_NAMES)} "
+                         f"(got {name!r})")
+    folder = osp.join(name, 'raw')
+
+    def download(root: str) -> None:
+        download_url(f'{MD22_URL}/{MD22_NAMES[name]}', osp.join(root, folder))
+
+    paths = find_raw_files(root, folder, [MD22_NAMES[name]],
+                           f"MD22 '{name}'", download)
+    return _read_trajectories(paths, KEYS, name, f'md22:{name}')
+
+
+def _read_trajectories(paths: List[str], keys: Sequence[str], name: str,
+                       source: str) -> Frames:
+    r"""Returns the frames of a molecule; those of a second file are its test
+    set.
+    """
+    parts = [_read_raw_file(path, keys) for path in paths]
     z = parts[0][0]
     for path, part in zip(paths, parts):
         if not np.array_equal(part[0], z):
@@ -66,42 +131,12 @@ def md17_frames(root: PathLike, name: str) -> Frames:
         num_atoms=len(z),
         name=name,
         units=UNITS,
-        source=f'md17:{name}',
+        source=source,
         test_start=len(parts[0][1]) if len(parts) > 1 else None,
     )
 
 
-def _find_raw_files(root: str, name: str) -> List[str]:
-    file_name = MD17.file_names[name]
-    file_names = [file_name]
-    folder = osp.join(root, name, 'raw')
-    if 'revised' in name:
-        folder = osp.join(root, 'raw', 'rmd17', 'npz_data')
-    elif 'CCSD' in name:
-        stem = osp.splitext(file_name)[0]
-        file_names = [f'{stem}-train.npz', f'{stem}-test.npz']
-
-    in_folder = [osp.join(folder, file_name) for file_name in file_names]
-    in_root = [osp.join(root, file_name) for file_name in file_names]
-    for paths in (in_folder, in_root):
-        if all(osp.isfile(path) for path in paths):
-            return paths
-
-    # Failures are of the network, of its proxies or of an archive.
-    try:
-        _MD17Download(root, name, train=True if 'CCSD' in name else None)
-    except Exception as error:
-        raise ValueError(
-            f"There is no file of MD17 '{name}' and its download failed "
-            f"({type(error).__name__}: {error}). Place {file_names} in "
-            f"'{folder}' or in '{root}'") from error
-    return in_folder
-
-
-def _read_raw_file(path: str, revised: bool) -> List[np.ndarray]:
-    keys = ['z', 'R', 'E', 'F']
-    if revised:
-        keys = ['nuclear_charges', 'coords', 'energies', 'forces']
+def _read_raw_file(path: str, keys: Sequence[str]) -> List[np.ndarray]:
     arrays = read_arrays(path, keys)
     z, pos, energy, force = (arrays[key] for key in keys)
     energy = energy.reshape(-1)
@@ -112,3 +147,17 @@ def _read_raw_file(path: str, revised: bool) -> List[np.ndarray]:
                              f"after '{keys[2]}' and '{keys[0]}' "
                              f"(got {array.shape})")
     return [z, pos, energy, force]
+
+
+def _read_splits(folder: str) -> Dict[str, Split]:
+    r"""Returns the splits of the revised trajectories that have files."""
+    splits = {}
+    for place in (folder, osp.join(folder, osp.pardir, 'splits')):
+        for number in '12345':
+            train, test = (osp.join(place, f'index_{part}_0{number}.csv')
+                           for part in ('train', 'test'))
+            if osp.isfile(train) and osp.isfile(test):
+                splits[number] = Split(train=read_indices(train),
+                                       val=torch.empty(0, dtype=torch.long),
+                                       test=read_indices(test))
+    return splits

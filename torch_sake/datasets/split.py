@@ -1,5 +1,5 @@
 from dataclasses import dataclass
-from typing import Optional
+from typing import Dict, Optional
 
 import numpy as np
 import torch
@@ -86,21 +86,72 @@ def read_split(path: PathLike, num_frames: int,
     """
     keys = [prefix + key for key in ('train', 'val', 'test')]
     arrays = read_arrays(path, keys)
+    _check_indices(f"'{path}'", arrays, num_frames)
+    return Split(*(torch.from_numpy(arrays[key].astype(np.int64))
+                   for key in keys))
+
+
+def published_split(splits: Dict[str, Split], name: str, num_frames: int,
+                    num_val: int, seed: int = 0) -> Split:
+    r"""Returns one of the splits that data are published with. If it has no
+    validation frames, they are drawn from its training frames.
+
+    Args:
+        splits (dict): The splits, by their names.
+        name (str): The name.
+        num_frames (int): Number of all frames.
+        num_val (int): Number of validation frames to draw.
+        seed (int, optional): Seed of the draw. (default: :obj:`0`)
+
+    Raises:
+        ValueError: If there is no such split, it does not consist of disjoint
+            sets of frames, or has no more than :obj:`num_val` training frames.
+    """
+    if name not in splits:
+        raise ValueError(f"'split' must be a file or one of the published "
+                         f"splits {sorted(splits)} (got {name!r})")
+    split = splits[name]
+    _check_indices(f"Published split '{name}'", {
+        key: value.numpy() for key, value in vars(split).items()}, num_frames)
+    if split.val.numel() > 0:
+        return split
+    if not 0 <= num_val < split.train.numel():
+        raise ValueError(f"'num_val' must be below {split.train.numel()}, the "
+                         f"number of training frames of the published split "
+                         f"'{name}' (got {num_val})")
+    drawn = torch.from_numpy(
+        np.random.default_rng(seed).permutation(split.train.numpy()))
+    return Split(train=drawn[num_val:], val=drawn[:num_val], test=split.test)
+
+
+def read_indices(path: PathLike) -> Tensor:
+    r"""Reads the indices of frames from a text file, one a line.
+
+    Raises:
+        ValueError: If the file holds anything else.
+    """
+    try:
+        return torch.from_numpy(np.loadtxt(path, dtype=np.int64, ndmin=1))
+    except ValueError as error:
+        raise ValueError(f"'{path}' must hold one integer a line "
+                         f"({error})") from error
+
+
+def _check_indices(where: str, arrays: Dict[str, np.ndarray],
+                   num_frames: int) -> None:
     for key, array in arrays.items():
         if array.ndim != 1 or array.dtype.kind not in 'iu':
-            raise ValueError(f"'{path}': '{key}' must be a vector of integers "
+            raise ValueError(f"{where}: '{key}' must be a vector of integers "
                              f"(got {array.dtype} of shape {array.shape})")
         outside = array[(array < 0) | (array >= num_frames)]
         if outside.size > 0:
-            raise ValueError(f"'{path}': '{key}' must hold indices of "
+            raise ValueError(f"{where}: '{key}' must hold indices of "
                              f"{num_frames} frames (got {outside[0]})")
     frames, counts = np.unique(np.concatenate(list(arrays.values())),
                                return_counts=True)
     if (counts > 1).any():
-        raise ValueError(f"'{path}': {keys} must be disjoint (frame "
+        raise ValueError(f"{where}: {list(arrays)} must be disjoint (frame "
                          f"{frames[counts > 1][0]} occurs more than once)")
-    return Split(*(torch.from_numpy(arrays[key].astype(np.int64))
-                   for key in keys))
 
 
 def epoch_order(number: int, seed: int, epoch: int) -> Tensor:

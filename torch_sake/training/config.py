@@ -8,19 +8,25 @@ from torch_sake.training.losses import PENALTIES
 from torch_sake.training.optimizers import OPTIMIZERS
 from torch_sake.training.schedule import SCHEDULES
 
+MODEL_ARGUMENTS = ('hidden_channels', 'num_layers', 'heads',
+                   'num_coefficients', 'num_rbf', 'update_pos', 'cutoff')
+
 
 @dataclass
 class TrainConfig:
     r"""What a training run is made of. A seed fixes the run.
 
     Args:
-        data: 'xtb:NAME' (a molecule, labeled by GFN2-xTB), 'md17:NAME' (a
-            trajectory of MD17, below 'root') or a file that ASE reads.
-        root: Folder of the MD17 files, or of the generated ones.
+        data: 'xtb:NAME' (a molecule, labeled by GFN2-xTB), 'md17:NAME',
+            'rmd17:NAME' or 'md22:NAME' (a trajectory, below 'root'), 'iso17'
+            (below 'root') or a file that ASE reads.
+        root: Folder of the files of a data set, or of the generated ones.
         num_frames: Number of frames that are generated for 'xtb:NAME'; 2000 if
             not given.
-        split: An npz file with the frames 'train', 'val' and 'test', in place
-            of a random split.
+        split: An npz file with the frames 'train', 'val' and 'test', or the
+            name of a split that the data are published with ('1' to '5' of
+            'rmd17:NAME'; 'within' and 'other' of 'iso17'), in place of a
+            random split.
         split_prefix: What these names start with in the file.
         num_train: Number of training frames of a random split.
         num_val: Number of validation frames of a random split.
@@ -28,6 +34,14 @@ class TrainConfig:
             if not given. Errors are reported on the validation frames if 0.
         out: Folder of the run; 'runs/' and the name of the data if not given.
         resume: Go on with the run in the folder 'out'.
+        init: Checkpoint, or folder of a run, whose potential the run starts
+            from. The settings of the model are those of that potential.
+        freeze: Number of first layers of the potential of 'init' that keep
+            their weights, as the embeddings of its elements then do; 0 for
+            the embeddings alone. All weights learn if not given.
+        refit: Whether the atomic energies of the potential of 'init' are
+            shifted to fit the training frames, for data of another level of
+            theory or composition. Those of new elements always are.
         model: The model, 'VectorSAKE' or the published 'SAKE'.
         hidden_channels: Size of the hidden features; the model's default if
             not given, as for the other arguments of the model.
@@ -95,6 +109,9 @@ class TrainConfig:
     num_test: Optional[int] = None
     out: Optional[str] = None
     resume: bool = False
+    init: Optional[str] = None
+    freeze: Optional[int] = None
+    refit: bool = False
     model: Literal['SAKE', 'VectorSAKE'] = 'VectorSAKE'
     hidden_channels: Optional[int] = None
     num_layers: Optional[int] = None
@@ -157,6 +174,12 @@ class TrainConfig:
             if not 0 <= getattr(self, name) < float('inf'):
                 raise ValueError(f"'{name}' must not be negative "
                                  f"(got {getattr(self, name)})")
+        if self.freeze is not None and not self.freeze >= 0:
+            raise ValueError(f"'freeze' must not be negative "
+                             f"(got {self.freeze})")
+        if self.init is None and (self.freeze is not None or self.refit):
+            raise ValueError(f"'freeze' and 'refit' need 'init' "
+                             f"(got {self.freeze} and {self.refit})")
         if self.precision not in ('float32', 'float64'):
             raise ValueError(f"'precision' must be 'float32' or 'float64' "
                              f"(got {self.precision!r})")
@@ -194,9 +217,6 @@ class TrainConfig:
     @property
     def model_arguments(self) -> Dict[str, Any]:
         r"""The arguments of the model, as far as they are given here."""
-        names = ('hidden_channels', 'num_layers', 'heads',
-                 'num_coefficients', 'num_rbf', 'update_pos')
-        given = {name: getattr(self, name) for name in names}
-        given = {key: value for key, value in given.items()
-                 if value is not None}
-        return dict(given, cutoff=self.cutoff)
+        given = {name: getattr(self, name) for name in MODEL_ARGUMENTS}
+        return {key: value for key, value in given.items()
+                if value is not None or key == 'cutoff'}

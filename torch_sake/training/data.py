@@ -1,3 +1,4 @@
+import os.path as osp
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, Optional
 
@@ -6,8 +7,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets import (Frames, Split, load_frames, random_split,
-                                 read_split)
+from torch_sake.datasets import (Frames, Split, load_frames,
+                                 published_split, random_split, read_split)
 from torch_sake.neighbors import neighbor_list
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.references import (fit_atomic_energies,
@@ -33,7 +34,10 @@ class TrainingData:
     @classmethod
     def from_config(cls, config: TrainConfig) -> 'TrainingData':
         frames = load_config_frames(asdict(config))
-        if config.split is not None:
+        if config.split is not None and not osp.isfile(config.split):
+            split = published_split(frames.splits, config.split, len(frames),
+                                    config.num_val, config.seed)
+        elif config.split is not None:
             split = read_split(config.split, len(frames), config.split_prefix)
         else:
             split = random_split(len(frames), config.num_train, config.num_val,

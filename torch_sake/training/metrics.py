@@ -1,5 +1,5 @@
 import math
-from typing import Dict, Iterable, List, Tuple
+from typing import Dict, Iterable, List, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,27 @@ def predict_batch(potential: Potential, data: Data,
           :math:`(N, 3)` *(optional)*, :obj:`"stress"` :math:`(B, 3, 3)`
           *(optional)*
     """
+    has_stress = 'stress' in data and not bool(data.stress.isnan().all())
+    if 'force' not in data and not has_stress:
+        return {'energy': predict_energy(potential, data, dtype)}
+    inputs, sizes = _inputs(potential, data, dtype)
+    energy, forces, stress = potential(*inputs, compute_stress=has_stress,
+                                       **sizes)
+    outputs = {'energy': energy, 'force': forces, 'stress': stress}
+    return {key: value for key, value in outputs.items()
+            if key in data and value is not None}
+
+
+def predict_energy(potential: Potential, data: Data,
+                   dtype: torch.dtype) -> Tensor:
+    r"""Returns the predictions of the energies alone, :math:`(B)`."""
+    inputs, sizes = _inputs(potential, data, dtype)
+    return potential.energy(*inputs, **sizes)
+
+
+def _inputs(potential: Potential, data: Data,
+            dtype: torch.dtype) -> Tuple[List[Tensor], Dict[str, int]]:
+    r"""Returns the arguments of a potential for a batch."""
     inputs = [data.z, data.pos.to(dtype), data.batch]
     if 'cell' in data:
         inputs += [data.cell.to(dtype), data.pbc]
@@ -29,14 +50,7 @@ def predict_batch(potential: Potential, data: Data,
     sizes = {}
     if isinstance(potential.model, MoleculeModel):
         sizes = {'batch_size': data.num_graphs}
-    has_stress = 'stress' in data and not bool(data.stress.isnan().all())
-    if 'force' not in data and not has_stress:
-        return {'energy': potential.energy(*inputs, **sizes)}
-    energy, forces, stress = potential(*inputs, compute_stress=has_stress,
-                                       **sizes)
-    outputs = {'energy': energy, 'force': forces, 'stress': stress}
-    return {key: value for key, value in outputs.items()
-            if key in data and value is not None}
+    return inputs, sizes
 
 
 def known_rows(label: Tensor) -> Tensor:
@@ -47,13 +61,18 @@ def known_rows(label: Tensor) -> Tensor:
 def predict_labels(potential: Potential, data: Data,
                    dtype: torch.dtype) -> Dict[str, Tensor]:
     r"""Returns the predictions and the labels of the rows of a batch that have
-    labels, and the numbers of atoms, see :func:`predict`.
+    labels, and whose they are, see :func:`predict`.
     """
     values = {'num_atoms': data.ptr.diff()}
     for key, value in predict_batch(potential, data, dtype).items():
         known = known_rows(data[key])
-        values.update({key: value[known], f'{key}_label': data[key][known]})
-    return {key: value.double() for key, value in values.items()}
+        values.update({key: value[known].double(),
+                       f'{key}_label': data[key][known].double()})
+        if key == 'force':
+            values.update(force_frame=data.batch[known], force_z=data.z[known])
+        elif key == 'stress':
+            values['stress_frame'] = known.nonzero().flatten()
+    return values
 
 
 @torch.no_grad()
@@ -61,20 +80,38 @@ def predict(potential: Potential, loader: Iterable[Data], dtype: torch.dtype,
             device: torch.device) -> Dict[str, Tensor]:
     r"""Returns the predictions and the labels of all frames, in float64.
     Without labels of forces or of stresses, there are no predictions of them.
+    Rows without a label are left out; :obj:`"force_frame"` is the index of the
+    frame that a row belongs to, :obj:`"force_z"` the atomic number.
 
     Shapes:
         - **output:** :obj:`"energy"` and :obj:`"energy_label"` and
           :obj:`"num_atoms"` :math:`(M)`, :obj:`"force"` and
-          :obj:`"force_label"` :math:`(N, 3)` *(optional)*, :obj:`"stress"`
-          and :obj:`"stress_label"` of those frames where it is known,
-          :math:`(M, 3, 3)` *(optional)*
+          :obj:`"force_label"` :math:`(N, 3)` *(optional)* with
+          :obj:`"force_frame"` and :obj:`"force_z"` :math:`(N)`,
+          :obj:`"stress"` and :obj:`"stress_label"` of those frames where it is
+          known, :math:`(M, 3, 3)` *(optional)* with :obj:`"stress_frame"`
+          :math:`(M)`
     """
     parts: Dict[str, List[Tensor]] = {}
+    num_frames = 0
     for data in loader:
         values = predict_labels(potential, data.to(device), dtype)
         for key, value in values.items():
+            if key.endswith('_frame'):
+                value = value + num_frames
             parts.setdefault(key, []).append(value.cpu())
+        num_frames += data.num_graphs
     return {key: torch.cat(values) for key, values in parts.items()}
+
+
+def property_errors(outputs: Dict[str, Tensor]) -> Dict[str, Tensor]:
+    r"""Returns the errors of each of :obj:`PROPERTIES` that there are labels
+    of, from the outputs of :func:`predict`.
+    """
+    errors = {name: outputs[name] - outputs[f'{name}_label']
+              for name in ('energy', 'force', 'stress') if name in outputs}
+    errors['energy_per_atom'] = errors['energy'] / outputs['num_atoms']
+    return errors
 
 
 def sum_errors(outputs: Dict[str, Tensor]) -> Tensor:
@@ -85,13 +122,8 @@ def sum_errors(outputs: Dict[str, Tensor]) -> Tensor:
     Shapes:
         - **output:** :math:`(4, 3)`
     """
-    energy = outputs['energy'] - outputs['energy_label']
-    errors = {'energy': energy,
-              'energy_per_atom': energy / outputs['num_atoms']}
-    for name in ('force', 'stress'):
-        if name in outputs:
-            errors[name] = outputs[name] - outputs[f'{name}_label']
-    sums = energy.new_zeros(len(PROPERTIES), 3)
+    errors = property_errors(outputs)
+    sums = errors['energy'].new_zeros(len(PROPERTIES), 3)
     for row, name in zip(sums, PROPERTIES):
         if name in errors:
             row[0] = errors[name].numel()
@@ -100,12 +132,13 @@ def sum_errors(outputs: Dict[str, Tensor]) -> Tensor:
     return sums
 
 
-def metrics_of_sums(sums: Tensor) -> Metrics:
+def metrics_of_sums(sums: Tensor,
+                    names: Sequence[str] = PROPERTIES) -> Metrics:
     r"""Returns mean absolute and root mean square errors from what
     :func:`sum_errors` returns, of all properties with errors.
     """
     metrics = {}
-    for name, (number, absolute, square) in zip(PROPERTIES, sums.tolist()):
+    for name, (number, absolute, square) in zip(names, sums.tolist()):
         if number > 0:
             metrics[f'{name}_mae'] = absolute / number
             metrics[f'{name}_rmse'] = math.sqrt(square / number)
@@ -142,11 +175,14 @@ def format_table(title: str, rows: List[Tuple[str, Metrics]],
     r"""Returns a table of errors, one predictor a row."""
     columns = [(name, f"{name.replace('_', ' ')} [{unit}]")
                for name, unit in units_of_properties(units).items()
-               if f'{name}_mae' in rows[0][1]]
+               if any(f'{name}_mae' in metrics for _, metrics in rows)]
     lines = [title, ' ' * 26 + ''.join(f'{head:>30}' for _, head in columns),
              ' ' * 26 + f'{"MAE":>18}{"RMSE":>12}' * len(columns)]
     for label, metrics in rows:
+        cells = [f'{metrics[key]:.4g}' if key in metrics else '-'
+                 for name, _ in columns
+                 for key in (f'{name}_mae', f'{name}_rmse')]
         lines.append(f'{label:<26}' + ''.join(
-            f'{metrics[name + "_mae"]:>18.4f}{metrics[name + "_rmse"]:>12.4f}'
-            for name, _ in columns))
+            f'{mae:>18}{rmse:>12}'
+            for mae, rmse in zip(cells[::2], cells[1::2])))
     return '\n'.join(lines)

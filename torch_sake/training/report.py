@@ -2,40 +2,66 @@ r"""What a training run and an evaluation leave behind for people."""
 
 import json
 import os.path as osp
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from torch import Tensor
 
 from torch_sake.files import replace_when_complete
-from torch_sake.training.metrics import (Metrics, error_metrics, format_table,
-                                         trivial_outputs)
-from torch_sake.training.plots import plot_parity
+from torch_sake.training.bootstrap import CONFIDENCE, NUM_SAMPLES
+from torch_sake.training.breakdown import (errors_by_element, errors_by_size,
+                                           frame_errors, summarize)
+from torch_sake.training.metrics import (PROPERTIES, error_metrics,
+                                         format_table, trivial_outputs)
+from torch_sake.training.plots import plot_error_distribution, plot_parity
 
 
 def report_errors(outputs: Dict[str, Tensor], trivial_energies: Tensor,
-                  units: Dict[str, str], folder: str, name: str,
-                  title: str) -> Dict[str, Metrics]:
+                  units: Dict[str, str], folder: str, name: str, title: str,
+                  seed: int = 0) -> Dict[str, Any]:
     r"""Prints the errors of the outputs of
     :func:`~torch_sake.training.metrics.predict` beside those of the trivial
-    predictor and writes them to :obj:`<name>.json`, with the picture
-    :obj:`parity.png`.
+    predictor, by element and by number of atoms, and writes them to
+    :obj:`<name>.json`, with confidence intervals and the pictures
+    :obj:`parity.png` and :obj:`error_distribution.png`. The seed is that of
+    the bootstrap.
     """
+    from ase.data import chemical_symbols
+    overall = summarize(frame_errors(outputs), PROPERTIES, seed)
+    intervals = overall.pop('intervals')
     errors = {
-        'model': error_metrics(outputs),
+        'bootstrap': {'num_samples': NUM_SAMPLES, 'confidence': CONFIDENCE,
+                      'seed': seed},
+        'num_frames': overall.pop('num_frames'),
+        'model': overall,
+        'intervals': intervals,
         'trivial': error_metrics(trivial_outputs(outputs, trivial_energies)),
+        'elements': {
+            chemical_symbols[element]: group for element, group in
+            errors_by_element(outputs, seed).items()},
+        'sizes': errors_by_size(outputs, seed),
     }
-    print(format_table(title, [
-        ('model', errors['model']),
-        (', zero '.join(['composition', *(
-            name for name in ('force', 'stress') if name in outputs)]),
-         errors['trivial']),
-    ], units))
+    rows = [('model', errors['model'])]
+    if None not in intervals.values():
+        rows += [(f'  {CONFIDENCE:.0%} interval, {end}',
+                  {key: limits[index] for key, limits in intervals.items()})
+                 for index, end in enumerate(('from', 'to'))]
+    rows.append((', zero '.join(['composition', *(
+        name for name in ('force', 'stress') if name in outputs)]),
+        errors['trivial']))
+    print(format_table(title, rows, units))
+    for kind, entry in (('elements', '{}'), ('sizes', '{} atoms')):
+        rows = [(f'{entry.format(key)} ({group["num_frames"]})', group)
+                for key, group in errors[kind].items()]
+        if len(rows) > 1:
+            print(format_table(f'\nBy {kind[:-1]} (number of frames)', rows,
+                               units))
     write_json(errors, osp.join(folder, f'{name}.json'), units)
     plot_parity(outputs, units, folder)
+    plot_error_distribution(outputs, units, folder)
     return errors
 
 
-def write_json(errors: Dict[str, Metrics], path: str,
+def write_json(errors: Dict[str, Any], path: str,
                units: Optional[Dict[str, str]]) -> None:
     with replace_when_complete(path) as temporary:
         with open(temporary, 'w') as file:

@@ -1,7 +1,7 @@
 import os
 import os.path as osp
 from dataclasses import asdict
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -11,6 +11,7 @@ from torch_sake.models import MoleculeModel
 from torch_sake.potential import Potential
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
+from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
 from torch_sake.training.metrics import Metrics
 
@@ -72,30 +73,28 @@ class Trainer:
                 raise ValueError(f"'devices' must be at most {available}, the "
                                  f"number of GPUs here (got {config.devices})")
         self.dtype = getattr(torch, config.precision)
+        pretrained = None
+        if config.init is not None:
+            if model is not None:
+                raise ValueError("'init' must not be given for a model of "
+                                 f"your own (got {config.init!r})")
+            pretrained = Pretrained(config)
+            self.config = config = pretrained.settle(config)
         self.data = TrainingData.from_config(config)
         torch.manual_seed(config.seed)
-        description = {'kind': 'potential', 'config': asdict(config),
-                       'model': None, 'prior': None}
-        if model is None:
-            arguments = config.model_arguments
-            if config.model == 'VectorSAKE':
-                arguments['avg_num_neighbors'] = self.data.avg_num_neighbors(
-                    config.cutoff)
-            model = MODELS[config.model](**arguments)
-            description['model'] = {'name': config.model,
-                                    'arguments': arguments}
-        if config.zbl:
-            description['prior'] = {'cutoff': config.cutoff or 5.0,
-                                    **self.data.frames.units}
-        potential = Potential(model, self.data.scale,
-                              self.data.atomic_energies,
-                              build_prior(description['prior']))
+        if pretrained is not None:
+            self.data = pretrained.adapt(self.data, config)
+            potential = pretrained.potential
+            description = pretrained.description
+        else:
+            potential, description = self._build_potential(model)
         self.module = PotentialModule(
             potential.to(self.dtype), self._build_loss(), config,
-            {**description, **self.data.description})
+            {'kind': 'potential', 'config': asdict(config), **description,
+             **self.data.description})
         if config.num_processes == 1:  # others have a device each
             self.module.to(self.device)
-        if config.compiles and isinstance(model, MoleculeModel):
+        if config.compiles and isinstance(potential.model, MoleculeModel):
             potential.compile()  # not the average: it is rarely called
         if config.resume:
             self._restore()
@@ -171,6 +170,26 @@ class Trainer:
             finally:
                 self.device = trainer.strategy.root_device
                 self.module.to(self.device)
+
+    def _build_potential(
+        self, model: Optional[torch.nn.Module]
+    ) -> Tuple[Potential, Dict[str, Any]]:
+        r"""Returns an untrained potential and its description."""
+        config, data = self.config, self.data
+        description = {'model': None, 'prior': None}
+        if model is None:
+            arguments = config.model_arguments
+            if config.model == 'VectorSAKE':
+                arguments['avg_num_neighbors'] = data.avg_num_neighbors(
+                    config.cutoff)
+            model = MODELS[config.model](**arguments)
+            description['model'] = {'name': config.model,
+                                    'arguments': arguments}
+        if config.zbl:
+            description['prior'] = {'cutoff': config.cutoff or 5.0,
+                                    **data.frames.units}
+        return Potential(model, data.scale, data.atomic_energies,
+                         build_prior(description['prior'])), description
 
     def _build_loss(self) -> WeightedLoss:
         config, data = self.config, self.data

@@ -1,0 +1,218 @@
+"""Errors by target, element and size, and their confidence intervals."""
+
+import json
+import math
+import os
+
+import numpy
+import pytest
+import torch
+from torch_geometric.loader import DataLoader
+
+from torch_sake import Potential, VectorSAKE
+from torch_sake.datasets import read_frames
+from torch_sake.training import bootstrap, report
+from torch_sake.training.bootstrap import error_intervals, resampled_sums
+from torch_sake.training.breakdown import (errors_by_element, errors_by_size,
+                                           frame_errors, summarize)
+from torch_sake.training.metrics import (PROPERTIES, error_metrics,
+                                         format_table, predict, sum_errors)
+
+UNITS = {'length': 'Angstrom', 'energy': 'eV'}
+
+
+@pytest.fixture
+def outputs():
+    """Six frames of three sizes, the fourth of which has no forces and only
+    two of which have a stress."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.double)
+
+    num_atoms = torch.tensor([2, 3, 2, 5, 3, 2])
+    frame = torch.arange(6).repeat_interleave(num_atoms)
+    frame = frame[frame != 3]
+    return {
+        'num_atoms': num_atoms, 'energy': draw(6), 'energy_label': draw(6),
+        'force': draw(12, 3), 'force_label': draw(12, 3),
+        'force_frame': frame,
+        'force_z': torch.tensor([1, 8, 1, 8, 1, 1, 1, 6, 8, 6, 1, 1]),
+        'stress': draw(2, 3, 3), 'stress_label': draw(2, 3, 3),
+        'stress_frame': torch.tensor([1, 5]),
+    }
+
+
+def test_sums_of_frames_by_a_plain_loop(outputs):
+    sums = frame_errors(outputs)
+    for index in range(6):
+        energy = float(outputs['energy'][index]
+                       - outputs['energy_label'][index])
+        errors = {'energy': [energy],
+                  'energy_per_atom': [energy / int(
+                      outputs['num_atoms'][index])],
+                  'force': [], 'stress': []}
+        for name in ('force', 'stress'):
+            for row, frame in enumerate(outputs[f'{name}_frame']):
+                if frame == index:
+                    errors[name] += (outputs[name][row] - outputs[
+                        f'{name}_label'][row]).flatten().tolist()
+        for row, name in zip(sums[index], PROPERTIES):
+            assert row.tolist() == pytest.approx([
+                len(errors[name]), sum(map(abs, errors[name])),
+                sum(value**2 for value in errors[name])]), (index, name)
+    assert torch.allclose(sums.sum(dim=0), sum_errors(outputs))
+
+
+def test_rows_are_those_of_their_frames(copper_file):
+    """In batches of any size, with frames that have no stress."""
+    frames = read_frames(copper_file)
+    potential = Potential(VectorSAKE(hidden_channels=4, num_layers=1))
+    small, whole = (predict(potential, DataLoader(frames, batch_size=size),
+                            torch.float, 'cpu') for size in (5, 24))
+    known = ~frames._data.stress.isnan().flatten(1).any(dim=1)
+    for outputs in (small, whole):
+        assert torch.equal(outputs['stress_frame'], known.nonzero().flatten())
+        assert torch.equal(outputs['force_frame'].bincount(),
+                           outputs['num_atoms'])
+        assert outputs['force_z'].eq(29).all()
+    assert torch.allclose(frame_errors(small), frame_errors(whole), rtol=1e-4)
+
+
+def test_errors_of_elements_by_a_plain_loop(outputs):
+    errors = (outputs['force'] - outputs['force_label']).tolist()
+    elements = errors_by_element(outputs)
+    assert list(elements) == [1, 6, 8]
+    for element, group in elements.items():
+        rows = [row for row, z in enumerate(outputs['force_z'])
+                if z == element]
+        values = [value for row in rows for value in errors[row]]
+        assert group['force_mae'] == pytest.approx(
+            sum(map(abs, values)) / len(values))
+        assert group['force_rmse'] == pytest.approx(
+            math.sqrt(sum(value**2 for value in values) / len(values)))
+        assert group['num_frames'] == len(
+            {int(outputs['force_frame'][row]) for row in rows})
+    del outputs['force']
+    assert errors_by_element(outputs) == {}
+
+
+def test_errors_of_sizes_are_those_of_their_frames(outputs):
+    sizes = errors_by_size(outputs)
+    assert list(sizes) == [2, 3, 5]
+    for size, group in sizes.items():
+        frames = [index for index in range(6)
+                  if outputs['num_atoms'][index] == size]
+        part = {'num_atoms': outputs['num_atoms'][frames]}
+        for name in ('energy', 'force', 'stress'):
+            rows = frames if name == 'energy' else [
+                row for row, frame in enumerate(outputs[f'{name}_frame'])
+                if frame in frames]
+            if rows:
+                for key in (name, f'{name}_label'):
+                    part[key] = outputs[key][rows]
+        intervals = group.pop('intervals')
+        assert group.pop('num_frames') == len(frames)
+        assert group == pytest.approx(error_metrics(part))
+        assert set(intervals) == set(group)
+    # One frame alone, and a stress of one frame of two:
+    assert sizes[5].keys() == {'energy_mae', 'energy_rmse',
+                               'energy_per_atom_mae', 'energy_per_atom_rmse'}
+
+
+def test_one_frame_has_no_interval(outputs):
+    sizes = errors_by_size(outputs)
+    assert set(sizes[5]['intervals'].values()) == {None}
+    assert sizes[3]['intervals']['stress_mae'] is None
+    low, high = sizes[3]['intervals']['force_mae']
+    assert low < sizes[3]['force_mae'] < high
+
+
+def test_frames_are_drawn_as_a_plain_loop_does(outputs, monkeypatch):
+    sums = frame_errors(outputs)
+    generator = numpy.random.default_rng(3)
+    expected = []
+    for _ in range(50):
+        drawn = generator.integers(6, size=6)
+        expected.append(sum(sums[frame] for frame in drawn.tolist()))
+    expected = torch.stack(expected)
+    for number in (1, 40, 1 << 22):  # drawn at once
+        monkeypatch.setattr(bootstrap, 'NUM_DRAWN', number)
+        assert torch.allclose(resampled_sums(sums, 50, seed=3), expected,
+                              rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(resampled_sums(sums, 50, seed=4), expected)
+
+
+def test_intervals_hold_the_error_as_often_as_they_say():
+    """Normal errors that the atoms of a frame share."""
+    generator = torch.Generator().manual_seed(0)
+    num_repeats, num_frames, num_atoms = 300, 100, 20
+    exact = {'force_mae': math.sqrt(2 / math.pi), 'force_rmse': 1.0}
+    held, lengths = dict.fromkeys(exact, 0), []
+    for seed in range(num_repeats):
+        error = torch.randn(num_frames, generator=generator).double()
+        sums = num_atoms * torch.stack(
+            [torch.ones_like(error), error.abs(), error.square()], dim=1)
+        intervals = error_intervals(sums.unsqueeze(1), ['force'], seed)
+        for key, (low, high) in intervals.items():
+            held[key] += low < exact[key] < high
+        lengths.append(intervals['force_mae'][1] - intervals['force_mae'][0])
+    for number in held.values():
+        assert 0.91 < number / num_repeats < 0.98
+    # The absolute value of a normal number has the variance 1 - 2 / pi.
+    expected = 2 * 1.96 * math.sqrt((1 - 2 / math.pi) / num_frames)
+    assert numpy.mean(lengths) == pytest.approx(expected, rel=0.03)
+
+
+def test_draws_of_many_frames_take_little_memory():
+    sums = torch.ones(100_000, 4, 3)
+    assert (resampled_sums(sums, 60) == 100_000).all()
+    # Memory of the draws and of their weights:
+    assert 16 * max(bootstrap.NUM_DRAWN, len(sums)) < 100e6
+
+
+def test_table_with_gaps():
+    table = format_table('Errors', [
+        ('a', {'energy_mae': 0.5, 'energy_rmse': 1.0}),
+        ('b', {'energy_mae': 12345.678, 'energy_rmse': 2.0,
+               'stress_mae': 1e-5, 'stress_rmse': 2e-5})], UNITS)
+    first, second = table.splitlines()[-2:]
+    assert first.split() == ['a', '0.5', '1', '-', '-']
+    assert second.split() == ['b', '1.235e+04', '2', '1e-05', '2e-05']
+
+
+def test_summary_of_everything(outputs):
+    summary = summarize(frame_errors(outputs), PROPERTIES)
+    assert {key: value for key, value in summary.items()
+            if key not in ('intervals', 'num_frames')
+            } == pytest.approx(error_metrics(outputs))
+    assert summary['num_frames'] == 6
+    for name, (low, high) in summary['intervals'].items():
+        assert low <= summary[name] <= high
+
+
+def test_report(outputs, tmp_path, capsys, monkeypatch):
+    pytest.importorskip('ase')
+    pytest.importorskip('matplotlib')
+    reports = []
+    for folder, seed in (('a', 0), ('b', 0), ('c', 1)):
+        reports.append(report.report_errors(
+            outputs, outputs['energy_label'] + 1.0, UNITS,
+            str(tmp_path / folder), 'evaluation', 'Errors', seed))
+        for picture in ('plot_parity', 'plot_error_distribution'):  # once
+            monkeypatch.setattr(report, picture, lambda *args: None)
+    read = json.load(open(tmp_path / 'a' / 'evaluation.json'))
+    assert read['bootstrap'] == {'num_samples': 1000, 'confidence': 0.95,
+                                 'seed': 0}
+    assert list(read['elements']) == ['H', 'C', 'O']
+    assert list(read['sizes']) == ['2', '3', '5']
+    assert read['trivial']['energy_mae'] == pytest.approx(1.0)
+    assert reports[0] == reports[1]
+    assert reports[0]['model'] == reports[2]['model']
+    assert reports[0]['intervals'] != reports[2]['intervals']
+    assert sorted(os.listdir(tmp_path / 'a')) == [
+        'error_distribution.png', 'evaluation.json', 'parity.png']
+    printed = capsys.readouterr().out
+    assert 'By element' in printed and 'C (1)' in printed
+    assert 'By size' in printed and '5 atoms (1)' in printed
+    assert '95% interval, from' in printed

@@ -1,0 +1,36 @@
+import os.path as osp
+from typing import Callable, List, Sequence
+
+from torch_sake.files import PathLike
+
+
+def find_raw_files(root: PathLike, folder: str, names: Sequence[str],
+                   data: str, download: Callable[[str], None]) -> List[str]:
+    r"""Returns the paths of the files of a published data set, which lie in a
+    folder below :obj:`root` or directly in it, or else are downloaded.
+
+    Args:
+        root (str or os.PathLike): The folder of the data.
+        folder (str): Where the download puts the files, relative to it.
+        names (list of str): The names of the files.
+        data (str): What they are files of.
+        download (callable): Takes the path of :obj:`root` and downloads.
+
+    Raises:
+        ValueError: If a file is neither there nor can be downloaded.
+    """
+    root = osp.expanduser(root)
+    folder = osp.join(root, folder)
+    for place in (folder, root):
+        paths = [osp.join(place, name) for name in names]
+        if all(osp.isfile(path) for path in paths):
+            return paths
+    # Failures are of the network, of its proxies or of an archive.
+    try:
+        download(root)
+    except Exception as error:
+        raise ValueError(
+            f"There is no file of {data} and its download failed "
+            f"({type(error).__name__}: {error}). Place {list(names)} in "
+            f"'{folder}' or in '{root}'") from error
+    return [osp.join(folder, name) for name in names]

@@ -1,0 +1,147 @@
+r"""Runs that start from the potential of another one."""
+
+import inspect
+import os.path as osp
+from dataclasses import replace
+from typing import Any, Dict, List
+
+import torch
+
+from torch_sake.checkpoint import (LAST, MODELS, build_potential,
+                                   load_checkpoint)
+from torch_sake.models import MoleculeModel
+from torch_sake.potential import Potential
+from torch_sake.training.config import MODEL_ARGUMENTS, TrainConfig
+from torch_sake.training.data import TrainingData
+from torch_sake.training.metrics import predict_energy
+from torch_sake.training.references import fit_atomic_energies
+from torch_sake.training.report import check_units
+
+
+class Pretrained:
+    r"""The potential that a run starts from, with the moving average of its
+    weights.
+
+    It keeps its architecture, its scale and the embeddings and energies of its
+    elements: before the first step, it says of these what it said before.
+    Elements that are new to it have the embeddings that its own run began
+    with.
+
+    Args:
+        config (TrainConfig): The run. One that goes on finds all of this in
+            its own folder, and does not need the file it began with.
+
+    Raises:
+        ValueError: If there is no checkpoint of a model of this package.
+    """
+    def __init__(self, config: TrainConfig):
+        self.resumed = config.resume
+        path = osp.join(config.out, LAST) if self.resumed else config.init
+        tensors, description = load_checkpoint(path)
+        self.potential = build_potential(tensors, description).train()
+        self.units = description['units']
+        self.elements = description['elements']
+        if self.resumed:
+            self.elements = description.get('old_elements', self.elements)
+        self.description = {'model': description['model'],
+                            'prior': description.get('prior'),
+                            'old_elements': self.elements}
+
+    def settle(self, config: TrainConfig) -> TrainConfig:
+        r"""Returns the settings, with the architecture of the potential.
+
+        Raises:
+            ValueError: If they say otherwise. Those that are as by default
+                are taken as not given.
+        """
+        settings = self._settings()
+        for key, value in settings.items():
+            given = getattr(config, key)
+            if given not in (value, getattr(TrainConfig, key)):
+                raise ValueError(f"'{key}' must be that of the potential of "
+                                 f"'init', {value!r} (got {given!r})")
+        num_layers = len(self.potential.model.stack.convs)
+        if config.freeze is not None and config.freeze > num_layers:
+            raise ValueError(f"'freeze' must be at most the number of layers "
+                             f"of the potential of 'init', {num_layers} "
+                             f"(got {config.freeze})")
+        return replace(config, **settings)
+
+    def adapt(self, data: TrainingData, config: TrainConfig) -> TrainingData:
+        r"""Prepares the potential for the data, and returns these with its
+        scale, its atomic energies and its elements.
+
+        Raises:
+            ValueError: If the units are not those of the potential.
+        """
+        check_units(data.frames.units, self.units)
+        new = sorted(set(data.elements) - set(self.elements))
+        if not self.resumed:
+            fitted = data.elements if config.refit else new
+            shift_atomic_energies(self.potential, data, fitted)
+        if config.freeze is not None:
+            freeze_layers(self.potential.model, config.freeze, new)
+        return replace(data, scale=self.potential.energy_scale,
+                       atomic_energies=self.potential.atomic_energies,
+                       elements=sorted({*self.elements, *new}))
+
+    def _settings(self) -> Dict[str, Any]:
+        r"""Returns the settings that lead to the potential's architecture."""
+        model = self.description['model']
+        parameters = inspect.signature(MODELS[model['name']]).parameters
+        arguments = {name: parameters[name].default for name in parameters}
+        arguments.update(model['arguments'])
+        return {'model': model['name'],
+                'zbl': self.description['prior'] is not None,
+                **{name: arguments.get(name) for name in MODEL_ARGUMENTS}}
+
+
+@torch.no_grad()
+def shift_atomic_energies(potential: Potential, data: TrainingData,
+                          elements: List[int]) -> None:
+    r"""Adds to the atomic energies of some elements what comes closest, by
+    least squares, to the errors of the potential's energies of the training
+    frames. Among equals it is the shift of least norm.
+
+    Args:
+        potential (Potential): The potential.
+        data (TrainingData): The data.
+        elements (list of int): The atomic numbers.
+    """
+    if not elements:
+        return
+    dtype = next(potential.parameters()).dtype
+    shifted = torch.tensor(elements)
+    z, batch, error, num_frames = [], [], [], 0
+    for part in data.batches('train'):
+        error.append(part.energy - predict_energy(potential, part, dtype))
+        atoms = torch.isin(part.z, shifted)
+        z.append(part.z[atoms])
+        batch.append(part.batch[atoms] + num_frames)
+        num_frames += part.num_graphs
+    potential.atomic_energies += fit_atomic_energies(
+        torch.cat(z), torch.cat(batch), torch.cat(error))
+
+
+def freeze_layers(model: MoleculeModel, num_layers: int,
+                  new_elements: List[int]) -> None:
+    r"""Makes the embeddings of the atoms and the first layers of a model keep
+    their weights in training. Those embeddings that belong to new elements do
+    learn.
+
+    Args:
+        model (MoleculeModel): The model.
+        num_layers (int): The number of layers.
+        new_elements (list of int): The atomic numbers.
+    """
+    for conv in model.stack.convs[:num_layers]:
+        conv.requires_grad_(False)
+    weight = model.embedding.weight
+    if not new_elements:
+        weight.requires_grad_(False)
+        return
+    # Rows without a gradient stay as they are: no step of Adam decays weights.
+    learns = torch.zeros(weight.size(0), 1, dtype=torch.bool)
+    learns[new_elements] = True
+    weight.register_hook(
+        lambda grad: torch.where(learns.to(grad.device), grad, 0.0))
