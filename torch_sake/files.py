@@ -5,7 +5,7 @@ import os.path as osp
 import shutil
 import tempfile
 from contextlib import contextmanager
-from typing import Dict, Iterator, Sequence, Union
+from typing import Dict, Iterator, Optional, Sequence, Union
 
 import numpy as np
 
@@ -40,17 +40,21 @@ def replace_when_complete(path: PathLike) -> Iterator[str]:
         os.replace(temporary, osp.join(folder, name))
 
 
-def remove_incomplete(folder: PathLike) -> None:
+def remove_incomplete(folder: PathLike, name: Optional[str] = None) -> None:
     r"""Removes what a process that was killed left of files that
     :func:`replace_when_complete` was to write.
 
     Args:
-        folder (str or os.PathLike): The folder, which no other process writes
-            to.
+        folder (str or os.PathLike): The folder.
+        name (str, optional): The name of the file, which no other process
+            writes, or :obj:`None` for all files of a folder that no other
+            process writes to. (default: :obj:`None`)
     """
-    for name in os.listdir(folder):
-        if name.startswith(INCOMPLETE):
-            shutil.rmtree(osp.join(folder, name))
+    for entry in os.listdir(folder):
+        path = osp.join(folder, entry)
+        if entry.startswith(INCOMPLETE) and (
+                name is None or osp.exists(osp.join(path, name))):
+            shutil.rmtree(path)
 
 
 def read_arrays(path: PathLike, keys: Sequence[str]) -> Dict[str, np.ndarray]:

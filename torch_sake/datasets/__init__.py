@@ -4,7 +4,9 @@ sets.
 
 from torch_sake.datasets.ase_file import read_frames
 from torch_sake.datasets.cmu_motion import CMUMotion
+from torch_sake.datasets.convert import convert_frames, write_frames
 from torch_sake.datasets.frames import Frames
+from torch_sake.datasets.frames_on_disk import FramesOnDisk
 from torch_sake.datasets.load import load_frames
 from torch_sake.datasets.md17 import md17_frames
 from torch_sake.datasets.md17_trajectory import MD17Trajectory
@@ -15,13 +17,16 @@ from torch_sake.datasets.xtb import xtb_frames
 __all__ = [
     'CMUMotion',
     'Frames',
+    'FramesOnDisk',
     'MD17Trajectory',
     'NBody',
     'Split',
+    'convert_frames',
     'load_frames',
     'md17_frames',
     'random_split',
     'read_frames',
     'read_split',
+    'write_frames',
     'xtb_frames',
 ]

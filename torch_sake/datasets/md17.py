@@ -9,6 +9,10 @@ from torch_sake.datasets.frames import Frames
 from torch_sake.files import PathLike, read_arrays
 
 UNITS = {'length': 'Angstrom', 'energy': 'kcal/mol'}
+# The names of atomic numbers, positions, energies and forces in the files, and
+# in those of revised MD17:
+LAYOUTS = (['z', 'R', 'E', 'F'],
+           ['nuclear_charges', 'coords', 'energies', 'forces'])
 
 
 class _MD17Download(MD17):
@@ -99,9 +103,7 @@ def _find_raw_files(root: str, name: str) -> List[str]:
 
 
 def _read_raw_file(path: str, revised: bool) -> List[np.ndarray]:
-    keys = ['z', 'R', 'E', 'F']
-    if revised:
-        keys = ['nuclear_charges', 'coords', 'energies', 'forces']
+    keys = LAYOUTS[revised]
     arrays = read_arrays(path, keys)
     z, pos, energy, force = (arrays[key] for key in keys)
     energy = energy.reshape(-1)
