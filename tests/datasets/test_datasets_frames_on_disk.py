@@ -17,18 +17,16 @@ EXTXYZ = ('2\nProperties=species:S:1:pos:R:3:forces:R:3 energy=-1.5 '
           'pbc="F F F"\nH 0 0 0 0 0 1\nO 0 0 {length} 0 0 -1\n')
 
 
-def blocks(num_frames=10, size=4, **kwargs):
-    """Frames of two to four atoms, in blocks."""
-    generator = torch.Generator().manual_seed(0)
+def blocks(num_frames=10, size=4):
+    """The same frames of two to four atoms in blocks of any size."""
     for first in range(0, num_frames, size):
-        sizes = [2 + i % 3 for i in
-                 range(first, min(first + size, num_frames))]
-        draw = (lambda *shape: torch.randn(*shape, dtype=torch.double,
-                                           generator=generator))
-        yield Frames([torch.arange(n) % 9 + 1 for n in sizes],
-                     [draw(n, 3) for n in sizes], draw(len(sizes)),
-                     [draw(n, 3) for n in sizes], name='some', units=UNITS,
-                     source='some', **kwargs)
+        rngs = [np.random.default_rng(index) for index in
+                range(first, min(first + size, num_frames))]
+        z = [rng.integers(1, 10, rng.integers(2, 5)) for rng in rngs]
+        pos, force = ([rng.normal(size=(len(rows), 3)) for rng, rows in
+                       zip(rngs, z)] for _ in range(2))
+        yield Frames(z, pos, torch.tensor([rng.normal() for rng in rngs]),
+                     force, name='some', units=UNITS, source='some')
 
 
 def assert_same(frames, expected):
@@ -283,7 +281,7 @@ def test_each_process_has_its_own_connection(tmp_path):
     assert own[0] != other[0] and own[1] and other[1]
     assert pickle.loads(pickle.dumps(frames))._databases == {}
     frames.close()
-    assert frames[3].num_nodes == 2  # opened again
+    assert frames[3].pos.equal(next(blocks())[3].pos)  # opened again
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):

@@ -72,7 +72,7 @@ def _labels(path: PathLike) -> Iterator[Dict[str, Any]]:
     forces of :obj:`None` and a stress of NaN where there are none.
     """
     try:
-        import ase.io
+        import ase.io  # noqa: F401
     except ImportError as error:
         raise ImportError("Reading structures needs ASE: "
                           "pip install 'torch-sake[train]'") from error
