@@ -258,7 +258,7 @@ def test_workers(context, tmp_path):
     frames = FramesOnDisk(tmp_path / 'm')[[8, 1, 4, 4, 0]]
     frames[0]  # the connection of this process
     workers = {} if context is None else dict(
-        num_workers=2, multiprocessing_context=context)
+        num_workers=1, multiprocessing_context=context)
     expected = next(blocks(10, 10))[[8, 1, 4, 4, 0]]
     for batch, other in zip(DataLoader(frames, batch_size=2, **workers),
                             DataLoader(expected, batch_size=2)):

@@ -7,9 +7,10 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import build_potential, load_checkpoint
 from torch_sake.datasets import load_frames
-from torch_sake.training.data import EVAL_BATCH_SIZE, load_config_frames
+from torch_sake.training.batching import EVAL_BATCH_SIZE
+from torch_sake.training.data import load_config_frames
 from torch_sake.training.metrics import predict
-from torch_sake.training.references import sum_atomic_energies
+from torch_sake.training.references import sum_all_atomic_energies
 from torch_sake.training.report import (check_elements, check_units,
                                         report_errors)
 
@@ -56,16 +57,16 @@ def evaluate(config: EvaluateConfig) -> None:
             raise ValueError("'part' must be 'all' for a run without test "
                              "frames (got 'test')")
         frames = frames[tensors['split.test']]
-    everything = next(iter(DataLoader(frames, batch_size=len(frames))))
-    check_elements(everything.z.unique().tolist(), description['elements'])
+    loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
+    present = torch.cat([data.z.unique() for data in loader]).unique()
+    check_elements(present.tolist(), description['elements'])
 
     device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu')
                           if config.device == 'auto' else config.device)
-    outputs = predict(potential.to(device),
-                      DataLoader(frames, batch_size=EVAL_BATCH_SIZE),
+    outputs = predict(potential.to(device), loader,
                       getattr(torch, run['precision']), device)
-    trivial = sum_atomic_energies(tensors['potential.atomic_energies'],
-                                  everything.z, everything.batch, len(frames))
+    trivial = sum_all_atomic_energies(tensors['potential.atomic_energies'],
+                                      loader)
     folder = config.checkpoint
     if not osp.isdir(folder):
         folder = osp.dirname(folder)
