@@ -34,7 +34,8 @@ def replace_when_complete(path: PathLike) -> Iterator[str]:
     os.makedirs(folder, exist_ok=True)
     # A folder of its own: unlike a temporary file, what is written there has
     # the permissions of any other new file.
-    with tempfile.TemporaryDirectory(prefix=INCOMPLETE, dir=folder) as tmp:
+    with tempfile.TemporaryDirectory(prefix=f'{INCOMPLETE}{name}-',
+                                     dir=folder) as tmp:
         temporary = osp.join(tmp, name)
         yield temporary
         os.replace(temporary, osp.join(folder, name))
@@ -51,10 +52,9 @@ def remove_incomplete(folder: PathLike, name: Optional[str] = None) -> None:
             process writes to. (default: :obj:`None`)
     """
     for entry in os.listdir(folder):
-        path = osp.join(folder, entry)
-        if entry.startswith(INCOMPLETE) and (
-                name is None or osp.exists(osp.join(path, name))):
-            shutil.rmtree(path)
+        if entry.startswith(INCOMPLETE) and name in (
+                None, entry[len(INCOMPLETE):].rpartition('-')[0]):
+            shutil.rmtree(osp.join(folder, entry))
 
 
 def read_arrays(path: PathLike, keys: Sequence[str]) -> Dict[str, np.ndarray]:

@@ -81,7 +81,7 @@ def test_cells_of_some_blocks(tmp_path):
 @pytest.mark.parametrize('save', [np.savez, np.savez_compressed])
 def test_npz_of_md17(revised, save, tmp_path, monkeypatch):
     from torch_sake.datasets import convert
-    monkeypatch.setattr(convert, 'BLOCK', 3)
+    monkeypatch.setattr(convert, 'BLOCK', 6)
     rng = np.random.default_rng(0)
     values = [np.array([1, 8], dtype=np.uint8), rng.normal(size=(7, 2, 3)),
               rng.normal(size=(7, 1)), rng.normal(size=(7, 2, 3))]
@@ -103,7 +103,7 @@ def test_npz_of_md17(revised, save, tmp_path, monkeypatch):
 
 def test_npz_that_cannot_be_read(tmp_path, monkeypatch):
     from torch_sake.datasets import convert
-    monkeypatch.setattr(convert, 'BLOCK', 3)
+    monkeypatch.setattr(convert, 'BLOCK', 6)
     path, out = tmp_path / 'm.npz', tmp_path / 'm.frames'
     arrays = dict(z=[1, 8], R=np.zeros((7, 2, 3)), E=np.zeros(7),
                   F=np.zeros((7, 2, 3)))
@@ -125,7 +125,7 @@ def test_npz_that_cannot_be_read(tmp_path, monkeypatch):
     np.savez(path, z=[1, 8], R=force)
     with pytest.raises(ValueError, match=r"arrays .*\(it has \['R', 'z'\]"):
         convert_frames(path, out)
-    monkeypatch.setattr(convert, 'BLOCK', 900)
+    monkeypatch.setattr(convert, 'BLOCK', 1800)
     np.savez(path, z=[1, 8], R=np.zeros((1000, 2, 3)), E=np.zeros(1000),
              F=np.zeros((1000, 2, 3)))
     content = bytearray(path.read_bytes())
@@ -142,7 +142,7 @@ def test_npz_that_cannot_be_read(tmp_path, monkeypatch):
 def test_records_that_cannot_be_read(tmp_path, monkeypatch):
     pytest.importorskip('ase')
     from torch_sake.datasets import convert
-    monkeypatch.setattr(convert, 'BLOCK', 2)
+    monkeypatch.setattr(convert, 'BLOCK', 4)
     path, out = tmp_path / 'm.extxyz', tmp_path / 'm.frames'
     good = EXTXYZ.format(length=0.9)
 
@@ -285,10 +285,8 @@ def test_each_process_has_its_own_connection(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
-    mine = tmp_path / f'{INCOMPLETE}1'
-    other = tmp_path / f'{INCOMPLETE}2'
-    for folder, name in ((mine, 'm'), (other, 'n')):
-        folder.mkdir()
-        (folder / name).write_text('half')
+    for name in ('m-1', 'm-2-1', 'n-1'):
+        (tmp_path / f'{INCOMPLETE}{name}').mkdir()
     write_frames(blocks(), tmp_path / 'm')
-    assert sorted(os.listdir(tmp_path)) == [other.name, 'm']
+    assert sorted(os.listdir(tmp_path)) == [
+        f'{INCOMPLETE}m-2-1', f'{INCOMPLETE}n-1', 'm']

@@ -9,7 +9,7 @@ from torch_sake.datasets.frames import Frames
 from torch_sake.files import PathLike
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
-ROWS = 1000  # of a database that are read at once
+ROWS = 100  # of a database that are read at once
 
 
 def read_frames(path: PathLike) -> Frames:
@@ -39,15 +39,21 @@ def read_frames(path: PathLike) -> Frames:
     return _to_frames(path, frames)
 
 
-def ase_blocks(path: PathLike, size: int) -> Iterator[Frames]:
-    r"""Yields what :func:`read_frames` returns in blocks of :obj:`size`
-    frames, without ever holding more than one of them. All blocks have cells,
-    whether or not there is a periodic frame among them.
+def ase_blocks(path: PathLike, num_atoms: int) -> Iterator[Frames]:
+    r"""Yields what :func:`read_frames` returns in blocks of at least
+    :obj:`num_atoms` atoms, but for the last one, without ever holding more
+    than one of them. All blocks have cells, whether or not there is a periodic
+    frame among them.
     """
-    labels, first_frame = _labels(path), 0
-    while frames := list(islice(labels, size)):
+    first_frame, size, frames = 0, 0, []
+    for frame in _labels(path):
+        frames.append(frame)
+        size += len(frame['z'])
+        if size >= num_atoms:
+            yield _to_frames(path, frames, first_frame)
+            first_frame, size, frames = first_frame + len(frames), 0, []
+    if frames:
         yield _to_frames(path, frames, first_frame)
-        first_frame += len(frames)
 
 
 def _to_frames(path: PathLike, frames: List[Dict[str, Any]],

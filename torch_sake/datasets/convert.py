@@ -17,7 +17,7 @@ from torch_sake.datasets.npz_file import npz_blocks
 from torch_sake.files import (PathLike, remove_incomplete,
                               replace_when_complete)
 
-BLOCK = 1000  # frames
+BLOCK = 20000  # atoms that are in memory at a time
 
 
 def convert_frames(data: PathLike, out: PathLike) -> FramesOnDisk:
@@ -118,7 +118,7 @@ def _rows(block: Frames) -> Iterator[Dict[str, Any]]:
             empty = torch.empty(0, dtype=info['dtype'])
             columns[key] = len(sizes) * [empty]
         else:
-            columns[key] = value.to(info['dtype']).split(
+            columns[key] = value.to(info['dtype']).contiguous().split(
                 sizes if key in ('z', 'pos', 'force') else 1)
     for values in zip(*columns.values()):
         row = dict(zip(columns, values))

@@ -12,16 +12,17 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0,
            (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def npz_blocks(path: PathLike, size: int) -> Iterator[Frames]:
+def npz_blocks(path: PathLike, num_atoms: int) -> Iterator[Frames]:
     r"""Yields the frames of an :obj:`.npz` file with the arrays of MD17
     (:obj:`z`, :obj:`R`, :obj:`E` and :obj:`F`) or of revised MD17
     (:obj:`nuclear_charges`, :obj:`coords`, :obj:`energies` and
-    :obj:`forces`), in blocks of :obj:`size` frames, without ever holding more
-    than one of them. Energies are in kcal/mol, positions in Angstrom.
+    :obj:`forces`), in blocks of at least :obj:`num_atoms` atoms, but for the
+    last one, without ever holding more than one of them. Energies are in
+    kcal/mol, positions in Angstrom.
 
     Args:
         path (str or os.PathLike): The file.
-        size (int): Number of frames of a block.
+        num_atoms (int): Number of atoms of a block.
 
     Raises:
         ValueError: If the file is no :obj:`.npz` file, is truncated, lacks an
@@ -52,6 +53,7 @@ def npz_blocks(path: PathLike, size: int) -> Iterator[Frames]:
         if energy.size != 1:
             raise ValueError(f"'{path}': '{keys[1]}' must have one number per "
                              f"frame (got {energy.shape})")
+        size = -(-num_atoms // z.size)
         for begin in range(0, num_frames, size):
             number = min(size, num_frames - begin)
             yield Frames(

@@ -16,7 +16,8 @@ class TrainConfig:
 
     Args:
         data: 'xtb:NAME' (a molecule, labeled by GFN2-xTB), 'md17:NAME' (a
-            trajectory of MD17, below 'root') or a file that ASE reads.
+            trajectory of MD17, below 'root'), a file that ASE reads or one of
+            'torch-sake convert'.
         root: Folder of the MD17 files, or of the generated ones.
         num_frames: Number of frames that are generated for 'xtb:NAME'; 2000 if
             not given.
