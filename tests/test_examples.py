@@ -181,6 +181,21 @@ def test_training_overhead_benchmark(water_file):
         assert float(low) <= float(ratio) <= float(high)
 
 
+def test_loader_benchmark(water_file):
+    pytest.importorskip('pytorch_lightning')
+    printed = run('benchmarks/loader.py', '--data', water_file, '--num_train',
+                  16, '--batch_size', 4, '--steps', 3, '--rounds', 1,
+                  '--workers', 0, 1)
+    rows = re.findall(r'^\| (in memory|on disk) \| (.) \| (\d+) \| (\d+) '
+                      r'\| (.*)% \|$', printed, re.M)
+    assert [row[:2] for row in rows] == [
+        (name, workers) for name in ('in memory', 'on disk')
+        for workers in '01']
+    for _, _, alone, training, waiting in rows:
+        assert int(alone) > 0 and int(training) > 0
+        assert 0 < float(waiting) < 100
+
+
 def test_qm7_benchmark(tmp_path):
     pytest.importorskip('matplotlib')
     pytest.importorskip('ase')

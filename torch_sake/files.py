@@ -5,7 +5,7 @@ import os.path as osp
 import shutil
 import tempfile
 from contextlib import contextmanager
-from typing import Dict, Iterator, Sequence, Union
+from typing import Dict, Iterator, Optional, Sequence, Union
 
 import numpy as np
 
@@ -34,23 +34,27 @@ def replace_when_complete(path: PathLike) -> Iterator[str]:
     os.makedirs(folder, exist_ok=True)
     # A folder of its own: unlike a temporary file, what is written there has
     # the permissions of any other new file.
-    with tempfile.TemporaryDirectory(prefix=INCOMPLETE, dir=folder) as tmp:
+    with tempfile.TemporaryDirectory(prefix=f'{INCOMPLETE}{name}-',
+                                     dir=folder) as tmp:
         temporary = osp.join(tmp, name)
         yield temporary
         os.replace(temporary, osp.join(folder, name))
 
 
-def remove_incomplete(folder: PathLike) -> None:
+def remove_incomplete(folder: PathLike, name: Optional[str] = None) -> None:
     r"""Removes what a process that was killed left of files that
     :func:`replace_when_complete` was to write.
 
     Args:
-        folder (str or os.PathLike): The folder, which no other process writes
-            to.
+        folder (str or os.PathLike): The folder.
+        name (str, optional): The name of the file, which no other process
+            writes, or :obj:`None` for all files of a folder that no other
+            process writes to. (default: :obj:`None`)
     """
-    for name in os.listdir(folder):
-        if name.startswith(INCOMPLETE):
-            shutil.rmtree(osp.join(folder, name))
+    for entry in os.listdir(folder):
+        if entry.startswith(INCOMPLETE) and name in (
+                None, entry[len(INCOMPLETE):].rpartition('-')[0]):
+            shutil.rmtree(osp.join(folder, entry))
 
 
 def read_arrays(path: PathLike, keys: Sequence[str]) -> Dict[str, np.ndarray]:

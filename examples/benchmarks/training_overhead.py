@@ -58,9 +58,8 @@ def build_trainer(args, folder):
 
 def bare_round(trainer, optimizers):
     """Returns the times of the steps up to the next validation."""
-    frames = [trainer.data.frames[i] for i in trainer.data.split.train]
-    loader = DataLoader(frames, batch_sampler=StepSampler(
-        len(frames), trainer.config, lambda: trainer.step))
+    loader = DataLoader(trainer.data.part('train'), batch_sampler=StepSampler(
+        trainer.data.sizes, trainer.config, lambda: trainer.step))
     trainer.module.train()
     with torch.enable_grad():  # this is the middle of a validation
         began = clocks()

@@ -11,6 +11,7 @@ import torch
 
 from torch_sake.checkpoint import BEST, LAST, load_checkpoint
 from torch_sake.cli import main
+from torch_sake.datasets import convert_frames
 
 pytest.importorskip('ase')
 pytest.importorskip('jsonargparse')
@@ -50,15 +51,19 @@ def read_metrics(out):
                  if key != 'seconds'} for row in csv.DictReader(file)]
 
 
-def test_two_processes_learn_what_one_learns(copper_file, tmp_path):
-    # The frames differ in their numbers of atoms, and some have no stress.
+@pytest.mark.parametrize('limit', [[], ['--max_num_atoms', '11']], ids=str)
+def test_two_processes_learn_what_one_learns(limit, copper_file, tmp_path):
+    # With a limit, from the disk. The frames differ in their numbers of atoms, and some have no stress.
     # Neither the steps nor the validation can be divided evenly.
     arguments = ['train', '--data', copper_file, '--num_train', '17',
                  '--num_val', '5', '--batch_size', '3', '--val_interval', '5',
                  '--num_steps', '15', '--hidden_channels', '8',
                  '--num_layers', '1', '--num_rbf', '4', '--cutoff', '4.0',
                  '--optimizer', 'adam', '--precision', 'float64',
-                 '--device', 'cpu', '--loss', 'l2']
+                 '--device', 'cpu', '--loss', 'l2', *limit]
+    if limit:
+        arguments[2] = str(tmp_path / 'copper.frames')
+        convert_frames(copper_file, arguments[2])
     one, two = str(tmp_path / 'one'), str(tmp_path / 'two')
     assert main([*arguments, '--out', one]) == 0
     (printed, errors), (other, other_errors) = launch(

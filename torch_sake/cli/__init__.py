@@ -19,6 +19,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return 2
     from torch_sake.benchmark.run import BenchmarkConfig
     from torch_sake.cli.benchmark import benchmark
+    from torch_sake.cli.convert import ConvertConfig, convert
     from torch_sake.cli.dynamics import dynamics
     from torch_sake.cli.evaluate import EvaluateConfig, evaluate
     from torch_sake.cli.md import md
@@ -30,6 +31,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     from torch_sake.training import TrainConfig
 
     commands = {
+        'convert': (ConvertConfig, convert,
+                    'Convert labeled structures to a file that training reads '
+                    'frame by frame.'),
         'train': (TrainConfig, train,
                   'Train a potential on energies and, if given, forces; with '
                   '--task dynamics, what the command dynamics does.'),

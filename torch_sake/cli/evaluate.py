@@ -7,9 +7,10 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import build_potential, load_checkpoint
 from torch_sake.datasets import load_frames
-from torch_sake.training.data import EVAL_BATCH_SIZE, load_config_frames
+from torch_sake.training.batching import EVAL_BATCH_SIZE
+from torch_sake.training.data import load_config_frames
 from torch_sake.training.metrics import predict
-from torch_sake.training.references import sum_atomic_energies
+from torch_sake.training.references import sum_all_atomic_energies
 from torch_sake.training.report import (check_elements, check_units,
                                         report_errors)
 
@@ -59,21 +60,19 @@ def evaluate(config: EvaluateConfig) -> None:
                              "frames (got 'test')")
         frames = frames[tensors['split.test']]
     loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
-    trivial = []
-    for data in loader:
-        check_elements(data.z.unique().tolist(), description['elements'])
-        trivial.append(sum_atomic_energies(
-            tensors['potential.atomic_energies'], data.z, data.batch,
-            data.num_graphs))
+    present = torch.cat([data.z.unique() for data in loader]).unique()
+    check_elements(present.tolist(), description['elements'])
 
     device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu')
                           if config.device == 'auto' else config.device)
     outputs = predict(potential.to(device), loader,
                       getattr(torch, run['precision']), device)
+    trivial = sum_all_atomic_energies(tensors['potential.atomic_energies'],
+                                      loader)
     folder = config.checkpoint
     if not osp.isdir(folder):
         folder = osp.dirname(folder)
     out = config.out or osp.join(folder, 'evaluation')
-    report_errors(outputs, torch.cat(trivial), frames.units, out, 'evaluation',
+    report_errors(outputs, trivial, frames.units, out, 'evaluation',
                   f'Errors of {config.checkpoint} on {part} frames of '
                   f'{frames.source} ({len(frames)})', config.seed)

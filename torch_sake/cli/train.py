@@ -4,7 +4,7 @@ from torch_sake.checkpoint import BEST, LAST, load_potential
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.metrics import predict
 from torch_sake.training.plots import plot_learning_curve
-from torch_sake.training.report import report_errors
+from torch_sake.training.report import describe_labels, report_errors
 
 
 def train(config: TrainConfig) -> None:
@@ -13,13 +13,11 @@ def train(config: TrainConfig) -> None:
     data = trainer.data
     sizes = {name: part.numel() for name, part in vars(data.split).items()}
     parameters = sum(p.numel() for p in trainer.potential.parameters())
-    labels = ' and '.join(
-        ['energies', *(['forces'] if data.frames.has_forces else []),
-         *(['stresses'] if data.frames.has_stress else [])])
     if trainer.is_global_zero:
         number = config.num_processes
-        print(f'{data.frames.source}: {sizes} frames with {labels}, '
-              f'{parameters} parameters, on {trainer.device}'
+        print(f'{data.frames.source}: {sizes} frames with '
+              f'{describe_labels(data.frames)}, {parameters} parameters, on '
+              f'{trainer.device}'
               + (f' ({number} processes)' if number > 1 else ''))
     try:
         trainer.fit()

@@ -4,7 +4,9 @@ sets.
 
 from torch_sake.datasets.ase_file import read_frames
 from torch_sake.datasets.cmu_motion import CMUMotion
+from torch_sake.datasets.convert import convert_frames, write_frames
 from torch_sake.datasets.frames import Frames
+from torch_sake.datasets.frames_on_disk import FramesOnDisk
 from torch_sake.datasets.iso17 import ISO17
 from torch_sake.datasets.load import load_frames
 from torch_sake.datasets.md17 import md17_frames, md22_frames
@@ -17,10 +19,12 @@ from torch_sake.datasets.xtb import xtb_frames
 __all__ = [
     'CMUMotion',
     'Frames',
+    'FramesOnDisk',
     'ISO17',
     'MD17Trajectory',
     'NBody',
     'Split',
+    'convert_frames',
     'load_frames',
     'md17_frames',
     'md22_frames',
@@ -28,5 +32,6 @@ __all__ = [
     'random_split',
     'read_frames',
     'read_split',
+    'write_frames',
     'xtb_frames',
 ]

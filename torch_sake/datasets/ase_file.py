@@ -1,5 +1,7 @@
 import os.path as osp
-from typing import Any
+from io import StringIO
+from itertools import islice
+from typing import Any, Dict, Iterator, List
 
 import numpy
 
@@ -7,6 +9,7 @@ from torch_sake.datasets.frames import Frames
 from torch_sake.files import PathLike
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
+ROWS = 100  # of a database that are read at once
 
 
 def read_frames(path: PathLike) -> Frames:
@@ -29,8 +32,53 @@ def read_frames(path: PathLike) -> Frames:
             some frames have forces and others have none, or none under that
             name.
     """
+    frames = list(_labels(path))
+    if not any(frame['pbc'].any() for frame in frames):
+        for frame in frames:
+            del frame['cell'], frame['pbc'], frame['stress']
+    return _to_frames(path, frames)
+
+
+def ase_blocks(path: PathLike, num_atoms: int) -> Iterator[Frames]:
+    r"""Yields what :func:`read_frames` returns in blocks of at least
+    :obj:`num_atoms` atoms, but for the last one, without ever holding more
+    than one of them. All blocks have cells, whether or not there is a periodic
+    frame among them.
+    """
+    first_frame, size, frames = 0, 0, []
+    for frame in _labels(path):
+        frames.append(frame)
+        size += len(frame['z'])
+        if size >= num_atoms:
+            yield _to_frames(path, frames, first_frame)
+            first_frame, size, frames = first_frame + len(frames), 0, []
+    if frames:
+        yield _to_frames(path, frames, first_frame)
+
+
+def _to_frames(path: PathLike, frames: List[Dict[str, Any]],
+               first_frame: int = 0) -> Frames:
+    # Of no frames, the message is that there are none.
+    columns = {key: [frame[key] for frame in frames]
+               for key in (frames[0] if frames else ('z', 'pos', 'energy'))}
+    if 'force' in columns and all(rows is None for rows in columns['force']):
+        del columns['force']
+    for key in {'cell', 'pbc', 'stress'} & columns.keys():
+        columns[key] = numpy.stack(columns[key])
+    if 'stress' in columns and numpy.isnan(
+            columns['stress']).any(axis=(1, 2)).all():
+        del columns['stress']
+    path = osp.expanduser(path)
+    return Frames(**columns, units=UNITS, source=path, first_frame=first_frame,
+                  name=osp.splitext(osp.basename(path))[0])
+
+
+def _labels(path: PathLike) -> Iterator[Dict[str, Any]]:
+    r"""Yields the arguments of :class:`Frames` of one frame after the other,
+    forces of :obj:`None` and a stress of NaN where there are none.
+    """
     try:
-        import ase.io
+        import ase.io  # noqa: F401
     except ImportError as error:
         raise ImportError("Reading structures needs ASE: "
                           "pip install 'torch-sake[train]'") from error
@@ -39,10 +87,9 @@ def read_frames(path: PathLike) -> Frames:
     if not osp.isfile(path):
         raise ValueError(f"There is no file '{path}'")
 
-    z, pos, energy, force, cell, pbc, stress = [], [], [], [], [], [], []
-    frames = ase.io.iread(path, ':')
+    frames, number = _structures(path), 0
     while True:
-        where = f"'{path}', frame {len(z)}"
+        where = f"'{path}', frame {number}"
         # The readers of ASE raise whatever a line of their format leads to.
         try:
             atoms = next(frames, None)
@@ -50,32 +97,61 @@ def read_frames(path: PathLike) -> Frames:
             raise ValueError(f"{where}: The file cannot be read by ASE "
                              f"({type(error).__name__}: {error})") from error
         if atoms is None:
-            break
+            return
         results = {} if atoms.calc is None else atoms.calc.results
         if results.get('energy') is None:
             present = sorted({*results, *atoms.info, *atoms.arrays})
             raise ValueError(f"{where}: There is no 'energy' "
                              f"(it has {present})")
-        z.append(atoms.numbers)
-        pos.append(atoms.positions)
-        energy.append(results['energy'])
-        force.append(results.get('forces'))
-        cell.append(atoms.cell.array)
-        pbc.append(atoms.pbc)
-        stress.append(atoms.get_stress(voigt=False) if 'stress' in results
-                      else numpy.full((3, 3), numpy.nan))
-        if force[-1] is None:
+        if results.get('forces') is None:
             _check_no_other_forces(atoms, where)
+        yield {
+            'z': atoms.numbers,
+            'pos': atoms.positions,
+            'energy': results['energy'],
+            'force': results.get('forces'),
+            'cell': atoms.cell.array,
+            'pbc': atoms.pbc,
+            'stress': (atoms.get_stress(voigt=False) if 'stress' in results
+                       else numpy.full((3, 3), numpy.nan)),
+        }
+        number += 1
 
-    if all(rows is None for rows in force):
-        force = None
-    cells = {}
-    if any(directions.any() for directions in pbc):
-        cells = {'cell': numpy.stack(cell), 'pbc': numpy.stack(pbc)}
-        if not all(numpy.isnan(matrix).any() for matrix in stress):
-            cells['stress'] = numpy.stack(stress)
-    return Frames(z, pos, energy, force, **cells, units=UNITS, source=path,
-                  name=osp.splitext(osp.basename(path))[0])
+
+def _structures(path: str) -> Iterator[Any]:
+    r"""Yields the :class:`ase.Atoms` of a file. The readers of ASE go through
+    all of an extended XYZ file first, and take all rows of a database at once.
+    """
+    import ase.db
+    import ase.io
+    from ase.io.formats import filetype, open_with_compression
+
+    kind = filetype(path)
+    if kind == 'extxyz':
+        with open_with_compression(path, 'r') as file:
+            for text in _xyz_texts(file):
+                yield ase.io.read(StringIO(text), format='extxyz')
+    elif kind == 'db':
+        with ase.db.connect(path, type='db', serial=True) as database:
+            last = 0
+            while rows := list(database.select([('id', '>', last)], sort='id',
+                                               limit=ROWS)):
+                yield from (row.toatoms() for row in rows)
+                last = rows[-1].id
+    else:
+        yield from ase.io.iread(path, ':')
+
+
+def _xyz_texts(file: Any) -> Iterator[str]:
+    r"""Yields the text of each frame of an extended XYZ file."""
+    line = file.readline()
+    while line.strip():
+        lines = [line, *islice(file, int(line) + 1)]
+        line = file.readline()
+        while line.lstrip().startswith('VEC'):  # a lattice vector
+            lines.append(line)
+            line = file.readline()
+        yield ''.join(lines)
 
 
 def _check_no_other_forces(atoms: Any, where: str) -> None:

@@ -1,4 +1,4 @@
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Union
 
 import torch
 from torch import Tensor
@@ -7,6 +7,20 @@ from torch_geometric.data import Data, InMemoryDataset
 from torch_sake.checks import INTEGERS
 from torch_sake.datasets.split import Split
 from torch_sake.neighbors.lattice import build_lattice
+
+
+class Source(NamedTuple):
+    r"""What messages call the frames: where they come from, and the number of
+    the first of them there.
+    """
+    name: str
+    first_frame: int = 0
+
+    def __str__(self) -> str:
+        return self.name
+
+    def frame(self, index: int) -> str:
+        return f'{self.name}, frame {self.first_frame + index}'
 
 
 class Frames(InMemoryDataset):
@@ -64,6 +78,9 @@ class Frames(InMemoryDataset):
         test_start (int, optional): Index of the first frame of a pre-defined
             test set, which extends to the last frame. A selection of frames
             has none. (default: :obj:`None`)
+        first_frame (int, optional): Number of the first frame in the source,
+            of which these are a part, for the messages of errors.
+            (default: :obj:`0`)
 
     Raises:
         TypeError: If atomic numbers are not integers.
@@ -85,6 +102,7 @@ class Frames(InMemoryDataset):
         units: Dict[str, str],
         source: str,
         test_start: Optional[int] = None,
+        first_frame: int = 0,
     ):
         super().__init__()
         if set(units) != {'length', 'energy'}:
@@ -96,6 +114,7 @@ class Frames(InMemoryDataset):
         self.test_start = test_start
         self.splits: Dict[str, Split] = {}
 
+        source = Source(source, first_frame)
         energy = _to_tensor(source, 'energy', energy).reshape(-1)
         num_frames = energy.numel()
         if num_frames == 0:
@@ -134,6 +153,11 @@ class Frames(InMemoryDataset):
         r"""Whether the stress of any frame is known."""
         return 'stress' in self._data
 
+    @property
+    def num_atoms(self) -> Tensor:
+        r"""The number of atoms of each frame."""
+        return self.slices['z'].diff()[torch.as_tensor(self.indices())]
+
     def index_select(self, idx: Any) -> 'Frames':
         frames = super().index_select(idx)
         frames.test_start = None
@@ -150,7 +174,7 @@ class Frames(InMemoryDataset):
                 f"source='{self.source}')")
 
 
-def _to_tensor(source: str, key: str, value: Any) -> Tensor:
+def _to_tensor(source: Union[Source, str], key: str, value: Any) -> Tensor:
     # Python numbers would become single precision without a type.
     dtype = None if key == 'z' else torch.float64
     try:
@@ -164,7 +188,7 @@ def _to_tensor(source: str, key: str, value: Any) -> Tensor:
     return tensor.long() if key == 'z' else tensor
 
 
-def _count_atoms(source: str, z: List[Any], num_frames: int) -> Tensor:
+def _count_atoms(source: Source, z: List[Any], num_frames: int) -> Tensor:
     if isinstance(z, Tensor) or getattr(z, 'ndim', 2) == 1:
         raise ValueError(f"{source}: 'z' must be a list with one array per "
                          f"frame where 'num_atoms' is not given")
@@ -174,7 +198,7 @@ def _count_atoms(source: str, z: List[Any], num_frames: int) -> Tensor:
     return torch.tensor([len(rows) for rows in z])
 
 
-def _concatenate(source: str, key: str, value: List[Any],
+def _concatenate(source: Source, key: str, value: List[Any],
                  num_atoms: Tensor) -> Tensor:
     if len(value) != len(num_atoms):
         raise ValueError(f"{source}: '{key}' must hold one array per energy, "
@@ -182,18 +206,18 @@ def _concatenate(source: str, key: str, value: List[Any],
     frames = []
     for index, (rows, num) in enumerate(zip(value, num_atoms.tolist())):
         if key == 'force' and rows is None:
-            raise ValueError(f"{source}, frame {index}: 'force' must be given "
+            raise ValueError(f"{source.frame(index)}: 'force' must be given "
                              f"for all frames or for none (got None)")
-        rows = _to_tensor(f'{source}, frame {index}', key, rows)
+        rows = _to_tensor(source.frame(index), key, rows)
         expected = [num] if key == 'z' else [num, 3]
         if list(rows.shape) != expected:
-            raise ValueError(f"{source}, frame {index}: '{key}' must have "
+            raise ValueError(f"{source.frame(index)}: '{key}' must have "
                              f"shape {expected} (got {list(rows.shape)})")
         frames.append(rows)
     return torch.cat(frames)
 
 
-def _to_slices(source: str, num_atoms: Union[int, Tensor],
+def _to_slices(source: Source, num_atoms: Union[int, Tensor],
                num_frames: int) -> Tensor:
     num_atoms = torch.as_tensor(num_atoms)
     if num_atoms.dtype not in INTEGERS:
@@ -205,11 +229,11 @@ def _to_slices(source: str, num_atoms: Union[int, Tensor],
     num_atoms = num_atoms.long().expand(num_frames)
     if (num_atoms < 1).any():
         index = int((num_atoms < 1).nonzero()[0])
-        raise ValueError(f'{source}, frame {index}: There are no atoms')
+        raise ValueError(f'{source.frame(index)}: There are no atoms')
     return torch.cat([num_atoms.new_zeros(1), num_atoms.cumsum(0)])
 
 
-def _check_shapes(source: str, arrays: Dict[str, Tensor],
+def _check_shapes(source: Source, arrays: Dict[str, Tensor],
                   num_atoms: int) -> None:
     for key, value in arrays.items():
         expected = [num_atoms] if key == 'z' else [num_atoms, 3]
@@ -218,7 +242,7 @@ def _check_shapes(source: str, arrays: Dict[str, Tensor],
                              f"shape {expected} (got {list(value.shape)})")
 
 
-def _check_values(source: str, arrays: Dict[str, Tensor], energy: Tensor,
+def _check_values(source: Source, arrays: Dict[str, Tensor], energy: Tensor,
                   atom_slices: Tensor) -> None:
     for key, value in arrays.items():
         if key == 'z':
@@ -227,16 +251,16 @@ def _check_values(source: str, arrays: Dict[str, Tensor], energy: Tensor,
             wrong, rule = ~value.isfinite().all(dim=1), 'be finite'
         if wrong.any():
             atom = int(wrong.nonzero()[0])
-            raise ValueError(f"{source}, frame {_frame_of(atom, atom_slices)}"
-                             f": '{key}' must {rule} "
+            where = source.frame(_frame_of(atom, atom_slices))
+            raise ValueError(f"{where}: '{key}' must {rule} "
                              f"(got {value[atom].tolist()})")
     if not energy.isfinite().all():
         index = int((~energy.isfinite()).nonzero()[0])
-        raise ValueError(f"{source}, frame {index}: 'energy' must be finite "
+        raise ValueError(f"{source.frame(index)}: 'energy' must be finite "
                          f"(got {float(energy[index])})")
 
 
-def _check_cells(source: str, num_frames: int, cell: Any, pbc: Any,
+def _check_cells(source: Source, num_frames: int, cell: Any, pbc: Any,
                  stress: Any) -> Dict[str, Tensor]:
     r"""Returns what there is of the three, as tensors."""
     if cell is None:
@@ -255,13 +279,21 @@ def _check_cells(source: str, num_frames: int, cell: Any, pbc: Any,
         if list(value.shape) != expected:
             raise ValueError(f"{source}: '{name}' of all frames must have "
                              f"shape {expected} (got {list(value.shape)})")
-    for index in range(num_frames):
-        try:
-            build_lattice(arrays['cell'][index:index + 1],
-                          arrays['pbc'][index:index + 1])
-        except ValueError as error:
-            raise ValueError(f'{source}, frame {index}: {error}') from None
+    try:
+        build_lattice(arrays['cell'], arrays['pbc'])
+    except ValueError:
+        _name_frame(source, arrays['cell'], arrays['pbc'])
+        raise
     return arrays
+
+
+def _name_frame(source: Source, cell: Tensor, pbc: Tensor) -> None:
+    r"""Raises the error of the first frame whose cell is wrong."""
+    for index in range(cell.size(0)):
+        try:
+            build_lattice(cell[index:index + 1], pbc[index:index + 1])
+        except ValueError as error:
+            raise ValueError(f'{source.frame(index)}: {error}') from None
 
 
 def _frame_of(atom: int, atom_slices: Tensor) -> int:

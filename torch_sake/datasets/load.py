@@ -1,14 +1,16 @@
 import os
 import os.path as osp
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from torch_sake.datasets.ase_file import read_frames
 from torch_sake.datasets.frames import Frames
+from torch_sake.datasets.frames_on_disk import FramesOnDisk, is_frames_on_disk
 from torch_sake.datasets.iso17 import ISO17
 from torch_sake.datasets.md17 import md17_frames, md22_frames
 from torch_sake.datasets.xtb import xtb_frames
 from torch_sake.files import PathLike
 
+AnyFrames = Union[Frames, FramesOnDisk]
 # Trajectories of molecules, by their names:
 COLLECTIONS = {
     'md17': md17_frames,
@@ -17,8 +19,8 @@ COLLECTIONS = {
 }
 
 
-def load_frames(data: PathLike, root: Optional[PathLike] = None,
-                seed: int = 0, **options: Any) -> Frames:
+def load_frames(data: PathLike, root: Optional[PathLike] = None, seed: int = 0,
+                **options: Any) -> AnyFrames:
     r"""Loads labeled structures by a short name.
 
     .. code-block:: python
@@ -29,11 +31,13 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None,
         load_frames('md22:stachyose', root='data')        # md22_frames
         load_frames('iso17', root='data')                 # ISO17
         load_frames('molecules.xyz')                      # read_frames
+        load_frames('molecules.frames')                   # FramesOnDisk
 
     Args:
         data (str or os.PathLike): :obj:`'xtb:NAME'`, :obj:`'md17:NAME'`,
             :obj:`'rmd17:NAME'` (the revised trajectory), :obj:`'md22:NAME'`,
-            :obj:`'iso17'` or a file.
+            :obj:`'iso17'` or a file, one of
+            :func:`~torch_sake.datasets.convert_frames` or any that ASE reads.
         root (str or os.PathLike, optional): Folder of the files of the data
             set or, for :obj:`'xtb:NAME'`, of the generated ones. A file has
             its own.
@@ -60,6 +64,8 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None,
                              f"given for {data!r}")
         return ISO17(root) if data == 'iso17' else COLLECTIONS[kind](root,
                                                                      name)
+    if is_frames_on_disk(data):
+        return FramesOnDisk(data)
     if osp.isfile(osp.expanduser(data)):
         return read_frames(data)
     raise ValueError(f"'data' must be 'xtb:NAME' (a molecule to generate), "

@@ -12,8 +12,11 @@ from torch_sake.datasets.split import Split, read_indices
 from torch_sake.files import PathLike, read_arrays
 
 UNITS = {'length': 'Angstrom', 'energy': 'kcal/mol'}
-KEYS = ('z', 'R', 'E', 'F')
-REVISED_KEYS = ('nuclear_charges', 'coords', 'energies', 'forces')
+# The names of atomic numbers, positions, energies and forces in the files, and
+# in those of revised MD17:
+LAYOUTS = KEYS, REVISED_KEYS = (
+    ('z', 'R', 'E', 'F'),
+    ('nuclear_charges', 'coords', 'energies', 'forces'))
 MD22_URL = 'http://www.quantum-machine.org/gdml/repo/datasets'
 MD22_NAMES = {name: f"md22_{name.replace(' ', '_')}.npz" for name in (
     'Ac-Ala3-NHMe', 'DHA', 'stachyose', 'AT-AT', 'AT-AT-CG-CG',

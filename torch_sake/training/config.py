@@ -1,9 +1,10 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, Literal, Optional
 
 from torch_sake.checks import (check_option, check_positive_float,
                                check_positive_int)
 from torch_sake.checkpoint import MODELS
+from torch_sake.training.batching import EVAL_BATCH_SIZE, BatchLimit
 from torch_sake.training.losses import PENALTIES
 from torch_sake.training.optimizers import OPTIMIZERS
 from torch_sake.training.schedule import SCHEDULES
@@ -19,7 +20,8 @@ class TrainConfig:
     Args:
         data: 'xtb:NAME' (a molecule, labeled by GFN2-xTB), 'md17:NAME',
             'rmd17:NAME' or 'md22:NAME' (a trajectory, below 'root'), 'iso17'
-            (below 'root') or a file that ASE reads.
+            (below 'root'), a file that ASE reads or one of 'torch-sake
+            convert'.
         root: Folder of the files of a data set, or of the generated ones.
         num_frames: Number of frames that are generated for 'xtb:NAME'; 2000 if
             not given.
@@ -55,6 +57,10 @@ class TrainConfig:
         update_pos: Whether layers move the atoms.
         num_steps: Number of training steps.
         batch_size: Number of frames of a step, on all devices together.
+        max_num_atoms: Largest number of atoms of the frames of a step, of
+            which there are as many as fit, in place of 'batch_size'.
+        max_num_edges: The same with the number of edges, which are two for
+            each pair of atoms that are closer than 'cutoff'.
         optimizer: 'muon' (torch.optim.Muon for matrices, Adam for all else)
             or 'adam'.
         learning_rate: Largest learning rate.
@@ -122,6 +128,8 @@ class TrainConfig:
     update_pos: Optional[bool] = None
     num_steps: int = 5000
     batch_size: int = 8
+    max_num_atoms: Optional[int] = None
+    max_num_edges: Optional[int] = None
     optimizer: Literal['adam', 'muon'] = 'muon'
     learning_rate: float = 3e-3
     warmup: float = 0.02
@@ -151,7 +159,8 @@ class TrainConfig:
                      'val_interval', 'devices', 'num_nodes'):
             check_positive_int(name, getattr(self, name))
         for name in ('hidden_channels', 'num_layers', 'heads',
-                     'num_coefficients', 'num_rbf', 'patience'):
+                     'num_coefficients', 'num_rbf', 'patience',
+                     'max_num_atoms', 'max_num_edges'):
             if getattr(self, name) is not None:
                 check_positive_int(name, getattr(self, name))
         check_option('model', self.model, MODELS)
@@ -187,6 +196,10 @@ class TrainConfig:
             raise ValueError(f"'batch_size' must be at least the number of "
                              f"devices of all nodes, {self.num_processes} "
                              f"(got {self.batch_size})")
+        if self.max_num_atoms is not None and self.max_num_edges is not None:
+            raise ValueError(f"'max_num_edges' must not be given beside "
+                             f"'max_num_atoms' (got {self.max_num_edges} and "
+                             f"{self.max_num_atoms})")
         if ':' in self.device and self.num_processes > 1:
             raise ValueError(f"'device' must not be a single one for "
                              f"{self.num_processes} devices "
@@ -199,6 +212,23 @@ class TrainConfig:
     def num_processes(self) -> int:
         r"""The number of devices of all nodes."""
         return self.devices * self.num_nodes
+
+    @property
+    def batch_limit(self) -> BatchLimit:
+        r"""How large the batch of a step may be."""
+        if self.max_num_atoms is not None:
+            return BatchLimit(self.max_num_atoms, 'atoms')
+        if self.max_num_edges is not None:
+            return BatchLimit(self.max_num_edges, 'edges', self.cutoff)
+        return BatchLimit(self.batch_size)
+
+    @property
+    def eval_limit(self) -> BatchLimit:
+        r"""How large a batch of one process may be in an evaluation."""
+        limit = self.batch_limit
+        if limit.unit == 'frames':
+            return BatchLimit(EVAL_BATCH_SIZE)
+        return replace(limit, number=limit.number // self.num_processes)
 
     def next_validation(self, step: int) -> int:
         r"""Returns the number of steps after which the validation follows that

@@ -1,31 +1,36 @@
+import math
 import os.path as osp
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Union
 
-import torch
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import (Frames, Split, load_frames,
                                  published_split, random_split, read_split)
-from torch_sake.neighbors import neighbor_list
+from torch_sake.datasets.load import AnyFrames
+from torch_sake.training.batching import (EVAL_BATCH_SIZE, BatchLimit,
+                                          count_edges)
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.references import (fit_atomic_energies,
-                                            sum_atomic_energies)
+from torch_sake.training.references import sum_all_atomic_energies
+from torch_sake.training.summary import summarize
 
-EVAL_BATCH_SIZE = 64
+# Of frames that say how many neighbors an atom has:
+SAMPLE = 10000
 
 
 @dataclass
 class TrainingData:
-    r"""The frames of a run, their split, and what follows from the training
-    frames: the atomic energies, the scale of what is learned, the volume of an
-    atom and the elements. The scale is the root mean square of the forces or,
-    without forces, of what the atomic energies leave of the energies.
+    r"""The frames of a run, in memory or on disk, and their split, how large a
+    batch of an evaluation may be, what each training frame adds to a batch,
+    and what :class:`~torch_sake.training.summary.Summary` says of the training
+    frames.
     """
-    frames: Frames
+    frames: AnyFrames
     split: Split
+    eval_limit: BatchLimit
+    sizes: Tensor
     atomic_energies: Tensor
     scale: float
     volume_per_atom: float
@@ -48,39 +53,42 @@ class TrainingData:
                 raise ValueError(f"The split must have at least one frame in "
                                  f"'{name}' for each device "
                                  f"({len(frames)} frames in all)")
-        train = next(iter(DataLoader(frames[split.train],
-                                     batch_size=len(frames))))
-        atomic_energies = fit_atomic_energies(train.z, train.batch,
-                                              train.energy)
-        if frames.has_forces:
-            learned = train.force
-        else:
-            learned = train.energy - sum_atomic_energies(
-                atomic_energies, train.z, train.batch, train.num_graphs)
-        return cls(
-            frames=frames,
-            split=split,
-            atomic_energies=atomic_energies,
-            scale=float(learned.square().mean().sqrt()) or 1.0,
-            volume_per_atom=_volume_per_atom(train),
-            elements=train.z.unique().tolist(),
-        )
+        limit = config.batch_limit
+        sizes = limit.sizes(frames[split.train])
+        needed = int(sizes.max()) * config.num_processes
+        if needed > limit.number:
+            largest = int(split.train[sizes.argmax()])
+            raise ValueError(
+                f"'max_num_{limit.unit}' must be at least {needed}, those of "
+                f"the largest training frame (number {largest}) times the "
+                f"number of devices (got {limit.number})")
+        # In the order of the file, which takes the least time to read.
+        train = frames[split.train.sort().values]
+        summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train))
+        return cls(frames=frames, split=split, eval_limit=config.eval_limit,
+                   sizes=sizes, **vars(summary))
+
+    def part(self, name: str) -> Union[List[Data], AnyFrames]:
+        r"""Returns the frames of a part of the split. Those in memory are in a
+        list, which hands them out in less time.
+        """
+        frames = self.frames[getattr(self.split, name)]
+        return list(frames) if isinstance(frames, Frames) else frames
 
     def batches(self, name: str,
-                batch_size: int = EVAL_BATCH_SIZE) -> DataLoader:
-        r"""Returns the frames of a part of the split, in order."""
-        return DataLoader(self.frames[getattr(self.split, name)],
-                          batch_size=batch_size)
+                batch_size: Optional[int] = None) -> DataLoader:
+        r"""Returns the frames of a part of the split in batches, in order."""
+        limit = self.eval_limit
+        if batch_size is not None:
+            limit = BatchLimit(batch_size)
+        return limit.batches(self.frames[getattr(self.split, name)])
 
     def avg_num_neighbors(self, cutoff: Optional[float]) -> float:
         r"""Returns the average number of neighbors of an atom, at least 1."""
-        num_edges = num_atoms = 0
-        for data in self.batches('train'):
-            edge_index, _ = neighbor_list(data.pos, cutoff, data.batch,
-                                          data.get('cell'), data.get('pbc'))
-            num_edges += edge_index.size(1)
-            num_atoms += data.num_nodes
-        return max(num_edges / num_atoms, 1.0)
+        train = self.split.train
+        sample = self.frames[train[::math.ceil(train.numel() / SAMPLE)]]
+        num_edges = int(count_edges(sample, cutoff).sum())
+        return max(num_edges / int(sample.num_atoms.sum()), 1.0)
 
     @property
     def description(self) -> Dict[str, Any]:
@@ -90,21 +98,11 @@ class TrainingData:
 
     def trivial_energies(self, name: str) -> Tensor:
         r"""Returns the energies that follow from the composition alone."""
-        part = next(iter(self.batches(name, len(self.frames))))
-        return sum_atomic_energies(self.atomic_energies, part.z, part.batch,
-                                   part.num_graphs)
+        return sum_all_atomic_energies(self.atomic_energies,
+                                       self.batches(name))
 
 
-def _volume_per_atom(data: Data) -> float:
-    r"""Returns the mean volume of an atom in the frames with a stress."""
-    if 'stress' not in data:
-        return 0.0
-    known = ~data.stress.isnan().flatten(1).any(dim=1)
-    volume = torch.linalg.det(data.cell[known]).abs()
-    return float(volume.sum() / data.ptr.diff()[known].sum().clamp(min=1))
-
-
-def load_config_frames(config: Dict[str, Any]) -> Frames:
+def load_config_frames(config: Dict[str, Any]) -> AnyFrames:
     r"""Returns the frames of a configuration, as a dictionary."""
     options = {}
     if config['num_frames'] is not None:

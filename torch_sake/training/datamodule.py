@@ -1,4 +1,4 @@
-from typing import Any, List
+from typing import Any, Dict
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -6,7 +6,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.data import EVAL_BATCH_SIZE, TrainingData
+from torch_sake.training.data import TrainingData
 from torch_sake.training.sampler import StepSampler
 
 
@@ -26,29 +26,29 @@ class FramesModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         r"""Returns the batches of the steps up to the next validation, each
         time that it is iterated over."""
-        frames, split = self.data.frames, self.data.split
-        train = [frames[i] for i in split.train.tolist()]
         sampler = StepSampler(
-            len(train), self.config,
+            self.data.sizes, self.config,
             lambda: self.trainer.lightning_module.step,
             self.trainer.global_rank, self.trainer.world_size)
-        return self._loader(train, batch_sampler=sampler)
+        return DataLoader(self.data.part('train'), batch_sampler=sampler,
+                          **self._workers())
 
     def val_dataloader(self) -> DataLoader:
         r"""Returns the batches of the validation frames."""
         val = self.data.split.val[
             self.trainer.global_rank::self.trainer.world_size]
-        return self._loader(self.data.frames[val], batch_size=EVAL_BATCH_SIZE)
+        return self.data.eval_limit.batches(self.data.frames[val],
+                                            **self._workers())
 
     def transfer_batch_to_device(self, batch: Data, device: torch.device,
                                  dataloader_idx: int) -> Data:
         # Without a search for tensors in what might be any nest of things.
         return batch.to(device)
 
-    def _loader(self, frames: List[Data], **kwargs: Any) -> DataLoader:
+    def _workers(self) -> Dict[str, Any]:
         num_workers = self.config.num_workers
         # A generator of its own: the numbers of the global one are the
         # model's.
-        return DataLoader(frames, num_workers=num_workers,
-                          persistent_workers=num_workers > 0,
-                          generator=torch.Generator(), **kwargs)
+        return dict(num_workers=num_workers,
+                    persistent_workers=num_workers > 0,
+                    generator=torch.Generator())

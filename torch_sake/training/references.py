@@ -1,7 +1,52 @@
+import math
+from typing import Iterable, Tuple
+
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from torch_sake.models.molecule import NUM_ELEMENTS
+
+
+# Smaller singular values, relative to the largest one, are rounding:
+RCOND = 1e-10
+
+
+class AtomicEnergyFit:
+    r"""The fit of :func:`fit_atomic_energies` to frames that come in batches.
+    All that is kept of the equations :math:`A \, x = b` is the triangular
+    factor of :math:`(A \; b)`.
+    """
+    def __init__(self):
+        self.factor = torch.zeros(0, NUM_ELEMENTS + 1, dtype=torch.double)
+        self.num_frames = 0
+
+    def add(self, z: Tensor, batch: Tensor, energy: Tensor) -> None:
+        r"""Adds frames, see :func:`fit_atomic_energies`."""
+        rows = torch.zeros(energy.numel(), NUM_ELEMENTS + 1,
+                           dtype=torch.double)
+        rows.index_put_((batch, z), torch.ones(z.numel(), dtype=torch.double),
+                        accumulate=True)
+        rows[:, -1] = energy
+        rows = torch.cat([self.factor, rows])
+        present = rows.any(dim=0)
+        factor = torch.linalg.qr(rows[:, present], mode='r').R
+        self.factor = factor.new_zeros(factor.size(0), NUM_ELEMENTS + 1)
+        self.factor[:, present] = factor
+        self.num_frames += energy.numel()
+
+    def solve(self) -> Tuple[Tensor, float]:
+        r"""Returns the energies by atomic number, :obj:`[100]`, and the root
+        mean square of what they leave.
+        """
+        counts, energy = self.factor[:, :-1], self.factor[:, -1]
+        present = counts.any(dim=0)
+        out = torch.zeros(NUM_ELEMENTS, dtype=torch.double)
+        out[present] = torch.linalg.lstsq(
+            counts[:, present], energy.unsqueeze(1), rcond=RCOND,
+            driver='gelsd').solution.squeeze(1)
+        rest = torch.linalg.vector_norm(energy - counts @ out)
+        return out, float(rest) / math.sqrt(self.num_frames)
 
 
 def fit_atomic_energies(z: Tensor, batch: Tensor, energy: Tensor) -> Tensor:
@@ -14,16 +59,9 @@ def fit_atomic_energies(z: Tensor, batch: Tensor, energy: Tensor) -> Tensor:
           :math:`(M)`
         - **output:** energies by atomic number :math:`(100)`
     """
-    counts = torch.zeros(energy.numel(), NUM_ELEMENTS, dtype=torch.double)
-    counts.index_put_((batch, z), torch.ones(z.numel(), dtype=torch.double),
-                      accumulate=True)
-    present = counts.any(dim=0)
-    solution = torch.linalg.lstsq(counts[:, present],
-                                  energy.double().unsqueeze(1),
-                                  driver='gelsd').solution
-    out = torch.zeros(NUM_ELEMENTS, dtype=torch.double)
-    out[present] = solution.squeeze(1)
-    return out
+    fit = AtomicEnergyFit()
+    fit.add(z, batch, energy)
+    return fit.solve()[0]
 
 
 def sum_atomic_energies(atomic_energies: Tensor, z: Tensor, batch: Tensor,
@@ -31,3 +69,13 @@ def sum_atomic_energies(atomic_energies: Tensor, z: Tensor, batch: Tensor,
     r"""Returns the sums of the energies of the atoms of each graph."""
     out = torch.zeros(num_graphs, dtype=torch.double)
     return out.index_add(0, batch, atomic_energies[z])
+
+
+def sum_all_atomic_energies(atomic_energies: Tensor,
+                            loader: Iterable[Data]) -> Tensor:
+    r"""Returns the sums of the energies of the atoms of each frame in
+    batches.
+    """
+    return torch.cat([
+        sum_atomic_energies(atomic_energies, data.z, data.batch,
+                            data.num_graphs) for data in loader])

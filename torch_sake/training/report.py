@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional
 
 from torch import Tensor
 
+from torch_sake.datasets.load import AnyFrames
 from torch_sake.files import replace_when_complete
 from torch_sake.training.bootstrap import CONFIDENCE, NUM_SAMPLES
 from torch_sake.training.breakdown import (errors_by_element, errors_by_size,
@@ -13,6 +14,13 @@ from torch_sake.training.breakdown import (errors_by_element, errors_by_size,
 from torch_sake.training.metrics import (PROPERTIES, error_metrics,
                                          format_table, trivial_outputs)
 from torch_sake.training.plots import plot_error_distribution, plot_parity
+
+
+def describe_labels(frames: AnyFrames) -> str:
+    r"""Returns what the frames are labeled with, in words."""
+    return ' and '.join(['energies',
+                         *(['forces'] if frames.has_forces else []),
+                         *(['stresses'] if frames.has_stress else [])])
 
 
 def report_errors(outputs: Dict[str, Tensor], trivial_energies: Tensor,

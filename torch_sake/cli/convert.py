@@ -1,0 +1,28 @@
+from dataclasses import dataclass
+
+from torch_sake.datasets import convert_frames
+from torch_sake.training.report import describe_labels
+
+
+@dataclass
+class ConvertConfig:
+    r"""What to convert.
+
+    Args:
+        data: A file that ASE reads, such as extended XYZ or a database of ASE,
+            or an npz file with the arrays of MD17.
+        out: The file to write, which must not exist.
+    """
+    data: str
+    out: str
+
+
+def convert(config: ConvertConfig) -> None:
+    r"""Converts labeled structures to a file that training reads frame by
+    frame.
+    """
+    frames = convert_frames(config.data, config.out)
+    print(f'{config.out}: {len(frames)} frames of up to '
+          f'{int(frames.num_atoms.max())} atoms, of atomic numbers '
+          f'{frames.elements}, with {describe_labels(frames)} '
+          f"({frames.units['energy']}, {frames.units['length']})")

@@ -1,0 +1,161 @@
+import json
+import os
+import os.path as osp
+from array import array
+from typing import Any, Dict, Iterable, Iterator, List, Set
+
+import torch
+from torch_geometric.data import SQLiteDatabase
+from tqdm import tqdm
+
+from torch_sake.datasets.ase_file import ase_blocks
+from torch_sake.datasets.frames import Frames
+from torch_sake.datasets.frames_on_disk import (ABOUT, APPLICATION_ID, ARRAYS,
+                                                FORMAT, SCHEMA, TABLE,
+                                                FramesOnDisk, checksum)
+from torch_sake.datasets.npz_file import npz_blocks
+from torch_sake.files import (PathLike, remove_incomplete,
+                              replace_when_complete)
+
+BLOCK = 20000  # atoms that are in memory at a time
+
+
+def convert_frames(data: PathLike, out: PathLike) -> FramesOnDisk:
+    r"""Converts a file of labeled structures to one whose frames can be read
+    one by one, in any order. Neither is ever in memory as a whole.
+
+    .. code-block:: python
+
+        frames = convert_frames('molecules.extxyz', 'molecules.frames')
+        frames[0]  # Data
+
+    Args:
+        data (str or os.PathLike): A file that ASE reads (such as extended XYZ,
+            or a database of ASE), with energies in eV, or an :obj:`.npz` file
+            with the arrays of MD17 or revised MD17, with energies in kcal/mol.
+        out (str or os.PathLike): The file to write. There is none of this name
+            until it is complete.
+
+    Raises:
+        ImportError: If ASE is needed and is missing.
+        ValueError: If there is a file :obj:`out`, or a frame of the data
+            cannot be read, is not finite, has arrays of wrong shapes or lacks
+            labels that others have. The error has the number of the frame.
+    """
+    read = npz_blocks if os.fspath(data).endswith('.npz') else ase_blocks
+    with tqdm(unit='frame', desc='converting', mininterval=1.0,
+              dynamic_ncols=True) as bar:
+        write_frames(_count(read(data, BLOCK), bar), out)
+    return FramesOnDisk(out)
+
+
+def _count(blocks: Iterable[Frames], bar: tqdm) -> Iterator[Frames]:
+    for block in blocks:
+        yield block
+        bar.update(len(block))
+
+
+def write_frames(blocks: Iterable[Frames], out: PathLike) -> None:
+    r"""Writes frames to a file of :class:`FramesOnDisk`, completely or not at
+    all. What an earlier call that was killed left behind is removed.
+
+    Args:
+        blocks (iterable of Frames): The frames, some at a time, of the same
+            units and labels.
+        out (str or os.PathLike): The file.
+
+    Raises:
+        ValueError: If there is a file of this name, there are no frames, or
+            some have forces and others have none.
+    """
+    out = osp.abspath(osp.expanduser(out))
+    if osp.exists(out):
+        raise ValueError(f"'out' must not exist (got '{out}')")
+    folder, name = osp.split(out)
+    os.makedirs(folder, exist_ok=True)
+    remove_incomplete(folder, name)
+    with replace_when_complete(out) as temporary:
+        database = SQLiteDatabase(temporary, TABLE, SCHEMA)
+        try:
+            _write(database, blocks)
+        finally:
+            database.close()
+        # The name must not get to the disk before what it is the name of.
+        with open(temporary, 'rb') as file:
+            os.fsync(file.fileno())
+
+
+def _write(database: SQLiteDatabase, blocks: Iterable[Frames]) -> None:
+    # A file that is not completed is thrown away: no journal has to save it.
+    for pragma in ('journal_mode = OFF', 'synchronous = OFF',
+                   f'application_id = {APPLICATION_ID}',
+                   f'user_version = {FORMAT}'):
+        database.cursor.execute(f'PRAGMA {pragma}')
+    summary = _Summary()
+    for block in blocks:
+        first = len(summary.num_atoms)
+        summary.add(block)
+        database.multi_insert(range(first, first + len(block)),
+                              list(_rows(block)))
+    if not summary.num_atoms:
+        raise ValueError('There are no frames')
+    database.cursor.execute(
+        f'CREATE TABLE {ABOUT} (description TEXT, num_atoms BLOB)')
+    database.cursor.execute(
+        f'INSERT INTO {ABOUT} VALUES (?, ?)',
+        (json.dumps(summary.description()), summary.num_atoms.tobytes()))
+
+
+def _rows(block: Frames) -> Iterator[Dict[str, Any]]:
+    r"""Yields the rows of the database, without an object of PyG for each."""
+    if block._indices is not None:
+        block = block.copy()
+    data, sizes = block._data, block.num_atoms.tolist()
+    columns: Dict[str, List[Any]] = {'energy': data.energy.tolist()}
+    for key, info in ARRAYS.items():
+        value = data.get(key)
+        if value is None:
+            empty = torch.empty(0, dtype=info['dtype'])
+            columns[key] = len(sizes) * [empty]
+        else:
+            columns[key] = value.to(info['dtype']).contiguous().split(
+                sizes if key in ('z', 'pos', 'force') else 1)
+    for values in zip(*columns.values()):
+        row = dict(zip(columns, values))
+        yield {**row, 'checksum': checksum(row)}
+
+
+class _Summary:
+    r"""What is known of all frames without a look at them."""
+    def __init__(self):
+        self.num_atoms = array('i')
+        self.elements: Set[int] = set()
+        self.has_cells = self.has_stress = False
+
+    def add(self, block: Frames) -> None:
+        if not self.num_atoms:
+            self.name, self.units = block.name, block.units
+            self.has_forces = block.has_forces
+            self.test_start = block.test_start
+        where = f"{block.source}, frame {len(self.num_atoms)}"
+        if block.units != self.units:
+            raise ValueError(f"{where}: The units must be those of the frames "
+                             f"before, {self.units} (got {block.units})")
+        if block.has_forces != self.has_forces:
+            raise ValueError(f"{where}: 'force' must be given for all frames "
+                             f"or for none (got {block.has_forces} after "
+                             f"{self.has_forces})")
+        self.num_atoms.extend(block.num_atoms.tolist())
+        self.elements.update(block._data.z.unique().tolist())
+        # As with frames in memory: stresses are those of crystals.
+        pbc = block._data.get('pbc')
+        self.has_cells |= pbc is not None and bool(pbc.any())
+        self.has_stress |= block.has_stress
+
+    def description(self) -> Dict[str, Any]:
+        return {'name': self.name, 'units': self.units,
+                'has_forces': self.has_forces,
+                'has_stress': self.has_cells and self.has_stress,
+                'has_cells': self.has_cells,
+                'elements': sorted(self.elements),
+                'test_start': self.test_start}
