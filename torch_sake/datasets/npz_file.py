@@ -1,6 +1,6 @@
 import os.path as osp
 import zipfile
-from typing import Iterator, List
+from typing import Iterator, Sequence
 
 import numpy as np
 
