@@ -8,12 +8,14 @@ from torch_sake.models import SAKE, SAKENet, VectorSAKE
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.nn import SAKEConv, VectorSAKEConv
 from torch_sake.potential import Potential
+from torch_sake.property import Property
 from torch_sake.zbl import ZBLRepulsion
 from torch_sake.version import __version__
 
 __all__ = [
     'Ensemble',
     'Potential',
+    'Property',
     'RadiusInteractionGraph',
     'SAKE',
     'SAKEConv',

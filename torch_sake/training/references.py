@@ -1,7 +1,7 @@
 import torch
 from torch import Tensor
 
-from torch_sake.models.molecule import NUM_ELEMENTS
+from torch_sake.models.readout import NUM_ELEMENTS
 
 
 def fit_atomic_energies(z: Tensor, batch: Tensor, energy: Tensor) -> Tensor:
