@@ -2,7 +2,7 @@ r"""SAKE: spatial attention kinetic networks with E(n)-equivariance, for
 PyTorch Geometric.
 """
 
-from torch_sake.checkpoint import load_potential
+from torch_sake.checkpoint import load_potential, load_property
 from torch_sake.ensemble import Ensemble
 from torch_sake.models import SAKE, SAKENet, VectorSAKE
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
@@ -24,6 +24,7 @@ __all__ = [
     'VectorSAKEConv',
     'ZBLRepulsion',
     'load_potential',
+    'load_property',
     'neighbor_list',
     '__version__',
 ]

@@ -5,11 +5,10 @@ from typing import Literal, Optional
 import torch
 from torch_geometric.loader import DataLoader
 
-from torch_sake.checkpoint import build_potential, load_checkpoint
+from torch_sake.checkpoint import build_predictor, load_checkpoint
 from torch_sake.datasets import load_frames
 from torch_sake.training.data import EVAL_BATCH_SIZE, load_config_frames
-from torch_sake.training.metrics import predict
-from torch_sake.training.references import sum_atomic_energies
+from torch_sake.training.metrics import predict, trivial_labels
 from torch_sake.training.report import (check_elements, check_units,
                                         report_errors)
 
@@ -37,9 +36,9 @@ class EvaluateConfig:
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    r"""Measures the errors of a trained potential."""
+    r"""Measures the errors of a trained potential or property."""
     tensors, description = load_checkpoint(config.checkpoint)
-    potential = build_potential(tensors, description)
+    potential = build_predictor(tensors, description)
     run = description['config']
     if config.data in (None, run['data']):
         frames = load_config_frames(
@@ -61,11 +60,10 @@ def evaluate(config: EvaluateConfig) -> None:
 
     device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu')
                           if config.device == 'auto' else config.device)
+    trivial = trivial_labels(potential, frames)
     outputs = predict(potential.to(device),
                       DataLoader(frames, batch_size=EVAL_BATCH_SIZE),
                       getattr(torch, run['precision']), device)
-    trivial = sum_atomic_energies(tensors['potential.atomic_energies'],
-                                  everything.z, everything.batch, len(frames))
     folder = config.checkpoint
     if not osp.isdir(folder):
         folder = osp.dirname(folder)

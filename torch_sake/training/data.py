@@ -10,7 +10,8 @@ from torch_sake.datasets import (Frames, Split, load_frames, random_split,
                                  read_split)
 from torch_sake.neighbors import neighbor_list
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.references import (fit_atomic_energies,
+from torch_sake.training.references import (batch_weights,
+                                            fit_atomic_energies, moment_size,
                                             sum_atomic_energies)
 
 EVAL_BATCH_SIZE = 64
@@ -19,14 +20,17 @@ EVAL_BATCH_SIZE = 64
 @dataclass
 class TrainingData:
     r"""The frames of a run, their split, and what follows from the training
-    frames: the atomic energies, the scale of what is learned, the volume of an
-    atom and the elements. The scale is the root mean square of the forces or,
-    without forces, of what the atomic energies leave of the energies.
+    frames: the atomic energies (or other references), the scale of what is
+    learned, the factor of the output of a model, the volume of an atom and the
+    elements. The scale is the root mean square of the forces or, without
+    forces, of what the references leave of the labels. A dipole moment has no
+    references.
     """
     frames: Frames
     split: Split
-    atomic_energies: Tensor
+    atomic_energies: Optional[Tensor]
     scale: float
+    output_scale: float
     volume_per_atom: float
     elements: List[int]
 
@@ -36,9 +40,11 @@ class TrainingData:
         if config.split is not None:
             split = read_split(config.split, len(frames), config.split_prefix)
         else:
+            seed = config.seed
+            if frames.split_seed is not None:
+                seed = frames.split_seed
             split = random_split(len(frames), config.num_train, config.num_val,
-                                 config.num_test, config.seed,
-                                 frames.test_start)
+                                 config.num_test, seed, frames.test_start)
         for name in ('train', 'val'):
             if getattr(split, name).numel() < config.num_processes:
                 raise ValueError(f"The split must have at least one frame in "
@@ -46,18 +52,23 @@ class TrainingData:
                                  f"({len(frames)} frames in all)")
         train = next(iter(DataLoader(frames[split.train],
                                      batch_size=len(frames))))
-        atomic_energies = fit_atomic_energies(train.z, train.batch,
-                                              train.energy)
+        atomic_energies, learned = None, train[frames.label]
+        if frames.readout != 'dipole':
+            weight = batch_weights(frames.readout, train)
+            atomic_energies = fit_atomic_energies(train.z, train.batch,
+                                                  learned, weight)
+            learned = learned - sum_atomic_energies(
+                atomic_energies, train.z, train.batch, train.num_graphs,
+                weight)
         if frames.has_forces:
             learned = train.force
-        else:
-            learned = train.energy - sum_atomic_energies(
-                atomic_energies, train.z, train.batch, train.num_graphs)
+        scale = float(learned.square().mean().sqrt()) or 1.0
         return cls(
             frames=frames,
             split=split,
             atomic_energies=atomic_energies,
-            scale=float(learned.square().mean().sqrt()) or 1.0,
+            scale=scale,
+            output_scale=scale / moment_size(frames.readout, train),
             volume_per_atom=_volume_per_atom(train),
             elements=train.z.unique().tolist(),
         )
@@ -81,14 +92,13 @@ class TrainingData:
     @property
     def description(self) -> Dict[str, Any]:
         r"""What the checkpoints of a run say about its data."""
-        return {'energy_scale': self.scale, 'units': self.frames.units,
-                'elements': self.elements, 'split': vars(self.split)}
-
-    def trivial_energies(self, name: str) -> Tensor:
-        r"""Returns the energies that follow from the composition alone."""
-        part = next(iter(self.batches(name, len(self.frames))))
-        return sum_atomic_energies(self.atomic_energies, part.z, part.batch,
-                                   part.num_graphs)
+        frames = self.frames
+        return {
+            'kind': 'potential' if frames.label == 'energy' else 'property',
+            'label': frames.label, 'readout': frames.readout,
+            'energy_scale': self.output_scale, 'units': frames.units,
+            'elements': self.elements, 'split': vars(self.split)
+        }
 
 
 def _volume_per_atom(data: Data) -> float:

@@ -6,13 +6,14 @@ from typing import Dict, List, Optional
 
 from torch import Tensor
 
+from torch_sake.datasets.frames import label_name
 from torch_sake.files import replace_when_complete
 from torch_sake.training.metrics import (Metrics, error_metrics, format_table,
                                          trivial_outputs)
 from torch_sake.training.plots import plot_parity
 
 
-def report_errors(outputs: Dict[str, Tensor], trivial_energies: Tensor,
+def report_errors(outputs: Dict[str, Tensor], trivial: Tensor,
                   units: Dict[str, str], folder: str, name: str,
                   title: str) -> Dict[str, Metrics]:
     r"""Prints the errors of the outputs of
@@ -22,11 +23,12 @@ def report_errors(outputs: Dict[str, Tensor], trivial_energies: Tensor,
     """
     errors = {
         'model': error_metrics(outputs),
-        'trivial': error_metrics(trivial_outputs(outputs, trivial_energies)),
+        'trivial': error_metrics(trivial_outputs(outputs, trivial,
+                                                 label_name(units))),
     }
     print(format_table(title, [
         ('model', errors['model']),
-        (', zero '.join(['composition', *(
+        (', zero '.join(['composition' if trivial.any() else 'zero', *(
             name for name in ('force', 'stress') if name in outputs)]),
          errors['trivial']),
     ], units))
