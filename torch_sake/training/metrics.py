@@ -96,7 +96,8 @@ def sum_errors(outputs: Dict[str, Tensor],
               for name in properties if name in outputs}
     if 'energy' in errors:
         errors['energy_per_atom'] = errors['energy'] / outputs['num_atoms']
-    sums = outputs['num_atoms'].new_zeros(len(properties), 3)
+    sums = torch.zeros(len(properties), 3, dtype=torch.double,
+                       device=outputs['num_atoms'].device)
     for row, name in zip(sums, properties):
         if name in errors:
             row[0] = errors[name].numel()
