@@ -221,7 +221,7 @@ def test_files_of_others(tmp_path):
     with sqlite3.connect(path) as connection:
         connection.execute('PRAGMA user_version = 9')
     connection.close()
-    with pytest.raises(ValueError, match='format 1 .got format 9'):
+    with pytest.raises(ValueError, match='format 2 .got format 9'):
         load_frames(path)
     with sqlite3.connect(tmp_path / 'other.db') as connection:
         connection.execute('CREATE TABLE Frames (id)')

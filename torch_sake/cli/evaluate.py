@@ -5,12 +5,11 @@ from typing import Literal, Optional
 import torch
 from torch_geometric.loader import DataLoader
 
-from torch_sake.checkpoint import build_potential, load_checkpoint
+from torch_sake.checkpoint import build_predictor, load_checkpoint
 from torch_sake.datasets import load_frames
 from torch_sake.training.batching import EVAL_BATCH_SIZE
 from torch_sake.training.data import load_config_frames
-from torch_sake.training.metrics import predict
-from torch_sake.training.references import sum_all_atomic_energies
+from torch_sake.training.metrics import predict, trivial_labels
 from torch_sake.training.report import (check_elements, check_units,
                                         report_errors)
 
@@ -40,9 +39,9 @@ class EvaluateConfig:
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    r"""Measures the errors of a trained potential."""
+    r"""Measures the errors of a trained potential or property."""
     tensors, description = load_checkpoint(config.checkpoint)
-    potential = build_potential(tensors, description)
+    potential = build_predictor(tensors, description)
     run = description['config']
     if config.data in (None, run['data']):
         frames = load_config_frames(
@@ -65,10 +64,9 @@ def evaluate(config: EvaluateConfig) -> None:
 
     device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu')
                           if config.device == 'auto' else config.device)
+    trivial = trivial_labels(potential, loader)
     outputs = predict(potential.to(device), loader,
                       getattr(torch, run['precision']), device)
-    trivial = sum_all_atomic_energies(tensors['potential.atomic_energies'],
-                                      loader)
     folder = config.checkpoint
     if not osp.isdir(folder):
         folder = osp.dirname(folder)

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
-from torch_sake.checks import INTEGERS
+from torch_sake.checks import INTEGERS, check_option
 from torch_sake.datasets.split import Split
+from torch_sake.models.readout import READOUTS
 from torch_sake.neighbors.lattice import build_lattice
 
 
@@ -37,6 +38,10 @@ class Frames(InMemoryDataset):
     (:obj:`[1, 3]`), and if the stress of any is known, all have :obj:`stress`
     (:obj:`[1, 3, 3]`, NaN where it is not known).
 
+    Frames may be labeled with another property than an energy. Its name, the
+    :obj:`label` of the frames, is then a key of :obj:`units` and an attribute
+    of each frame in the place of :obj:`energy`.
+
     Splits that the data are published with are in :obj:`splits`, by their
     names. A selection of frames has none.
 
@@ -55,7 +60,8 @@ class Frames(InMemoryDataset):
             one after the other, :obj:`[N]`.
         pos (list or torch.Tensor): Positions, one array :obj:`[n, 3]` per
             frame or :obj:`[N, 3]`.
-        energy (list or torch.Tensor): Energies, one per frame.
+        energy (list or torch.Tensor): Energies, or what the frames are labeled
+            with, one per frame.
         force (list or torch.Tensor, optional): Forces, one array
             :obj:`[n, 3]` per frame or :obj:`[N, 3]`, of all frames or of none.
             (default: :obj:`None`)
@@ -72,8 +78,8 @@ class Frames(InMemoryDataset):
             (default: :obj:`None`)
         name (str): Short name of the data.
         units (dict): Names of the units, with the keys :obj:`'length'` and
-            :obj:`'energy'`. Forces are in energy per length, stresses in
-            energy per length cubed.
+            :obj:`'energy'` (or the name of another property). Forces are in
+            energy per length, stresses in energy per length cubed.
         source (str): Where the data come from, as the user asked for it.
         test_start (int, optional): Index of the first frame of a pre-defined
             test set, which extends to the last frame. A selection of frames
@@ -81,6 +87,10 @@ class Frames(InMemoryDataset):
         first_frame (int, optional): Number of the first frame in the source,
             of which these are a part, for the messages of errors.
             (default: :obj:`0`)
+        readout (str, optional): How atoms make up the property, see
+            :class:`~torch_sake.Property`. (default: :obj:`"add"`)
+        split_seed (int, optional): The seed of the published random split, in
+            the place of that of a run. (default: :obj:`None`)
 
     Raises:
         TypeError: If atomic numbers are not integers.
@@ -103,16 +113,25 @@ class Frames(InMemoryDataset):
         source: str,
         test_start: Optional[int] = None,
         first_frame: int = 0,
+        readout: str = 'add',
+        split_seed: Optional[int] = None,
     ):
         super().__init__()
-        if set(units) != {'length', 'energy'}:
+        if len(units) != 2 or 'length' not in units:
             raise ValueError(f"'units' must have the keys 'length' and "
-                             f"'energy' (got {units})")
+                             f"'energy', or another label (got {units})")
         self.name = name
         self.units = dict(units)
         self.source = source
         self.test_start = test_start
         self.splits: Dict[str, Split] = {}
+        self.split_seed = split_seed
+        self.readout = check_option('readout', readout, READOUTS)
+        if self.label != 'energy':
+            for key, value in (('force', force), ('cell', cell)):
+                if value is not None:
+                    raise ValueError(f"'{key}' must not be given for frames "
+                                     f"labeled with '{self.label}'")
 
         source = Source(source, first_frame)
         energy = _to_tensor(source, 'energy', energy).reshape(-1)
@@ -135,13 +154,18 @@ class Frames(InMemoryDataset):
             raise ValueError(f"'test_start' must lie between 1 and "
                              f"{num_frames - 1} (got {test_start})")
 
-        per_frame = {'energy': energy,
+        per_frame = {self.label: energy,
                      **_check_cells(source, num_frames, cell, pbc, stress)}
         self._data = Data(**per_frame, **arrays)
         self.slices = {
             **dict.fromkeys(per_frame, torch.arange(num_frames + 1)),
             **dict.fromkeys(arrays, atom_slices),
         }
+
+    @property
+    def label(self) -> str:
+        r"""The name of what the frames are labeled with."""
+        return label_name(self.units)
 
     @property
     def has_forces(self) -> bool:
@@ -160,7 +184,7 @@ class Frames(InMemoryDataset):
 
     def index_select(self, idx: Any) -> 'Frames':
         frames = super().index_select(idx)
-        frames.test_start = None
+        frames.test_start = frames.split_seed = None
         frames.splits = {}
         return frames
 
@@ -172,6 +196,12 @@ class Frames(InMemoryDataset):
     def __repr__(self) -> str:
         return (f"{self.__class__.__name__}({len(self)}, "
                 f"source='{self.source}')")
+
+
+def label_name(units: Dict[str, str]) -> str:
+    r"""Returns what has the unit that is not that of lengths."""
+    name, = set(units) - {'length'}
+    return name
 
 
 def _to_tensor(source: Union[Source, str], key: str, value: Any) -> Tensor:
