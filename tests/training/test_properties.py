@@ -131,6 +131,23 @@ def test_potentials_are_no_properties(config, water_file):
         load_property(config.out)
 
 
+@pytest.mark.parametrize('target', ['r2', 'homo', 'u0'])
+def test_models_read_out_as_the_references_do(config, target):
+    """One more from each atom, by the model or by the references."""
+    trainer = Trainer(replace(config, data=f'qm9:{target}',
+                              precision='float64'))
+    potential = trainer.potential
+    batch = next(iter(trainer.data.batches('train')))
+    before = potential(batch.z, batch.pos, batch.batch)
+    with torch.no_grad():
+        potential.model.mlp_out[-1].bias += 1
+    change = potential(batch.z, batch.pos, batch.batch) - before
+    potential.atomic_energies.fill_(1.0)
+    expected = potential.references(batch.z, batch.pos, batch.batch,
+                                    batch.num_graphs)
+    assert torch.allclose(change / trainer.data.output_scale, expected)
+
+
 def test_scales(config):
     """References take what they can, and models begin near zero."""
     for target in ('mu', 'r2', 'homo', 'u0'):
