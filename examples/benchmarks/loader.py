@@ -4,13 +4,13 @@ steps wait for it.
     python examples/benchmarks/loader.py --data md17:ethanol --root data
 
 The frames are loaded from memory and from the disk, by worker processes or by
-the training process itself. In the table, "loader" is the rate at which batches
-come if nothing is done with them, and the processor time of the training
-process for each of them; "training" is the same for the training steps of a
-VectorSAKE with this loader, and "waiting" the part of the elapsed time which
-passes until the next batch is there. The first round of each, in which workers
-start and models are compiled, does not count; numbers are medians of the
-others.
+the training process itself. In the table, "loader" is the rate at which
+batches come if nothing is done with them, and the processor time of the
+training process for each of them; "training" is the same for the training
+steps of a VectorSAKE with this loader, and "waiting" the part of the elapsed
+time which passes until the next batch is there. The first round of each, in
+which workers start and models are compiled, does not count; numbers are
+medians of the others.
 """
 
 import argparse
