@@ -160,14 +160,15 @@ def test_loader_benchmark(water_file):
     printed = run('benchmarks/loader.py', '--data', water_file, '--num_train',
                   16, '--batch_size', 4, '--steps', 3, '--rounds', 1,
                   '--workers', 0, 1)
-    rows = re.findall(r'^\| (in memory|on disk) \| (.) \| (\d+) \| (\d+) '
-                      r'\| (.*)% \|$', printed, re.M)
+    rows = re.findall(r'^\| (in memory|on disk) \| (.) \| (.*?) \| (.*?) '
+                      r'\| (.*?) \| (.*?) \| (.*?)% \|$', printed, re.M)
     assert [row[:2] for row in rows] == [
         (name, workers) for name in ('in memory', 'on disk')
         for workers in '01']
-    for _, _, alone, training, waiting in rows:
-        assert int(alone) > 0 and int(training) > 0
-        assert 0 < float(waiting) < 100
+    for row in rows:
+        loader, loading, training, used, waiting = map(float, row[2:])
+        assert loader > training > 0 and used > loading > 0
+        assert 0 < waiting < 100
 
 
 def test_qm7_benchmark(tmp_path):

@@ -2,10 +2,15 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
 
+from torch_sake.checkpoint import LAST, load_checkpoint
 from torch_sake.cli import main
 from torch_sake.datasets import FramesOnDisk, convert_frames
 from torch_sake.training import Trainer
@@ -121,6 +126,29 @@ def test_commands(copper_file, tmp_path, capsys):
         assert first == second
     assert main(['evaluate', '--checkpoint', out, '--data', path]) == 0
     assert '(24)' in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
+def test_workers_leave_interruptions_to_the_run(water_file, tmp_path):
+    # SLURM ends all processes of a command, as a terminal does.
+    path, out = str(tmp_path / 'some.frames'), str(tmp_path / 'run')
+    convert_frames(water_file, path)
+    process = subprocess.Popen(
+        [sys.executable, '-c', 'import sys; from torch_sake.cli import main; '
+         'sys.exit(main())', 'train', '--data', path, '--out', out,
+         '--num_train', '16', '--num_val', '4', '--num_steps', '100000',
+         '--val_interval', '200', '--hidden_channels', '8', '--num_layers',
+         '1', '--num_rbf', '4', '--num_workers', '1', '--compile', 'false'],
+        stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not os.path.exists(os.path.join(out, LAST)):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    time.sleep(0.2)  # not a validation
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    step = load_checkpoint(os.path.join(out, LAST))[1]['step']
+    assert step > 200 and step % 200 != 0  # at the end of its step
 
 
 def test_frames_that_are_damaged(config, water_file, tmp_path, capsys):
