@@ -39,6 +39,9 @@ class Trainer:
 
     and the root mean square :math:`u` of what is learned of the energies.
 
+    A run with :obj:`config.init` starts from the potential of another one, see
+    :class:`~torch_sake.training.finetuning.Pretrained`.
+
     It runs on PyTorch Lightning, on one device or on several, which share the
     frames of each step. The folder :obj:`config.out` gets the checkpoint of
     the best validation, :obj:`best.safetensors`, the checkpoint to go on from,
