@@ -2,6 +2,7 @@ r"""Runs that start from the potential of another one."""
 
 import inspect
 import os.path as osp
+import warnings
 from dataclasses import replace
 from typing import Any, Dict, List
 
@@ -79,6 +80,7 @@ class Pretrained:
         if not self.resumed:
             fitted = data.elements if config.refit else new
             shift_atomic_energies(self.potential, data, fitted)
+            warn_of_another_zero(self.potential, data)
         if config.freeze is not None:
             freeze_layers(self.potential.model, config.freeze, new)
         return replace(data, scale=self.potential.energy_scale,
@@ -121,6 +123,23 @@ def shift_atomic_energies(potential: Potential, data: TrainingData,
         num_frames += part.num_graphs
     potential.atomic_energies += fit_atomic_energies(
         torch.cat(z), torch.cat(batch), torch.cat(error))
+
+
+@torch.no_grad()
+def warn_of_another_zero(potential: Potential, data: TrainingData) -> None:
+    r"""Warns if the energies of the first training frames differ, in the mean
+    per atom, from those of the potential by more than its scale (in which
+    forces are of the order of one per Angstrom): no weights should learn that.
+    """
+    part = next(iter(data.batches('train')))
+    dtype = next(potential.parameters()).dtype
+    error = part.energy - predict_energy(potential, part, dtype)
+    mean = float((error / part.ptr.diff()).mean())
+    if abs(mean) > potential.energy_scale:
+        warnings.warn(f"The energies of the data are {mean:.4g} "
+                      f"{data.frames.units['energy']} per atom away from "
+                      f"those of the potential of 'init': data of another "
+                      f"level of theory or composition need 'refit'")
 
 
 def freeze_layers(model: MoleculeModel, num_layers: int,
