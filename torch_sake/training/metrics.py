@@ -105,12 +105,15 @@ def predict(potential: Potential, loader: Iterable[Data], dtype: torch.dtype,
 
 
 def property_errors(outputs: Dict[str, Tensor]) -> Dict[str, Tensor]:
-    r"""Returns the errors of each of :obj:`PROPERTIES` that there are labels
-    of, from the outputs of :func:`predict`.
+    r"""Returns the errors of all that there are labels of, from the outputs of
+    :func:`predict`, by name.
     """
-    errors = {name: outputs[name] - outputs[f'{name}_label']
-              for name in ('energy', 'force', 'stress') if name in outputs}
-    errors['energy_per_atom'] = errors['energy'] / outputs['num_atoms']
+    errors = {}
+    for name in outputs:
+        if f'{name}_label' in outputs:
+            errors[name] = outputs[name] - outputs[f'{name}_label']
+        if name == 'energy':
+            errors['energy_per_atom'] = errors[name] / outputs['num_atoms']
     return errors
 
 

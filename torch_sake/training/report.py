@@ -10,8 +10,8 @@ from torch_sake.files import replace_when_complete
 from torch_sake.training.bootstrap import CONFIDENCE, NUM_SAMPLES
 from torch_sake.training.breakdown import (errors_by_element, errors_by_size,
                                            frame_errors, summarize)
-from torch_sake.training.metrics import (PROPERTIES, error_metrics,
-                                         format_table, trivial_outputs)
+from torch_sake.training.metrics import (error_metrics, format_table,
+                                         trivial_outputs)
 from torch_sake.training.plots import plot_error_distribution, plot_parity
 
 
@@ -26,7 +26,7 @@ def report_errors(outputs: Dict[str, Tensor], trivial_energies: Tensor,
     the bootstrap.
     """
     from ase.data import chemical_symbols
-    overall = summarize(frame_errors(outputs), PROPERTIES, seed)
+    overall = summarize(frame_errors(outputs), seed)
     intervals = overall.pop('intervals')
     errors = {
         'bootstrap': {'num_samples': NUM_SAMPLES, 'confidence': CONFIDENCE,
