@@ -38,7 +38,8 @@ def assert_same(frames, expected):
             assert torch.equal(data[key].nan_to_num(7.0),
                                value.nan_to_num(7.0)), key
     assert frames.num_atoms.equal(expected.num_atoms)
-    for name in ('name', 'units', 'has_forces', 'has_stress', 'test_start'):
+    for name in ('name', 'units', 'label', 'readout', 'has_forces',
+                 'has_stress', 'test_start', 'split_seed'):
         assert getattr(frames, name) == getattr(expected, name)
 
 

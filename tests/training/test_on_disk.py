@@ -12,7 +12,8 @@ import pytest
 
 from torch_sake.checkpoint import LAST, load_checkpoint
 from torch_sake.cli import main
-from torch_sake.datasets import FramesOnDisk, convert_frames
+from torch_sake.datasets import (FramesOnDisk, convert_frames, qm9_frames,
+                                 write_frames)
 from torch_sake.training import Trainer
 
 pytest.importorskip('ase')
@@ -51,6 +52,20 @@ def test_same_run_as_in_memory(name, config, request, tmp_path):
     assert_same_run(trainer, expected)
     for key in ('scale', 'volume_per_atom', 'elements'):
         assert getattr(trainer.data, key) == getattr(expected.data, key)
+
+
+def test_same_run_on_a_property(config, qm9_root, tmp_path):
+    config = replace(config, data='qm9:r2', root=qm9_root, seed=1)
+    path = tmp_path / 'r2.frames'
+    write_frames([qm9_frames(qm9_root, 'r2')], path)
+    expected = train(config)
+    trainer = train(config, data=str(path), out=config.out + '-2')
+    assert isinstance(trainer.data.frames, FramesOnDisk)
+    assert_same_run(trainer, expected)
+    for key, value in trainer.data.description.items():
+        if key != 'split':
+            assert value == expected.data.description[key], key
+    assert trainer.data.split.train.equal(expected.data.split.train)
 
 
 @pytest.mark.parametrize('limit', [dict(max_num_atoms=11),

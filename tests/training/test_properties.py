@@ -8,15 +8,18 @@ from dataclasses import replace
 import numpy
 import pytest
 import torch
+from torch_geometric.loader import DataLoader
 from torch_geometric.nn.models import SchNet
 
 from torch_sake import (Property, RadiusInteractionGraph, load_potential,
                         load_property)
 from torch_sake.checkpoint import LAST, load_checkpoint
-from torch_sake.datasets import Frames
+from torch_sake.datasets import Frames, qm9_frames
 from torch_sake.training import TrainConfig, Trainer, data
 from torch_sake.training.metrics import (error_metrics, predict,
                                          trivial_labels)
+from torch_sake.training.references import batch_weights
+from torch_sake.training.summary import summarize
 
 ase_data = pytest.importorskip('ase.data')
 lightning = pytest.importorskip('pytorch_lightning')
@@ -163,6 +166,81 @@ def test_scales(config):
                           torch.float, 'cpu')
         start = outputs[target] - trivial
         assert float(start.abs().mean()) < 3 * trainer.data.scale
+
+
+@pytest.mark.parametrize('target, power', [('mu', 1), ('r2', 2), ('homo', 0)])
+def test_summary_of_batches_is_that_of_all(qm9_root, target, power):
+    frames = qm9_frames(qm9_root, target)
+    small, whole = (summarize(DataLoader(frames, batch_size=size), target,
+                              frames.readout) for size in (7, 58))
+    assert small.elements == whole.elements == [1, 6, 7, 8, 9]
+    for key in ('scale', 'moment_size'):
+        assert getattr(small, key) == pytest.approx(getattr(whole, key))
+    squares = []
+    for frame in frames:
+        mass = ase_data.atomic_masses[frame.z]
+        arm = frame.pos.numpy() - mass @ frame.pos.numpy() / mass.sum()
+        squares += (arm**2).sum(axis=1).tolist()
+    assert whole.moment_size == pytest.approx(
+        numpy.mean(squares)**(power / 2))
+    if target == 'mu':
+        assert small.atomic_energies is whole.atomic_energies is None
+    else:
+        assert torch.allclose(small.atomic_energies, whole.atomic_energies)
+
+
+@pytest.mark.parametrize('target', ['mu', 'r2', 'homo', 'u0'])
+def test_fine_tuning(config, target):
+    """It starts with the outputs of the property, refitted or not."""
+    config = replace(config, data=f'qm9:{target}', num_steps=2)
+    Trainer(config).fit()
+    tuning = replace(config, init=config.out, hidden_channels=None, seed=1,
+                     num_layers=None, num_rbf=None, num_train=30, num_steps=4,
+                     out=config.out + '-2')
+    trainer = Trainer(tuning)
+    data = trainer.data
+    loader = data.batches('train')
+    before = load_property(config.out)
+    expected = predict(before, loader, torch.float, 'cpu')[target]
+    outputs = predict(trainer.potential.eval(), loader, torch.float, 'cpu')
+    assert torch.equal(outputs[target], expected)
+    assert data.scale == before.energy_scale * data.moment_size
+    trainer.fit()
+    trained = load_property(tuning.out)
+    assert str(trained) == str(before)
+    assert trained.energy_scale == before.energy_scale
+
+    refitted = Trainer(replace(tuning, refit=True, out=config.out + '-3'))
+    outputs = predict(refitted.potential.eval(), loader, torch.float, 'cpu')
+    if target == 'mu':
+        assert torch.equal(outputs[target], expected)
+        return
+    # No references leave less: what is left has no part of an element's.
+    left = outputs[target] - outputs[f'{target}_label']
+    part = next(iter(DataLoader(data.frames[data.split.train],
+                                batch_size=30)))
+    for element in data.elements:
+        weight = batch_weights(before.readout, part) * (part.z == element)
+        weight = torch.zeros(30).double().index_add(0, part.batch, weight)
+        assert abs(float(left @ weight)) < 1e-6 * float(
+            weight.norm() * outputs[f'{target}_label'].norm())
+    assert left.norm() < 0.999 * float(
+        (expected - outputs[f'{target}_label']).norm())
+
+
+def test_fine_tuning_keeps_the_property(config, water_file, monkeypatch):
+    Trainer(replace(config, num_steps=1)).fit()
+    tuning = replace(config, init=config.out, hidden_channels=None,
+                     num_layers=None, num_rbf=None, out=config.out + '-2')
+    for other in (dict(data='qm9:r2'),
+                  dict(data=water_file, num_train=16, num_val=4)):
+        with pytest.raises(ValueError, match="units .*'mu': 'mD'.*got"):
+            Trainer(replace(tuning, **other))
+    frames = charges('add', 'mu')
+    frames.units['mu'] = 'mD'
+    monkeypatch.setattr(data, 'load_config_frames', lambda config: frames)
+    with pytest.raises(ValueError, match="readout .*'dipole' .got 'add'"):
+        Trainer(tuning)
 
 
 def test_resumed_run_ends_where_an_uninterrupted_one_does(config):

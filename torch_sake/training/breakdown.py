@@ -11,19 +11,17 @@ from torch_sake.training.metrics import metrics_of_sums, property_errors
 
 def frame_errors(outputs: Dict[str, Tensor]) -> Dict[str, Tensor]:
     r"""Returns the number, the sum of the absolute values and the sum of the
-    squares of the errors of each frame, by the name of the property, from the
-    outputs of :func:`~torch_sake.training.metrics.predict`.
+    squares of the errors of each frame, by target, from the outputs of
+    :func:`~torch_sake.training.metrics.predict`.
 
     Shapes:
-        - **output:** :math:`(M, 3)`
+        - **output:** :math:`(M, 3)` each
     """
     num_frames = outputs['num_atoms'].numel()
-    return {
-        name: _sums_of_frames(
-            error, outputs.get(f'{name}_frame', torch.arange(num_frames)),
-            num_frames)
-        for name, error in property_errors(outputs).items()
-    }
+    every = torch.arange(num_frames)
+    return {name: _sums_of_frames(error, outputs.get(f'{name}_frame', every),
+                                  num_frames)
+            for name, error in property_errors(outputs).items()}
 
 
 def _sums_of_frames(error: Tensor, frame: Tensor, num_frames: int) -> Tensor:
@@ -39,18 +37,15 @@ def summarize(sums: Dict[str, Tensor], seed: int = 0) -> Dict[str, Any]:
     r"""Returns the errors of frames and their confidence intervals.
 
     Args:
-        sums (dict): Of each frame, by the name of the quantity, as those of
-            :func:`frame_errors`.
+        sums (dict): Those of each frame by target, as :func:`frame_errors`
+            returns them.
         seed (int, optional): Seed of the bootstrap. (default: :obj:`0`)
-
-    Shapes:
-        - **input:** :math:`(M, 3)`
     """
     names = [name for name, rows in sums.items() if rows[:, 0].any()]
-    table = torch.stack([sums[name] for name in names], dim=1)  # [M, K, 3]
-    return {'num_frames': len(table),
-            **metrics_of_sums(table.sum(dim=0), names),
-            'intervals': error_intervals(table, names, seed)}
+    stacked = torch.stack([sums[name] for name in names], dim=1)  # [M, K, 3]
+    return {'num_frames': len(stacked),
+            **metrics_of_sums(stacked.sum(dim=0), names),
+            'intervals': error_intervals(stacked, names, seed)}
 
 
 def errors_by_element(outputs: Dict[str, Tensor],
@@ -77,8 +72,6 @@ def errors_by_size(outputs: Dict[str, Tensor],
     atoms.
     """
     num_atoms, sums = outputs['num_atoms'], frame_errors(outputs)
-    return {
-        size: summarize({name: rows[num_atoms == size]
-                         for name, rows in sums.items()}, seed)
-        for size in num_atoms.unique().tolist()
-    }
+    return {size: summarize({name: rows[num_atoms == size]
+                             for name, rows in sums.items()}, seed)
+            for size in num_atoms.unique().tolist()}

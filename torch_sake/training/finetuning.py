@@ -2,6 +2,7 @@ r"""Runs that start from the potential of another one."""
 
 import inspect
 import os.path as osp
+import warnings
 from dataclasses import replace
 from typing import Any, Dict, List
 
@@ -85,6 +86,8 @@ class Pretrained:
         if not self.resumed:
             fitted = data.elements if config.refit else new
             shift_atomic_energies(self.potential, data, fitted)
+            if self.readout == 'add':  # means and moments have one zero
+                warn_of_another_zero(self.potential, data)
         if config.freeze is not None:
             freeze_layers(self.potential.model, config.freeze, new)
         return replace(data, scale=self.potential.energy_scale *
@@ -131,6 +134,24 @@ def shift_atomic_energies(potential: Predictor, data: TrainingData,
         num_frames += part.num_graphs
     potential.atomic_energies += fit_atomic_energies(
         *(torch.cat(values) for values in (z, batch, error, weight)))
+
+
+@torch.no_grad()
+def warn_of_another_zero(potential: Predictor, data: TrainingData) -> None:
+    r"""Warns if the labels of the first training frames differ, in the mean
+    per atom, from those of the potential by more than its scale (in which
+    forces are of the order of one per Angstrom): no weights should learn that.
+    """
+    part = next(iter(data.batches('train')))
+    dtype = next(potential.parameters()).dtype
+    label = data.frames.label
+    error = part[label] - predict_label(potential, part, dtype)
+    mean = float((error / part.ptr.diff()).mean())
+    if abs(mean) > potential.energy_scale:
+        warnings.warn(f"The labels '{label}' of the data are {mean:.4g} "
+                      f"{data.frames.units[label]} per atom away from what "
+                      f"the potential of 'init' says: data of another "
+                      f"level of theory or composition need 'refit'")
 
 
 def freeze_layers(model: MoleculeModel, num_layers: int,

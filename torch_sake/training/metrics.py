@@ -112,8 +112,8 @@ def predict(potential: Predictor, loader: Iterable[Data], dtype: torch.dtype,
 
 
 def property_errors(outputs: Dict[str, Tensor]) -> Dict[str, Tensor]:
-    r"""Returns the errors of each property that there are labels of, from the
-    outputs of :func:`predict`, and those of energies per atom.
+    r"""Returns the errors of all that there are labels of, from the outputs of
+    :func:`predict`, by name; with energies, those per atom, too.
     """
     errors = {}
     for name in outputs:

@@ -45,6 +45,9 @@ class Trainer:
     Data that are labeled with another property make it a
     :class:`~torch_sake.Property`, with the same loss.
 
+    A run with :obj:`config.init` starts from the potential of another one, see
+    :class:`~torch_sake.training.finetuning.Pretrained`.
+
     It runs on PyTorch Lightning, on one device or on several, which share the
     frames of each step. The folder :obj:`config.out` gets the checkpoint of
     the best validation, :obj:`best.safetensors`, the checkpoint to go on from,
