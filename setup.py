@@ -16,6 +16,7 @@ train = [
     'torch>=2.9',  # Muon
 ]
 openmm = ['openmm>=8.5']  # PythonForce
+qm9 = ['rdkit']  # to read the original files of QM9
 test = ['hypothesis>=6.80', 'pytest>=7.4', 'tensorboard>=2.14']
 docs = ['sphinx>=7.2']
 
@@ -44,7 +45,8 @@ setup(
         'accel': ['torch-scatter', 'torch-cluster'],
         'train': train,
         'openmm': openmm,
-        'test': train + openmm + test,
+        'qm9': qm9,
+        'test': train + openmm + qm9 + test,
         'docs': train + openmm + docs,
     },
     entry_points={'console_scripts': ['torch-sake = torch_sake.cli:main']},

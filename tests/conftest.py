@@ -160,3 +160,66 @@ def mocap(tmp_path):
     with gzip.open(raw / '35_02.amc.gz', 'wt') as file:
         file.write(amc(40, first_frame=11))
     return tmp_path
+
+
+def qm9_labels(z, pos, references):
+    """The columns of gdb9.sdf.csv from A on: a dipole moment and a second
+    moment of charges, means and sums over atoms, and energies with those of
+    single atoms and without."""
+    mass = numpy.where(z == 1, 1.008, 2.0 * z)
+    arm = pos - mass @ pos / mass.sum()
+    near = numpy.exp(-numpy.linalg.norm(pos[:, None] - pos, axis=2)).sum(1) - 1
+    energy = -0.1 * z.sum() - 0.02 * near.sum()  # Hartree
+    mu = 4.8032 * numpy.linalg.norm((0.1 * (z - 4) + 0.1 * near) @ arm)
+    r2 = ((z + 0.5 * near) * (arm**2).sum(axis=1)).sum() / 0.529177**2
+    homo = -0.3 + 0.05 * near.mean()
+    lumo = 0.02 + 0.01 * z.mean()
+    totals = energy + 0.01 * numpy.arange(4) + [
+        sum(column[number] for number in z) for column in references]
+    return [1.0, 2.0, 3.0, mu, z.sum() + near.sum(), homo, lumo, lumo - homo,
+            r2, 0.01 * len(z) + 0.001 * near.sum(), *totals, 2.5 * len(z),
+            *627.5095 * (energy + 0.01 * numpy.arange(4))]
+
+
+@pytest.fixture
+def qm9_root(tmp_path) -> str:
+    """A folder of 60 molecules in the raw layout of PyG's QM9, both that for
+    rdkit and that without it, of which two are not characterized."""
+    from torch_geometric.datasets.qm9 import HAR2EV, atomrefs, conversion
+    elements = [1, 6, 7, 8, 9]
+    references = [dict(zip(elements, numpy.array(atomrefs[target]) / HAR2EV))
+                  for target in (7, 8, 9, 10)]
+    generator = numpy.random.default_rng(0)
+    names = ('A,B,C,mu,alpha,homo,lumo,gap,r2,zpve,u0,u298,h298,g298,cv,'
+             'u0_atom,u298_atom,h298_atom,g298_atom')
+    rows, blocks, molecules = [f'mol_id,{names}'], [], []
+    for index in range(60):
+        num_atoms = int(generator.integers(4, 9))
+        z = generator.choice(elements, num_atoms)
+        pos = generator.normal(0, 1.2, (num_atoms, 3)).round(4)
+        labels = qm9_labels(z, pos, references)
+        rows.append(','.join([f'gdb_{index + 1}', *map(repr, map(
+            float, labels))]))
+        symbols = [dict(zip(elements, 'HCNOF'))[number] for number in z]
+        blocks.append('\n'.join([
+            f'gdb_{index + 1}', '', '',
+            f'{num_atoms:3}  1  0  0  0  0  0  0  0  0  1 V2000',
+            *(f'{x:10.4f}{y:10.4f}{height:10.4f} {symbol:3} 0  0  0  0  0  0'
+              for symbol, (x, y, height) in zip(symbols, pos)),
+            '  1  2  1  0  0  0  0', 'M  END', '$$$$', '']))
+        y = torch.tensor(labels, dtype=torch.float)
+        if index not in (3, 7):
+            molecules.append(dict(
+                x=torch.zeros(num_atoms, 11), z=torch.from_numpy(z),
+                pos=torch.from_numpy(pos).float(), smiles='C', idx=index,
+                edge_index=torch.tensor([[0, 1], [1, 0]]),
+                edge_attr=torch.zeros(2, 4), name=f'gdb_{index + 1}',
+                y=(torch.cat([y[3:], y[:3]]) * conversion).view(1, 19)))
+    raw = tmp_path / 'qm9' / 'raw'
+    raw.mkdir(parents=True)
+    (raw / 'gdb9.sdf').write_text(''.join(blocks))
+    (raw / 'gdb9.sdf.csv').write_text('\n'.join([*rows, '']))
+    (raw / 'uncharacterized.txt').write_text('\n'.join(
+        9 * ['header'] + ['     4  CC', '     8  N', '2 compounds', '']))
+    torch.save(molecules, raw / 'qm9_v3.pt')
+    return str(tmp_path / 'qm9')

@@ -8,7 +8,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn.models import SchNet
 
-import torch_sake.potential
+import torch_sake.compilation
 from torch_sake import SAKE, Potential, RadiusInteractionGraph, VectorSAKE
 from torch_sake.testing import (assert_batch_independent,
                                 assert_equivariant_forces,
@@ -206,7 +206,7 @@ def test_compilation_that_fails(monkeypatch):
     def compiled(*args, **kwargs):
         raise RuntimeError('no compiler')
 
-    monkeypatch.setattr(torch_sake.potential, 'compile_function',
+    monkeypatch.setattr(torch_sake.compilation, 'compile_function',
                         lambda _: compiled)
     potential = Potential(vector_sake()).double()
     inputs = random_batch(3)
@@ -231,7 +231,7 @@ def test_compilers_with_bugs(monkeypatch, fault):
             return energy, forces + 0.01 * (forces - forces.detach())
         return wrong
 
-    monkeypatch.setattr(torch_sake.potential, 'compile_function',
+    monkeypatch.setattr(torch_sake.compilation, 'compile_function',
                         compile_wrongly)
     potential = Potential(vector_sake()).double()
     inputs = random_batch(3)

@@ -2,18 +2,20 @@ r"""SAKE: spatial attention kinetic networks with E(n)-equivariance, for
 PyTorch Geometric.
 """
 
-from torch_sake.checkpoint import load_potential
+from torch_sake.checkpoint import load_potential, load_property
 from torch_sake.ensemble import Ensemble
 from torch_sake.models import SAKE, SAKENet, VectorSAKE
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.nn import SAKEConv, VectorSAKEConv
 from torch_sake.potential import Potential
+from torch_sake.property import Property
 from torch_sake.zbl import ZBLRepulsion
 from torch_sake.version import __version__
 
 __all__ = [
     'Ensemble',
     'Potential',
+    'Property',
     'RadiusInteractionGraph',
     'SAKE',
     'SAKEConv',
@@ -22,6 +24,7 @@ __all__ = [
     'VectorSAKEConv',
     'ZBLRepulsion',
     'load_potential',
+    'load_property',
     'neighbor_list',
     '__version__',
 ]

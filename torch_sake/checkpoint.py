@@ -6,7 +6,7 @@ import json
 import os
 import os.path as osp
 import platform
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple, Union
 
 import safetensors
 import safetensors.torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch_sake.files import PathLike, replace_when_complete
 from torch_sake.models import SAKE, VectorSAKE
 from torch_sake.potential import Potential
+from torch_sake.property import Property
 from torch_sake.version import __version__
 from torch_sake.zbl import ZBLRepulsion
 
@@ -100,31 +101,64 @@ def load_potential(path: PathLike) -> Potential:
     return build_potential(tensors, description)
 
 
+def load_property(path: PathLike) -> Property:
+    r"""Returns the trained :class:`~torch_sake.Property` of a checkpoint.
+
+    Args:
+        path (str or os.PathLike): The file, or the folder of a training run.
+
+    Raises:
+        ValueError: See :func:`load_checkpoint`.
+    """
+    tensors, description = load_checkpoint(path)
+    check_kind(description, 'property')
+    return build_predictor(tensors, description)
+
+
 def build_potential(tensors: Dict[str, Tensor],
                     description: Dict[str, Any]) -> Potential:
     r"""Returns the potential of the tensors called :obj:`"potential.*"`."""
+    check_kind(description, 'potential')
+    return build_predictor(tensors, description)
+
+
+def check_kind(description: Dict[str, Any], *expected: str) -> None:
+    kind = description.get('kind', 'potential')
+    if kind not in expected:
+        raise ValueError(f"The checkpoint must be of a "
+                         f"{' or a '.join(expected)} (got one of kind "
+                         f"{kind!r})")
+
+
+def build_predictor(tensors: Dict[str, Tensor], description: Dict[str, Any]
+                    ) -> Union[Potential, Property]:
+    r"""Returns the potential or the property of the tensors called
+    :obj:`"potential.*"`.
+    """
+    check_kind(description, 'potential', 'property')
     state_dict = {
         key[len('potential.'):]: value
         for key, value in tensors.items() if key.startswith('potential.')
     }
-    kind = description.get('kind', 'potential')
-    if kind != 'potential':
-        raise ValueError(f"The checkpoint must be of a potential "
-                         f"(got one of kind {kind!r})")
     if description['model'] is None:
         raise ValueError("The checkpoint must be of a model of torch_sake "
                          "(got the parameters of another one)")
     model = MODELS[description['model']['name']]
-    potential = Potential(model(**description['model']['arguments']),
-                          description['energy_scale'],
-                          state_dict['atomic_energies'],
-                          build_prior(description.get('prior')))
+    potential = assemble(model(**description['model']['arguments']),
+                         state_dict.get('atomic_energies'), description)
     potential.to(state_dict['model.embedding.weight'].dtype)
     potential.load_state_dict(state_dict)
     return potential.eval()
 
 
-def build_prior(
-        description: Optional[Dict[str, Any]]) -> Optional[ZBLRepulsion]:
-    r"""Returns the prior of a description, or :obj:`None`."""
-    return None if description is None else ZBLRepulsion(**description)
+def assemble(model: torch.nn.Module, references: Optional[Tensor],
+             description: Dict[str, Any]) -> Union[Potential, Property]:
+    r"""Returns the potential or the property around a model, as a description
+    has it.
+    """
+    if description.get('kind') == 'property':
+        return Property(model, description['energy_scale'], references,
+                        description['readout'], description['label'])
+    prior = description.get('prior')
+    return Potential(model, description['energy_scale'], references,
+                     None if prior is None else ZBLRepulsion(**prior))

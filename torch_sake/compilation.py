@@ -1,12 +1,85 @@
-r"""Compiled functions of potentials, and how they are looked at before they
-are trusted.
+r"""Compiled functions of potentials and properties, and how they are looked at
+before they are trusted.
 """
 
 import functools
-from typing import Callable, List
+import warnings
+from typing import Any, Callable, List, Optional, Set, Tuple
 
 import torch
 from torch import Tensor
+
+from torch_sake.models import MoleculeModel
+
+
+class Compilable(torch.nn.Module):
+    r"""A module around a :obj:`model` that calls functions of itself compiled
+    from :meth:`compile` on.
+    """
+    def __init__(self):
+        super().__init__()
+        self.compiled = False
+        self._verified: Set[Tuple[Any, ...]] = set()
+
+    def compile(self) -> None:
+        r"""Has energies and forces, or whatever it predicts, computed by
+        compiled functions from now on, with :func:`torch.compile`, for
+        inference and for training.
+
+        They are compiled at the first call, which takes a good part of a
+        minute, once for all numbers of atoms, edges and graphs; single graphs
+        and calls under :class:`torch.no_grad` have functions of their own.
+        Neighbor lists are made outside of them. Positions that require
+        gradients are not for them: compiled forces can be differentiated with
+        respect to parameters only. Compilers have bugs: the first results, and
+        in training their derivatives with respect to parameters, are compared
+        with those of the model as it is. Where they differ, or where
+        compilation fails, such as without a C++ compiler, there is one
+        warning, and all goes on without it.
+
+        Raises:
+            TypeError: If the model is none of this package: neighbor lists
+                that a model makes in the middle cannot be compiled.
+        """
+        if not isinstance(self.model, MoleculeModel):
+            raise TypeError(f"'model' must be SAKE or VectorSAKE to be "
+                            f"compiled (got {type(self.model)})")
+        self.compiled = True
+
+    def _takes_compiled(self, pos: Tensor, cell: Optional[Tensor]) -> bool:
+        return self.compiled and not pos.requires_grad and not (
+            cell is not None and cell.requires_grad)
+
+    def _call_compiled(self, function: Callable, z: Tensor, pos: Tensor,
+                       batch: Optional[Tensor], differentiable: bool,
+                       **kwargs) -> Any:
+        r"""Returns what the compiled function returns, or :obj:`None` if it
+        cannot be compiled."""
+        # Everything of which the size depends on values comes from outside:
+        if batch is None:
+            batch, kwargs['batch_size'] = torch.zeros_like(z), 1
+        elif kwargs.get('batch_size') is None:
+            kwargs['batch_size'] = int(batch.max()) + 1 if len(batch) else 0
+        kind = (function, differentiable, *sorted(
+            key for key, value in kwargs.items() if value is not None))
+        try:
+            compiled = functools.partial(compile_function(function), self, z,
+                                         pos, batch, **kwargs)
+            with torch.set_grad_enabled(differentiable):
+                if kind not in self._verified:
+                    verify(compiled, functools.partial(
+                        function, self, z, pos, batch, **kwargs),
+                        list(self.parameters()))
+                    self._verified.add(kind)
+                return compiled()
+        # Compilers fail in many ways. If the cause is another one, the same
+        # call without compilation says so.
+        except Exception as error:
+            self.compiled = False
+            warnings.warn(f'Compilation failed, energies and forces are '
+                          f'computed without it ({type(error).__name__}: '
+                          f'{error})')
+            return None
 
 
 @functools.cache

@@ -3,10 +3,10 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor
-from torch_geometric.nn.aggr import SumAggregation
 
 from torch_sake.checks import (check_atomic_numbers, check_batch, check_pos,
                                check_positive_float)
+from torch_sake.compilation import Compilable
 from torch_sake.models import MoleculeModel
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.neighbors.lattice import check_cell
@@ -14,11 +14,12 @@ from torch_sake.nn.scatter import Segments, sum_edges
 from torch_sake.strain import apply_strain
 
 
-class EnergyModel(torch.nn.Module):
-    r"""The energy of a :class:`~torch_sake.Potential`, of which this is the
-    base: that of any :obj:`model(z, pos, batch)`, scaled, with the energies of
-    single atoms and a prior. It knows which edges a model needs before it is
-    called.
+class EnergyModel(Compilable):
+    r"""A number for each graph, the energy of a
+    :class:`~torch_sake.Potential` or a :class:`~torch_sake.Property`, of which
+    this is the base: that of any :obj:`model(z, pos, batch)`, scaled, with
+    the references of single atoms and a prior. It knows which edges a model
+    needs before it is called.
 
     Args:
         model (torch.nn.Module): As that of :class:`~torch_sake.Potential`, as
@@ -80,46 +81,6 @@ class EnergyModel(torch.nn.Module):
         graph = getattr(self.model, 'interaction_graph', None)
         return graph if isinstance(graph, RadiusInteractionGraph) else None
 
-    def site_energies(
-        self,
-        z: Tensor,
-        pos: Tensor,
-        batch: Optional[Tensor] = None,
-        cell: Optional[Tensor] = None,
-        pbc: Optional[Tensor] = None,
-        **kwargs,
-    ) -> Tensor:
-        r"""Returns the parts of the energies that the model ascribes to each
-        atom, :math:`(N)`. Their sums are the energies.
-
-        Args:
-            z (torch.Tensor): The atomic numbers.
-            pos (torch.Tensor): The positions.
-            batch (torch.Tensor, optional): The graph of each atom.
-                (default: :obj:`None`)
-            cell (torch.Tensor, optional): As that of :meth:`forward`.
-                (default: :obj:`None`)
-            pbc (torch.Tensor, optional): As that of :meth:`forward`.
-                (default: :obj:`None`)
-            **kwargs (optional): As those of :meth:`forward`.
-
-        Raises:
-            TypeError, ValueError: If the model is none of this package, has
-                no :class:`~torch_sake.RadiusInteractionGraph`, or does not sum
-                over atoms.
-        """
-        cell, pbc = self._check_inputs(z, pos, batch, cell, pbc)
-        readout = getattr(self.model, 'readout', None)
-        if getattr(self.model, 'dipole', False) or not isinstance(
-                readout, SumAggregation):
-            raise ValueError(f"'model' must sum over atoms to have energies "
-                             f"of atoms (got the readout {readout})")
-        kwargs = self._find_edges(pos, batch, cell, pbc, kwargs, always=True)
-        # Edges are known: it only matters for the sums what a graph is.
-        kwargs.pop('batch_size', None)
-        return self._energy(z, pos, torch.arange(z.numel(), device=z.device),
-                            **kwargs)
-
     def _find_edges(self, pos: Tensor, batch: Optional[Tensor],
                     cell: Optional[Tensor], pbc: Optional[Tensor],
                     kwargs: Dict[str, Any],
@@ -146,6 +107,23 @@ class EnergyModel(torch.nn.Module):
         else:
             return kwargs
         return dict(kwargs, edge_index=edges[0], edge_shift=edges[1])
+
+    def _evaluate(self, z: Tensor, pos: Tensor, batch: Optional[Tensor],
+                  cell: Optional[Tensor], pbc: Optional[Tensor],
+                  **kwargs) -> Tensor:
+        r"""Checks everything and returns the numbers alone, compiled or
+        not."""
+        cell, pbc = self._check_inputs(z, pos, batch, cell, pbc)
+        z, pos, batch, cell = (usable(value)
+                               for value in (z, pos, batch, cell))
+        kwargs = self._find_edges(pos, batch, cell, pbc, kwargs)
+        energy = None
+        if self._takes_compiled(pos, cell):
+            energy = self._call_compiled(EnergyModel._energy, z, pos, batch,
+                                         torch.is_grad_enabled(), **kwargs)
+        if energy is None:
+            energy = self._energy(z, pos, batch, **kwargs)
+        return energy
 
     def _check_inputs(
         self, z: Tensor, pos: Tensor, batch: Optional[Tensor],
@@ -190,9 +168,30 @@ class EnergyModel(torch.nn.Module):
             energy = energy + self.prior(z, pos, batch, edge_index, edge_shift,
                                          energy.numel())
         if self.atomic_energies is not None:
-            energy = energy.double() + sum_edges(
-                self.atomic_energies[z], Segments(batch, energy.numel()))
+            energy = energy.double() + self.references(z, pos, batch,
+                                                       energy.numel())
         return energy
+
+    def references(self, z: Tensor, pos: Tensor, batch: Tensor,
+                   batch_size: int) -> Tensor:
+        r"""Returns what there is without the model, :math:`(B)`: the sums of
+        the references of single atoms.
+
+        Args:
+            z (torch.Tensor): The atomic numbers.
+            pos (torch.Tensor): The positions.
+            batch (torch.Tensor): The graph of each atom.
+            batch_size (int): The number of graphs.
+        """
+        if self.atomic_energies is None:
+            return torch.zeros(batch_size, dtype=torch.double,
+                               device=pos.device)
+        return sum_edges(self._atomic_references(z, pos, batch, batch_size),
+                         Segments(batch, batch_size))
+
+    def _atomic_references(self, z: Tensor, pos: Tensor, batch: Tensor,
+                           batch_size: int) -> Tensor:
+        return self.atomic_energies[z]
 
     def extra_repr(self) -> str:
         return f'energy_scale={self.energy_scale}'
@@ -205,3 +204,10 @@ def _as_vector(energy: Tensor) -> Tensor:
         raise ValueError(f"'model' must return energies of shape [B] or "
                          f"[B, 1] (got {list(energy.shape)})")
     return energy
+
+
+def usable(value: Optional[Tensor]) -> Optional[Tensor]:
+    r"""Tensors made in inference mode cannot take part in a derivative."""
+    if value is None or not value.is_inference():
+        return value
+    return value.clone()

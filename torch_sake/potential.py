@@ -1,13 +1,10 @@
-import functools
-import warnings
-from typing import Any, Callable, Dict, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
+from torch_geometric.nn.aggr import SumAggregation
 
-from torch_sake.compilation import compile_function, verify
-from torch_sake.energy import EnergyModel
-from torch_sake.models import MoleculeModel
+from torch_sake.energy import EnergyModel, usable
 from torch_sake.nn.linear import constant_weights
 from torch_sake.strain import cell_volumes
 
@@ -60,13 +57,6 @@ class Potential(EnergyModel):
         TypeError, ValueError: If an argument is of the wrong type, shape or
             range. Values of tensors are looked at on the CPU only.
     """
-    def __init__(self, model: Callable, energy_scale: float = 1.0,
-                 atomic_energies: Optional[Tensor] = None,
-                 prior: Optional[torch.nn.Module] = None):
-        super().__init__(model, energy_scale, atomic_energies, prior)
-        self.compiled = False
-        self._verified: Set[Tuple[Any, ...]] = set()
-
     def forward(
         self,
         z: Tensor,
@@ -100,7 +90,7 @@ class Potential(EnergyModel):
             raise ValueError("'compute_stress' needs a 'cell' (got none)")
         differentiable = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
-            z, pos, batch, cell = (_usable(value)
+            z, pos, batch, cell = (usable(value)
                                    for value in (z, pos, batch, cell))
             kwargs = self._find_edges(pos, batch, cell, pbc, kwargs)
             strain = volume = None
@@ -146,41 +136,48 @@ class Potential(EnergyModel):
                 (default: :obj:`None`)
             **kwargs (optional): As those of :meth:`forward`.
         """
-        cell, pbc = self._check_inputs(z, pos, batch, cell, pbc)
-        z, pos, batch, cell = (_usable(value)
-                               for value in (z, pos, batch, cell))
-        kwargs = self._find_edges(pos, batch, cell, pbc, kwargs)
-        energy = None
-        if self._takes_compiled(pos, cell):
-            energy = self._call_compiled(Potential._energy, z, pos, batch,
-                                         torch.is_grad_enabled(), **kwargs)
-        if energy is None:
-            energy = self._energy(z, pos, batch, **kwargs)
-        return energy
+        return self._evaluate(z, pos, batch, cell, pbc, **kwargs)
 
-    def compile(self) -> None:
-        r"""Has energies and forces computed by compiled functions from now
-        on, with :func:`torch.compile`, for inference and for training.
+    def site_energies(
+        self,
+        z: Tensor,
+        pos: Tensor,
+        batch: Optional[Tensor] = None,
+        cell: Optional[Tensor] = None,
+        pbc: Optional[Tensor] = None,
+        **kwargs,
+    ) -> Tensor:
+        r"""Returns the parts of the energies that the model ascribes to each
+        atom, :math:`(N)`. Their sums are the energies.
 
-        They are compiled at the first call, which takes a good part of a
-        minute, once for all numbers of atoms, edges and graphs; single graphs
-        and calls under :class:`torch.no_grad` have functions of their own.
-        Neighbor lists are made outside of them. Positions that require
-        gradients are not for them: compiled forces can be differentiated with
-        respect to parameters only. Compilers have bugs: the first results, and
-        in training their derivatives with respect to parameters, are compared
-        with those of the model as it is. Where they differ, or where
-        compilation fails, such as without a C++ compiler, there is one
-        warning, and all goes on without it.
+        Args:
+            z (torch.Tensor): The atomic numbers.
+            pos (torch.Tensor): The positions.
+            batch (torch.Tensor, optional): The graph of each atom.
+                (default: :obj:`None`)
+            cell (torch.Tensor, optional): As that of :meth:`forward`.
+                (default: :obj:`None`)
+            pbc (torch.Tensor, optional): As that of :meth:`forward`.
+                (default: :obj:`None`)
+            **kwargs (optional): As those of :meth:`forward`.
 
         Raises:
-            TypeError: If the model is none of this package: neighbor lists
-                that a model makes in the middle cannot be compiled.
+            TypeError, ValueError: If the model is none of this package, has
+                no :class:`~torch_sake.RadiusInteractionGraph`, or does not sum
+                over atoms.
         """
-        if not isinstance(self.model, MoleculeModel):
-            raise TypeError(f"'model' must be SAKE or VectorSAKE to be "
-                            f"compiled (got {type(self.model)})")
-        self.compiled = True
+        cell, pbc = self._check_inputs(z, pos, batch, cell, pbc)
+        readout = getattr(self.model, 'readout', None)
+        if any(getattr(self.model, moment, False) for moment in
+               ('dipole', 'extent')) or not isinstance(readout,
+                                                       SumAggregation):
+            raise ValueError(f"'model' must sum over atoms to have energies "
+                             f"of atoms (got the readout {readout})")
+        kwargs = self._find_edges(pos, batch, cell, pbc, kwargs, always=True)
+        # Edges are known: it only matters for the sums what a graph is.
+        kwargs.pop('batch_size', None)
+        return self._energy(z, pos, torch.arange(z.numel(), device=z.device),
+                            **kwargs)
 
     @staticmethod
     def ensemble(potentials: Sequence['Potential']) -> torch.nn.Module:
@@ -189,10 +186,6 @@ class Potential(EnergyModel):
         """
         from torch_sake.ensemble import Ensemble
         return Ensemble(potentials)
-
-    def _takes_compiled(self, pos: Tensor, cell: Optional[Tensor]) -> bool:
-        return self.compiled and not pos.requires_grad and not (
-            cell is not None and cell.requires_grad)
 
     def _call_eagerly(self, z: Tensor, pos: Tensor, batch: Optional[Tensor],
                       differentiable: bool, strain: Optional[Tensor],
@@ -212,37 +205,6 @@ class Potential(EnergyModel):
                      for value, gradient in zip(inputs, gradients)]
         return (energy, -gradients[0], *gradients[1:])
 
-    def _call_compiled(self, function: Callable, z: Tensor, pos: Tensor,
-                       batch: Optional[Tensor], differentiable: bool,
-                       **kwargs) -> Any:
-        r"""Returns what the compiled function returns, or :obj:`None` if it
-        cannot be compiled."""
-        # Everything of which the size depends on values comes from outside:
-        if batch is None:
-            batch, kwargs['batch_size'] = torch.zeros_like(z), 1
-        elif kwargs.get('batch_size') is None:
-            kwargs['batch_size'] = int(batch.max()) + 1 if len(batch) else 0
-        kind = (function, differentiable, *sorted(
-            key for key, value in kwargs.items() if value is not None))
-        try:
-            compiled = functools.partial(compile_function(function), self, z,
-                                         pos, batch, **kwargs)
-            with torch.set_grad_enabled(differentiable):
-                if kind not in self._verified:
-                    verify(compiled, functools.partial(
-                        function, self, z, pos, batch, **kwargs),
-                        list(self.parameters()))
-                    self._verified.add(kind)
-                return compiled()
-        # Compilers fail in many ways. If the cause is another one, the same
-        # call without compilation says so.
-        except Exception as error:
-            self.compiled = False
-            warnings.warn(f'Compilation failed, energies and forces are '
-                          f'computed without it ({type(error).__name__}: '
-                          f'{error})')
-            return None
-
 
 def _energy_and_derivatives(
         potential: Potential, z: Tensor, pos: Tensor, batch: Tensor,
@@ -258,10 +220,3 @@ def _energy_and_derivatives(
     gradients, energy = torch.func.grad(
         total_energy, argnums=tuple(range(len(inputs))), has_aux=True)(*inputs)
     return (energy, -gradients[0], *gradients[1:])
-
-
-def _usable(value: Optional[Tensor]) -> Optional[Tensor]:
-    r"""Tensors made in inference mode cannot take part in a derivative."""
-    if value is None or not value.is_inference():
-        return value
-    return value.clone()

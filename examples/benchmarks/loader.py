@@ -4,9 +4,10 @@ steps wait for it.
     python examples/benchmarks/loader.py --data md17:ethanol --root data
 
 The frames are loaded from memory and from the disk, by worker processes or by
-the training process itself. In the table, "loader alone" is the rate at which
-batches come if nothing is done with them. "training" is the rate of training
-steps of a VectorSAKE with the same loader, and "waiting" the part of their
+the training process itself. In the table, "loader" is the rate at which
+batches come if nothing is done with them, and the processor time of the
+training process for each of them; "training" is the same for the training
+steps of a VectorSAKE with this loader, and "waiting" the part of the elapsed
 time which passes until the next batch is there. The first round of each, in
 which workers start and models are compiled, does not count; numbers are
 medians of the others.
@@ -41,8 +42,10 @@ def build(args, data, num_workers, folder):
 
 
 def run_round(trainer, loader, optimizers=None):
-    """Returns the number of frames, the time, and the time without steps."""
-    begin, num_frames, waiting = time.perf_counter(), 0, 0.0
+    """Returns the number of frames, the elapsed time, the processor time and
+    the time without steps."""
+    num_frames, waiting = 0, 0.0
+    began, used = time.perf_counter(), time.process_time()
     batches = iter(loader)
     while True:
         asked = time.perf_counter()
@@ -55,12 +58,12 @@ def run_round(trainer, loader, optimizers=None):
             trainer.module.take_step(data.to(trainer.device), optimizers)
     if trainer.device.type == 'cuda':
         torch.cuda.synchronize()
-    return num_frames, time.perf_counter() - begin, waiting
+    return (num_frames, time.perf_counter() - began,
+            time.process_time() - used, waiting)
 
 
 def measure(args, data, num_workers):
-    """Returns the rates of the loader and of training, and the part of the
-    time in which training waits."""
+    """Returns the columns of the table."""
     with tempfile.TemporaryDirectory() as folder:
         trainer, loader = build(args, data, num_workers, folder)
         optimizers = trainer.module.configure_optimizers()
@@ -68,10 +71,12 @@ def measure(args, data, num_workers):
         rounds = [(run_round(trainer, loader),
                    run_round(trainer, loader, optimizers))
                   for _ in range(args.rounds + 1)]
-    alone, training = torch.tensor(rounds[1:], dtype=torch.double).unbind(1)
-    return [float(values.median()) for values in (
-        alone[:, 0] / alone[:, 1], training[:, 0] / training[:, 1],
-        training[:, 2] / training[:, 1])]
+    columns = []
+    for part in torch.tensor(rounds[1:], dtype=torch.double).unbind(1):
+        num_frames, elapsed, used, waiting = part.T
+        columns += [f'{float((num_frames / elapsed).median()):.0f}',
+                    f'{1000 / args.steps * float(used.median()):.2f}']
+    return [*columns, f'{float((waiting / elapsed).median()):.1%}']
 
 
 def main():
@@ -94,17 +99,17 @@ def main():
           f'{args.batch_size}, {args.rounds} rounds of {args.steps} steps, '
           f'one thread, {args.device}, torch {torch.__version__}, '
           f'{platform.machine()}')
-    print('| frames | workers | loader alone (frames/s) '
-          '| training (frames/s) | waiting |')
-    print('|---|---|---|---|---|')
+    print('| frames | workers | loader (frames/s) | (ms per batch) '
+          '| training (frames/s) | (ms per batch) | waiting |')
+    print('|---|---|---|---|---|---|---|')
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'some.frames')
         write_frames([load_frames(args.data, root=args.root)], path)
         for name, data in (('in memory', args.data), ('on disk', path)):
             for num_workers in args.workers:
-                alone, training, waiting = measure(args, data, num_workers)
-                print(f'| {name} | {num_workers} | {alone:.0f} '
-                      f'| {training:.0f} | {waiting:.1%} |', flush=True)
+                columns = measure(args, data, num_workers)
+                print(f"| {name} | {num_workers} | {' | '.join(columns)} |",
+                      flush=True)
 
 
 if __name__ == '__main__':

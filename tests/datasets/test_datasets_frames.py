@@ -104,6 +104,27 @@ def test_frames_without_forces():
         assert 'force' not in batch
 
 
+def test_frames_with_another_label():
+    units = {'length': 'Angstrom', 'gap': 'meV'}
+    frames = make(force=None, units=units, readout='mean', split_seed=3)
+    assert (frames.label, frames.readout, frames.split_seed) == ('gap', 'mean',
+                                                                 3)
+    assert [float(data.gap) for data in frames] == arrays()['energy']
+    assert 'energy' not in frames[0]
+    part = frames[1:]
+    assert (part.label, part.readout, part.split_seed) == ('gap', 'mean', None)
+    for key, value in (('force', arrays()['force']),
+                       ('cell', torch.eye(3).expand(len(SIZES), 3, 3))):
+        with pytest.raises(ValueError, match=f"'{key}' must not be given for "
+                           "frames labeled with 'gap'"):
+            make(**{'force': None, 'units': units, key: value})
+    for wrong in ({'length': 'Angstrom'}, {'energy': 'eV', 'gap': 'meV'}):
+        with pytest.raises(ValueError, match="'units' must have the keys"):
+            make(units=wrong)
+    with pytest.raises(ValueError, match="'readout' must be one of"):
+        make(readout='max')
+
+
 @pytest.mark.parametrize('missing', [0, 2])
 def test_frames_of_which_some_have_forces(missing):
     force = arrays()['force']

@@ -126,3 +126,30 @@ def test_training_on_a_published_split(tmp_path):
     data = TrainingData.from_config(config)
     for name, part in vars(data.frames.splits['other']).items():
         assert torch.equal(getattr(data.split, name), part)
+
+
+def test_test_frames_of_the_other_split(tmp_path, capsys):
+    for name in ('pytorch_lightning', 'jsonargparse', 'matplotlib'):
+        pytest.importorskip(name)
+    from torch_sake.cli import main
+    from torch_sake.training import TrainConfig, Trainer
+    write(tmp_path)
+    out = str(tmp_path / 'run')
+    Trainer(TrainConfig('iso17', root=str(tmp_path), split='within', out=out,
+                        num_steps=1, hidden_channels=4, num_layers=1,
+                        num_rbf=4)).fit()
+    arguments = ['evaluate', '--checkpoint', out, '--split']
+    assert main([*arguments, 'other']) == 0
+    assert 'on test frames of iso17 (4)' in capsys.readouterr().out
+    assert main([*arguments, 'elsewhere']) == 2
+    assert "['other', 'within']" in capsys.readouterr().err
+    assert main([*arguments, 'other', '--part', 'all']) == 2
+    assert "'part' must be 'test'" in capsys.readouterr().err
+    # The same frames in another role:
+    (tmp_path / 'reference.db').rename(tmp_path / 'frames.db')
+    (tmp_path / 'test_within.db').rename(tmp_path / 'reference.db')
+    (tmp_path / 'frames.db').rename(tmp_path / 'test_within.db')
+    (tmp_path / 'train_ids.txt').write_text('1\n')
+    (tmp_path / 'validation_ids.txt').write_text('2\n')
+    assert main([*arguments, 'within']) == 2
+    assert 'that the run was fitted to' in capsys.readouterr().err

@@ -39,9 +39,9 @@ def test_load_frames_xtb(monkeypatch):
                       {'root': 'cache', 'seed': 7, 'num_frames': 5})]
 
 
-@pytest.mark.parametrize('data', ['ethanol', 'absent.xyz', 'qm9:ethanol',
-                                  'xtb:', 'md17:', '', '.'])
+@pytest.mark.parametrize('data', ['ethanol', 'absent.xyz', 'qm8:homo', 'xtb:',
+                                  'md17:', 'qm9:', '', '.'])
 def test_load_frames_unknown(data):
-    with pytest.raises(ValueError, match="'xtb:NAME'.*'md17:NAME'.*existing "
-                       "file"):
+    with pytest.raises(ValueError, match="'xtb:NAME'.*'md17:NAME'.*"
+                       "'qm9:TARGET'.*existing file"):
         load_frames(data)

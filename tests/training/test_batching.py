@@ -16,12 +16,12 @@ def test_cut():
 
 def test_share():
     sizes = torch.tensor([0, 3, 1, 4, 1, 5])
-    batch = [5, 1, 2, 3, 4]
+    batch = [1, 5, 2, 3, 4]
     assert share(batch, sizes, 0, 1) == batch
     assert [share(batch, sizes, rank, 2) for rank in range(2)] == [
         [5, 2, 4], [1, 3]]
     assert [share(batch, torch.ones(6), rank, 3) for rank in range(3)] == [
-        [5, 3], [1, 4], [2]]
+        [1, 3], [5, 4], [2]]
 
 
 def test_sizes(copper_file):

@@ -15,10 +15,11 @@ from torch_sake.training import bootstrap, report
 from torch_sake.training.bootstrap import error_intervals, resampled_sums
 from torch_sake.training.breakdown import (errors_by_element, errors_by_size,
                                            frame_errors, summarize)
-from torch_sake.training.metrics import (PROPERTIES, error_metrics,
-                                         format_table, predict, sum_errors)
+from torch_sake.training.metrics import (error_metrics, format_table, predict,
+                                         sum_errors)
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
+PROPERTIES = ['energy', 'energy_per_atom', 'force', 'stress']
 
 
 @pytest.fixture
@@ -57,11 +58,13 @@ def test_sums_of_frames_by_a_plain_loop(outputs):
                 if frame == index:
                     errors[name] += (outputs[name][row] - outputs[
                         f'{name}_label'][row]).flatten().tolist()
-        for row, name in zip(sums[index], PROPERTIES):
-            assert row.tolist() == pytest.approx([
+        for name in PROPERTIES:
+            assert sums[name][index].tolist() == pytest.approx([
                 len(errors[name]), sum(map(abs, errors[name])),
                 sum(value**2 for value in errors[name])]), (index, name)
-    assert torch.allclose(sums.sum(dim=0), sum_errors(outputs))
+    assert list(sums) == PROPERTIES
+    for name, total in zip(sums, sum_errors(outputs, PROPERTIES)):
+        assert torch.allclose(sums[name].sum(dim=0), total)
 
 
 def test_rows_are_those_of_their_frames(copper_file):
@@ -76,7 +79,10 @@ def test_rows_are_those_of_their_frames(copper_file):
         assert torch.equal(outputs['force_frame'].bincount(),
                            outputs['num_atoms'])
         assert outputs['force_z'].eq(29).all()
-    assert torch.allclose(frame_errors(small), frame_errors(whole), rtol=1e-4)
+    sums = frame_errors(whole)
+    assert set(sums) == set(PROPERTIES)
+    for name, rows in frame_errors(small).items():
+        assert torch.allclose(rows, sums[name], rtol=1e-4), name
 
 
 def test_errors_of_elements_by_a_plain_loop(outputs):
@@ -129,7 +135,7 @@ def test_one_frame_has_no_interval(outputs):
 
 
 def test_frames_are_drawn_as_a_plain_loop_does(outputs, monkeypatch):
-    sums = frame_errors(outputs)
+    sums = torch.stack(list(frame_errors(outputs).values()), dim=1)
     generator = numpy.random.default_rng(3)
     expected = []
     for _ in range(50):
@@ -182,7 +188,7 @@ def test_table_with_gaps():
 
 
 def test_summary_of_everything(outputs):
-    summary = summarize(frame_errors(outputs), PROPERTIES)
+    summary = summarize(frame_errors(outputs))
     assert {key: value for key, value in summary.items()
             if key not in ('intervals', 'num_frames')
             } == pytest.approx(error_metrics(outputs))

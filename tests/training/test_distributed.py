@@ -53,8 +53,9 @@ def read_metrics(out):
 
 @pytest.mark.parametrize('limit', [[], ['--max_num_atoms', '11']], ids=str)
 def test_two_processes_learn_what_one_learns(limit, copper_file, tmp_path):
-    # With a limit, from the disk. The frames differ in their numbers of atoms, and some have no stress.
-    # Neither the steps nor the validation can be divided evenly.
+    # With a limit, from the disk. The frames differ in their numbers of
+    # atoms, and some have no stress. Neither the steps nor the validation can
+    # be divided evenly.
     arguments = ['train', '--data', copper_file, '--num_train', '17',
                  '--num_val', '5', '--batch_size', '3', '--val_interval', '5',
                  '--num_steps', '15', '--hidden_channels', '8',

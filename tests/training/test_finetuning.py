@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import warnings
 from dataclasses import asdict, replace
 
 import pytest
@@ -108,10 +109,13 @@ def test_refit_shifts_all_atomic_energies(tuning, pretrained, water_file,
         atoms.calc.results['energy'] += 77.0
     shifted = str(tmp_path / 'shifted.extxyz')
     ase_io.write(shifted, frames)
-    kept = Trainer(replace(tuning, data=shifted)).potential
+    with pytest.warns(UserWarning, match="25.*eV per atom .* need 'refit'"):
+        kept = Trainer(replace(tuning, data=shifted)).potential
     assert torch.equal(kept.atomic_energies, pretrained.atomic_energies)
-    trainer = Trainer(replace(tuning, data=shifted, refit=True,
-                              out=tuning.out + '-2'))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        trainer = Trainer(replace(tuning, data=shifted, refit=True,
+                                  out=tuning.out + '-2'))
     outputs = predict(trainer.potential, trainer.data.batches('train'),
                       torch.float, 'cpu')
     error = outputs['energy'] - outputs['energy_label']

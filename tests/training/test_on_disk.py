@@ -2,12 +2,18 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
 
+from torch_sake.checkpoint import LAST, load_checkpoint
 from torch_sake.cli import main
-from torch_sake.datasets import FramesOnDisk, convert_frames
+from torch_sake.datasets import (FramesOnDisk, convert_frames, qm9_frames,
+                                 write_frames)
 from torch_sake.training import Trainer
 
 pytest.importorskip('ase')
@@ -46,6 +52,20 @@ def test_same_run_as_in_memory(name, config, request, tmp_path):
     assert_same_run(trainer, expected)
     for key in ('scale', 'volume_per_atom', 'elements'):
         assert getattr(trainer.data, key) == getattr(expected.data, key)
+
+
+def test_same_run_on_a_property(config, qm9_root, tmp_path):
+    config = replace(config, data='qm9:r2', root=qm9_root, seed=1)
+    path = tmp_path / 'r2.frames'
+    write_frames([qm9_frames(qm9_root, 'r2')], path)
+    expected = train(config)
+    trainer = train(config, data=str(path), out=config.out + '-2')
+    assert isinstance(trainer.data.frames, FramesOnDisk)
+    assert_same_run(trainer, expected)
+    for key, value in trainer.data.description.items():
+        if key != 'split':
+            assert value == expected.data.description[key], key
+    assert trainer.data.split.train.equal(expected.data.split.train)
 
 
 @pytest.mark.parametrize('limit', [dict(max_num_atoms=11),
@@ -121,6 +141,29 @@ def test_commands(copper_file, tmp_path, capsys):
         assert first == second
     assert main(['evaluate', '--checkpoint', out, '--data', path]) == 0
     assert '(24)' in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
+def test_workers_leave_interruptions_to_the_run(water_file, tmp_path):
+    # SLURM ends all processes of a command, as a terminal does.
+    path, out = str(tmp_path / 'some.frames'), str(tmp_path / 'run')
+    convert_frames(water_file, path)
+    process = subprocess.Popen(
+        [sys.executable, '-c', 'import sys; from torch_sake.cli import main; '
+         'sys.exit(main())', 'train', '--data', path, '--out', out,
+         '--num_train', '16', '--num_val', '4', '--num_steps', '100000',
+         '--val_interval', '200', '--hidden_channels', '8', '--num_layers',
+         '1', '--num_rbf', '4', '--num_workers', '1', '--compile', 'false'],
+        stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not os.path.exists(os.path.join(out, LAST)):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    time.sleep(0.2)  # not a validation
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    step = load_checkpoint(os.path.join(out, LAST))[1]['step']
+    assert step > 200 and step % 200 != 0  # at the end of its step
 
 
 def test_frames_that_are_damaged(config, water_file, tmp_path, capsys):

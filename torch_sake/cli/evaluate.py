@@ -1,16 +1,17 @@
 import os.path as osp
 from dataclasses import dataclass
-from typing import Literal, Optional
+from typing import Dict, Literal, Optional, Tuple
 
 import torch
+from torch import Tensor
 from torch_geometric.loader import DataLoader
 
-from torch_sake.checkpoint import build_potential, load_checkpoint
-from torch_sake.datasets import load_frames
+from torch_sake.checkpoint import build_predictor, load_checkpoint
+from torch_sake.datasets import load_frames, published_split
+from torch_sake.datasets.load import AnyFrames
 from torch_sake.training.batching import EVAL_BATCH_SIZE
 from torch_sake.training.data import load_config_frames
-from torch_sake.training.metrics import predict
-from torch_sake.training.references import sum_all_atomic_energies
+from torch_sake.training.metrics import predict, trivial_labels
 from torch_sake.training.report import (check_elements, check_units,
                                         report_errors)
 
@@ -25,6 +26,8 @@ class EvaluateConfig:
         root: Folder of the data, as for 'train'.
         part: 'test' takes the test frames of the run's own data, 'all' takes
             all frames; 'test' if no data are given, 'all' otherwise.
+        split: A split that the data are published with, whose test frames are
+            taken, such as 'other' of 'iso17'.
         out: Folder of 'evaluation.json' and the pictures; 'evaluation' beside
             the checkpoint if not given.
         seed: Seed of the bootstrap of the confidence intervals.
@@ -34,15 +37,16 @@ class EvaluateConfig:
     data: Optional[str] = None
     root: Optional[str] = None
     part: Optional[Literal['test', 'all']] = None
+    split: Optional[str] = None
     out: Optional[str] = None
     seed: int = 0
     device: str = 'auto'
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    r"""Measures the errors of a trained potential."""
+    r"""Measures the errors of a trained potential or property."""
     tensors, description = load_checkpoint(config.checkpoint)
-    potential = build_potential(tensors, description)
+    potential = build_predictor(tensors, description)
     run = description['config']
     if config.data in (None, run['data']):
         frames = load_config_frames(
@@ -50,25 +54,16 @@ def evaluate(config: EvaluateConfig) -> None:
     else:
         frames = load_frames(config.data, root=config.root)
     check_units(frames.units, description['units'])
-    part = config.part or ('test' if config.data is None else 'all')
-    if part == 'test':
-        if config.data not in (None, run['data']):
-            raise ValueError(f"'part' must be 'all' for data other than the "
-                             f"run's {run['data']!r} (got {config.data!r})")
-        if tensors['split.test'].numel() == 0:
-            raise ValueError("'part' must be 'all' for a run without test "
-                             "frames (got 'test')")
-        frames = frames[tensors['split.test']]
+    frames, part = choose_frames(frames, config, tensors, run['data'])
     loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
     present = torch.cat([data.z.unique() for data in loader]).unique()
     check_elements(present.tolist(), description['elements'])
 
     device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu')
                           if config.device == 'auto' else config.device)
+    trivial = trivial_labels(potential, loader)
     outputs = predict(potential.to(device), loader,
                       getattr(torch, run['precision']), device)
-    trivial = sum_all_atomic_energies(tensors['potential.atomic_energies'],
-                                      loader)
     folder = config.checkpoint
     if not osp.isdir(folder):
         folder = osp.dirname(folder)
@@ -76,3 +71,39 @@ def evaluate(config: EvaluateConfig) -> None:
     report_errors(outputs, trivial, frames.units, out, 'evaluation',
                   f'Errors of {config.checkpoint} on {part} frames of '
                   f'{frames.source} ({len(frames)})', config.seed)
+
+
+def choose_frames(frames: AnyFrames, config: EvaluateConfig,
+                  tensors: Dict[str, Tensor],
+                  run_data: str) -> Tuple[AnyFrames, str]:
+    r"""Returns the frames to measure, and which part of the data they are.
+
+    Args:
+        frames (Frames or FramesOnDisk): All frames.
+        config (EvaluateConfig): What to measure.
+        tensors (dict): The tensors of the checkpoint.
+        run_data (str): The data of its run.
+    """
+    own_data = config.data in (None, run_data)
+    part = config.part or ('test' if config.data is None or config.split
+                           else 'all')
+    if config.split is not None:
+        if part == 'all':
+            raise ValueError(f"'part' must be 'test' for the test frames of a "
+                             f"split (got 'all' and {config.split!r})")
+        test = published_split(frames.splits, config.split, len(frames),
+                               num_val=0).test
+        fitted = torch.cat([tensors['split.train'], tensors['split.val']])
+        if own_data and torch.isin(test, fitted).any():
+            raise ValueError(f"'split' must not have frames for testing that "
+                             f"the run was fitted to (got {config.split!r})")
+        frames = frames[test]
+    elif part == 'test':
+        if not own_data:
+            raise ValueError(f"'part' must be 'all' for data other than the "
+                             f"run's {run_data!r} (got {config.data!r})")
+        if tensors['split.test'].numel() == 0:
+            raise ValueError("'part' must be 'all' for a run without test "
+                             "frames (got 'test')")
+        frames = frames[tensors['split.test']]
+    return frames, part

@@ -1,14 +1,17 @@
 import os.path as osp
 
-from torch_sake.checkpoint import BEST, LAST, load_potential
+from torch_sake.checkpoint import (BEST, LAST, build_predictor,
+                                   load_checkpoint)
 from torch_sake.training import TrainConfig, Trainer
-from torch_sake.training.metrics import predict
+from torch_sake.training.metrics import predict, trivial_labels
 from torch_sake.training.plots import plot_learning_curve
 from torch_sake.training.report import describe_labels, report_errors
 
 
 def train(config: TrainConfig) -> None:
-    r"""Trains a potential and reports its errors on the test frames."""
+    r"""Trains a potential, or a property, and reports its errors on the test
+    frames.
+    """
     trainer = Trainer(config)
     data = trainer.data
     sizes = {name: part.numel() for name, part in vars(data.split).items()}
@@ -33,10 +36,11 @@ def train(config: TrainConfig) -> None:
     units = data.frames.units
     plot_learning_curve(trainer.history, units, config.out)
     part = 'test' if sizes['test'] > 0 else 'val'
-    outputs = predict(
-        load_potential(config.out).to(trainer.device),
-        data.batches(part), trainer.dtype, trainer.device)
-    report_errors(outputs, data.trivial_energies(part), units, config.out,
-                  part, f'\nErrors on the {part} frames ({sizes[part]}; '
+    potential = build_predictor(*load_checkpoint(config.out))
+    trivial = trivial_labels(potential, data.batches(part))
+    outputs = predict(potential.to(trainer.device), data.batches(part),
+                      trainer.dtype, trainer.device)
+    report_errors(outputs, trivial, units, config.out, part,
+                  f'\nErrors on the {part} frames ({sizes[part]}; '
                   f'{trainer.seconds:.0f} s of processor time for training)')
     print(f'\nThe run is in {config.out}')

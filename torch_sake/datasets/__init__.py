@@ -12,6 +12,7 @@ from torch_sake.datasets.load import load_frames
 from torch_sake.datasets.md17 import md17_frames, md22_frames
 from torch_sake.datasets.md17_trajectory import MD17Trajectory
 from torch_sake.datasets.nbody import NBody
+from torch_sake.datasets.qm9 import qm9_frames
 from torch_sake.datasets.split import (Split, published_split, random_split,
                                        read_split)
 from torch_sake.datasets.xtb import xtb_frames
@@ -29,6 +30,7 @@ __all__ = [
     'md17_frames',
     'md22_frames',
     'published_split',
+    'qm9_frames',
     'random_split',
     'read_frames',
     'read_split',

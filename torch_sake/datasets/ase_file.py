@@ -146,12 +146,8 @@ def _xyz_texts(file: Any) -> Iterator[str]:
     r"""Yields the text of each frame of an extended XYZ file."""
     line = file.readline()
     while line.strip():
-        lines = [line, *islice(file, int(line) + 1)]
+        yield ''.join([line, *islice(file, int(line) + 1)])
         line = file.readline()
-        while line.lstrip().startswith('VEC'):  # a lattice vector
-            lines.append(line)
-            line = file.readline()
-        yield ''.join(lines)
 
 
 def _check_no_other_forces(atoms: Any, where: str) -> None:

@@ -111,7 +111,7 @@ def _rows(block: Frames) -> Iterator[Dict[str, Any]]:
     if block._indices is not None:
         block = block.copy()
     data, sizes = block._data, block.num_atoms.tolist()
-    columns: Dict[str, List[Any]] = {'energy': data.energy.tolist()}
+    columns: Dict[str, List[Any]] = {'energy': data[block.label].tolist()}
     for key, info in ARRAYS.items():
         value = data.get(key)
         if value is None:
@@ -135,8 +135,9 @@ class _Summary:
     def add(self, block: Frames) -> None:
         if not self.num_atoms:
             self.name, self.units = block.name, block.units
-            self.has_forces = block.has_forces
+            self.has_forces, self.readout = block.has_forces, block.readout
             self.test_start = block.test_start
+            self.split_seed = block.split_seed
         where = f"{block.source}, frame {len(self.num_atoms)}"
         if block.units != self.units:
             raise ValueError(f"{where}: The units must be those of the frames "
@@ -157,5 +158,5 @@ class _Summary:
                 'has_forces': self.has_forces,
                 'has_stress': self.has_cells and self.has_stress,
                 'has_cells': self.has_cells,
-                'elements': sorted(self.elements),
-                'test_start': self.test_start}
+                'elements': sorted(self.elements), 'readout': self.readout,
+                'test_start': self.test_start, 'split_seed': self.split_seed}

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, OnDiskDataset, SQLiteDatabase
 
+from torch_sake.datasets.frames import label_name
 from torch_sake.datasets.split import Split
 from torch_sake.files import PathLike
 
 # Where an SQLite file says what it is a file of:
-APPLICATION_ID, FORMAT = 0x53414B45, 1
+APPLICATION_ID, FORMAT = 0x53414B45, 2
 TABLE, ABOUT = 'Frames', 'About'
 ARRAYS = {  # of each frame, and the shape of their rows; empty if not known
     'z': dict(dtype=torch.uint8, size=(-1, )),
@@ -26,6 +27,7 @@ ARRAYS = {  # of each frame, and the shape of their rows; empty if not known
     'stress': dict(dtype=torch.double, size=(-1, 3, 3)),
 }
 # Tensors are stored as their bytes: with such a schema, nothing is pickled.
+# What the frames are labeled with is called 'energy', whatever it is.
 SCHEMA = {**ARRAYS, 'energy': float, 'checksum': int}
 
 
@@ -66,7 +68,9 @@ class FramesOnDisk(OnDiskDataset):
         self.has_stress: bool = about['has_stress']
         self.has_cells: bool = about['has_cells']
         self.elements: List[int] = about['elements']
+        self.readout: str = about['readout']
         self.test_start = about['test_start']
+        self.split_seed = about['split_seed']
         self.splits: Dict[str, Split] = {}  # published ones are not kept
         self._num_atoms = torch.frombuffer(bytearray(num_atoms),
                                            dtype=torch.int32)
@@ -79,6 +83,11 @@ class FramesOnDisk(OnDiskDataset):
     @property
     def processed_file_names(self) -> str:
         return osp.basename(self.path)
+
+    @property
+    def label(self) -> str:
+        r"""The name of what the frames are labeled with."""
+        return label_name(self.units)
 
     @property
     def num_atoms(self) -> Tensor:
@@ -118,8 +127,8 @@ class FramesOnDisk(OnDiskDataset):
 
     def deserialize(self, row: Dict[str, Any]) -> Data:
         # Copies, as the tensors of a row lie in memory that must not change.
-        data = Data(z=row['z'].long(), pos=row['pos'].clone(),
-                    energy=torch.tensor([row['energy']], dtype=torch.double))
+        data = Data(z=row['z'].long(), pos=row['pos'].clone())
+        data[self.label] = torch.tensor([row['energy']], dtype=torch.double)
         if self.has_forces:
             data.force = row['force'].clone()
         if self.has_cells:
@@ -143,7 +152,7 @@ class FramesOnDisk(OnDiskDataset):
         # A tensor: the numbers of a list are counted by each worker that looks
         # at them, and the memory they are in is copied then.
         frames._indices = torch.as_tensor(frames._indices, dtype=torch.long)
-        frames.test_start = None
+        frames.test_start = frames.split_seed = None
         return frames
 
     def __repr__(self) -> str:

@@ -7,15 +7,17 @@ from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.frames_on_disk import FramesOnDisk, is_frames_on_disk
 from torch_sake.datasets.iso17 import ISO17
 from torch_sake.datasets.md17 import md17_frames, md22_frames
+from torch_sake.datasets.qm9 import qm9_frames
 from torch_sake.datasets.xtb import xtb_frames
 from torch_sake.files import PathLike
 
 AnyFrames = Union[Frames, FramesOnDisk]
-# Trajectories of molecules, by their names:
+# Trajectories of molecules and targets, by their names:
 COLLECTIONS = {
     'md17': md17_frames,
     'rmd17': lambda root, name: md17_frames(root, f'revised {name}'),
     'md22': md22_frames,
+    'qm9': qm9_frames,
 }
 
 
@@ -29,6 +31,7 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None, seed: int = 0,
         load_frames('md17:aspirin', root='data')          # md17_frames
         load_frames('rmd17:aspirin', root='data')         # md17_frames
         load_frames('md22:stachyose', root='data')        # md22_frames
+        load_frames('qm9:homo', root='data/qm9')          # qm9_frames
         load_frames('iso17', root='data')                 # ISO17
         load_frames('molecules.xyz')                      # read_frames
         load_frames('molecules.frames')                   # FramesOnDisk
@@ -36,12 +39,11 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None, seed: int = 0,
     Args:
         data (str or os.PathLike): :obj:`'xtb:NAME'`, :obj:`'md17:NAME'`,
             :obj:`'rmd17:NAME'` (the revised trajectory), :obj:`'md22:NAME'`,
-            :obj:`'iso17'` or a file, one of
+            :obj:`'qm9:TARGET'`, :obj:`'iso17'` or a file, one of
             :func:`~torch_sake.datasets.convert_frames` or any that ASE reads.
         root (str or os.PathLike, optional): Folder of the files of the data
             set or, for :obj:`'xtb:NAME'`, of the generated ones. A file has
-            its own.
-            (default: :obj:`None`)
+            its own. (default: :obj:`None`)
         seed (int, optional): Seed of frames that are generated.
             (default: :obj:`0`)
         **options (optional): Further arguments of
@@ -70,5 +72,5 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None, seed: int = 0,
         return read_frames(data)
     raise ValueError(f"'data' must be 'xtb:NAME' (a molecule to generate), "
                      f"'md17:NAME', 'rmd17:NAME' or 'md22:NAME' (a "
-                     f"trajectory), 'iso17' or an existing file "
-                     f"(got {data!r})")
+                     f"trajectory), 'qm9:TARGET' (a target of QM9), 'iso17' "
+                     f"or an existing file (got {data!r})")

@@ -14,9 +14,8 @@ from torch_sake.files import PathLike, read_arrays
 UNITS = {'length': 'Angstrom', 'energy': 'kcal/mol'}
 # The names of atomic numbers, positions, energies and forces in the files, and
 # in those of revised MD17:
-LAYOUTS = KEYS, REVISED_KEYS = (
-    ('z', 'R', 'E', 'F'),
-    ('nuclear_charges', 'coords', 'energies', 'forces'))
+LAYOUTS = (('z', 'R', 'E', 'F'),
+           ('nuclear_charges', 'coords', 'energies', 'forces'))
 MD22_URL = 'http://www.quantum-machine.org/gdml/repo/datasets'
 MD22_NAMES = {name: f"md22_{name.replace(' ', '_')}.npz" for name in (
     'Ac-Ala3-NHMe', 'DHA', 'stachyose', 'AT-AT', 'AT-AT-CG-CG',
@@ -64,9 +63,9 @@ def md17_frames(root: PathLike, name: str) -> Frames:
         raise ValueError(f"'name' must be one of {sorted(MD17.file_names)} "
                          f"(got {name!r})")
     file_name = MD17.file_names[name]
-    file_names, folder, keys = [file_name], osp.join(name, 'raw'), KEYS
+    file_names, folder, keys = [file_name], osp.join(name, 'raw'), LAYOUTS[0]
     if 'revised' in name:
-        folder, keys = osp.join('raw', 'rmd17', 'npz_data'), REVISED_KEYS
+        folder, keys = osp.join('raw', 'rmd17', 'npz_data'), LAYOUTS[1]
     elif 'CCSD' in name:
         stem = osp.splitext(file_name)[0]
         file_names = [f'{stem}-train.npz', f'{stem}-test.npz']
@@ -109,7 +108,7 @@ def md22_frames(root: PathLike, name: str) -> Frames:
 
     paths = find_raw_files(root, folder, [MD22_NAMES[name]],
                            f"MD22 '{name}'", download)
-    return _read_trajectories(paths, KEYS, name, f'md22:{name}')
+    return _read_trajectories(paths, LAYOUTS[0], name, f'md22:{name}')
 
 
 def _read_trajectories(paths: List[str], keys: Sequence[str], name: str,

@@ -8,11 +8,10 @@ from torch_geometric.nn.resolver import aggregation_resolver
 from torch_sake.checks import (check_atomic_numbers, check_batch,
                                check_edge_index, check_pos,
                                check_positive_float, check_positive_int)
+from torch_sake.models.readout import NUM_ELEMENTS, atomic_masses, center
 from torch_sake.models.stack import SAKEStack
 from torch_sake.neighbors import neighbor_list
 from torch_sake.nn.init import reset_linears
-
-NUM_ELEMENTS = 100  # as in PyG's SchNet; 0 is the padding
 
 
 class MoleculeModel(torch.nn.Module):
@@ -20,11 +19,16 @@ class MoleculeModel(torch.nn.Module):
     :class:`torch_geometric.nn.models.SchNet`: the same call, the same output
 
     .. math::
-        y = \sum_i \left( \sigma \cdot \mathrm{MLP}(\mathbf{x}^{(L)}_i) + \mu
-        + y_{z_i} \right)
+        y = \sum_i q_i, \quad q_i =
+        \sigma \cdot \mathrm{MLP}(\mathbf{x}^{(L)}_i) + \mu + y_{z_i}
 
-    As in SchNet, :obj:`dipole` leaves out :math:`\sigma`, :math:`\mu` and
-    :math:`y_z`.
+    or the mean over atoms, or, where :math:`q_i` are charges, the moments
+    :math:`\sum_i q_i {|\vec{r}_i - \vec{r}_\mathrm{c}|}^2` (the electronic
+    spatial extent) and :math:`\left| \sum_i q_i (\vec{r}_i -
+    \vec{r}_\mathrm{c}) \right|` (the dipole moment) about the center of mass
+    :math:`\vec{r}_\mathrm{c}`. As in SchNet, :obj:`dipole` leaves out
+    :math:`\sigma`, :math:`\mu` and :math:`y_z`, and its charges need not add
+    up to zero.
 
     Args:
         hidden_channels (int): Size of the hidden features.
@@ -37,8 +41,9 @@ class MoleculeModel(torch.nn.Module):
             of the exact :func:`~torch_sake.neighbor_list`. Lengths
             (:obj:`edge_weight`) are computed anew, as forces need them.
             (default: :obj:`None`)
-        readout (str, optional): How atoms are put together (:obj:`"add"` or
-            :obj:`"mean"`). (default: :obj:`"add"`)
+        readout (str, optional): How atoms are put together (:obj:`"add"`,
+            :obj:`"mean"` or :obj:`"extent"`, the second moment, which needs
+            :obj:`ase` for the masses). (default: :obj:`"add"`)
         dipole (bool, optional): If set to :obj:`True`, the output is the
             magnitude of the dipole moment, from atomic charges and positions
             relative to the center of mass (needs :obj:`ase` for the masses).
@@ -95,12 +100,16 @@ class MoleculeModel(torch.nn.Module):
         self.cutoff = cutoff
         self.interaction_graph = interaction_graph
         self.dipole = dipole
+        self.extent = readout == 'extent'
         self.mean = mean
         self.std = std
-        self.readout = aggregation_resolver('sum' if dipole else readout)
-        self.sum_aggr = aggregation_resolver('sum')
-        if dipole:
-            self.register_buffer('atomic_mass', _atomic_masses())
+        if dipole and self.extent:
+            raise ValueError("'readout' must not be 'extent' for a model of "
+                             "the dipole moment, 'dipole=True'")
+        self.readout = aggregation_resolver(
+            'sum' if self.is_moment else readout)
+        if self.is_moment:
+            self.register_buffer('atomic_mass', atomic_masses())
 
         self.embedding = Embedding(NUM_ELEMENTS, hidden_channels,
                                    padding_idx=0)
@@ -117,6 +126,13 @@ class MoleculeModel(torch.nn.Module):
         if atomref is not None:
             self.atomref = Embedding(NUM_ELEMENTS, 1)
         self.reset_parameters()
+
+    @property
+    def is_moment(self) -> bool:
+        r"""Whether the output is a moment about the center of mass, in which
+        atoms have no parts of their own.
+        """
+        return self.dipole or self.extent
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
@@ -172,19 +188,16 @@ class MoleculeModel(torch.nn.Module):
         x = self.embedding(z)  # [N, F]
         x, _, _ = self.stack(x, pos, edge_index, edge_shift=edge_shift)
         out = self.mlp_out(x)  # [N, 1]
-        if self.dipole:
-            mass = self.atomic_mass[z].view(-1, 1).to(pos.dtype)
-            total = self.sum_aggr(mass, batch, dim_size=batch_size,
-                                  dim=0)
-            center = self.sum_aggr(mass * pos, batch,
-                                   dim_size=batch_size,
-                                   dim=0) / total  # [B, 3]
-            out = out * (pos - center.index_select(0, batch))  # [N, 3]
-        else:
+        if not self.dipole:
             if self.mean is not None:
                 out = out * self.std + self.mean
             if self.atomref is not None:
                 out = out + self.atomref(z)
+        if self.is_moment:
+            arm = center(pos, self.atomic_mass[z], batch, batch_size)  # [N, 3]
+            if self.extent:
+                arm = arm.square().sum(dim=1, keepdim=True)
+            out = out * arm
         out = self.readout(out, batch, dim_size=batch_size, dim=0)
         return out.norm(dim=-1, keepdim=True) if self.dipole else out
 
@@ -214,15 +227,6 @@ class MoleculeModel(torch.nn.Module):
         return (f'{self.__class__.__name__}('
                 f'hidden_channels={self.hidden_channels}, '
                 f'num_layers={self.num_layers}, cutoff={self.cutoff})')
-
-
-def _atomic_masses() -> Tensor:
-    try:
-        import ase.data
-    except ImportError as error:
-        raise ImportError("'dipole=True' needs the atomic masses of 'ase': "
-                          "pip install ase") from error
-    return torch.from_numpy(ase.data.atomic_masses[:NUM_ELEMENTS].copy())
 
 
 def _check_atomref(atomref: Optional[Tensor]) -> Optional[Tensor]:

@@ -1,7 +1,7 @@
 import os.path as osp
 from typing import Any, Optional
 
-from torch_sake.checkpoint import load_checkpoint
+from torch_sake.checkpoint import check_kind, load_checkpoint
 from torch_sake.files import PathLike
 from torch_sake.units import check_units
 
@@ -47,6 +47,7 @@ def _first_frame(checkpoint: PathLike) -> Any:
 
     from torch_sake.training.data import load_config_frames
     _, description = load_checkpoint(checkpoint)
+    check_kind(description, 'potential')
     data = load_config_frames(description['config'])[0]
     length, _ = check_units(description['units'])
     cell = {}

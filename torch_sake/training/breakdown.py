@@ -1,31 +1,27 @@
 r"""Errors by target, by element and by number of atoms."""
 
-from typing import Any, Dict, Sequence
+from typing import Any, Dict
 
 import torch
 from torch import Tensor
 
 from torch_sake.training.bootstrap import error_intervals
-from torch_sake.training.metrics import (PROPERTIES, metrics_of_sums,
-                                         property_errors)
+from torch_sake.training.metrics import metrics_of_sums, property_errors
 
 
-def frame_errors(outputs: Dict[str, Tensor]) -> Tensor:
+def frame_errors(outputs: Dict[str, Tensor]) -> Dict[str, Tensor]:
     r"""Returns the number, the sum of the absolute values and the sum of the
-    squares of the errors of each frame and each of :obj:`PROPERTIES`, from the
-    outputs of :func:`~torch_sake.training.metrics.predict`.
+    squares of the errors of each frame, by target, from the outputs of
+    :func:`~torch_sake.training.metrics.predict`.
 
     Shapes:
-        - **output:** :math:`(M, 4, 3)`
+        - **output:** :math:`(M, 3)` each
     """
     num_frames = outputs['num_atoms'].numel()
-    errors = property_errors(outputs)
-    sums = torch.zeros(num_frames, len(PROPERTIES), 3, dtype=torch.double)
-    for index, name in enumerate(PROPERTIES):
-        if name in errors:
-            frame = outputs.get(f'{name}_frame', torch.arange(num_frames))
-            sums[:, index] = _sums_of_frames(errors[name], frame, num_frames)
-    return sums
+    every = torch.arange(num_frames)
+    return {name: _sums_of_frames(error, outputs.get(f'{name}_frame', every),
+                                  num_frames)
+            for name, error in property_errors(outputs).items()}
 
 
 def _sums_of_frames(error: Tensor, frame: Tensor, num_frames: int) -> Tensor:
@@ -37,25 +33,19 @@ def _sums_of_frames(error: Tensor, frame: Tensor, num_frames: int) -> Tensor:
     return rows.new_zeros(num_frames, 3).index_add(0, frame, rows)
 
 
-def summarize(sums: Tensor, names: Sequence[str], seed: int = 0
-              ) -> Dict[str, Any]:
+def summarize(sums: Dict[str, Tensor], seed: int = 0) -> Dict[str, Any]:
     r"""Returns the errors of frames and their confidence intervals.
 
     Args:
-        sums (torch.Tensor): Of each frame and quantity, as those of
-            :func:`frame_errors`.
-        names (list of str): The names of the quantities.
+        sums (dict): Those of each frame by target, as :func:`frame_errors`
+            returns them.
         seed (int, optional): Seed of the bootstrap. (default: :obj:`0`)
-
-    Shapes:
-        - **input:** :math:`(M, K, 3)`
     """
-    present = sums[..., 0].any(dim=0)
-    names = [name for name, known in zip(names, present) if known]
-    sums = sums[:, present]
-    return {'num_frames': len(sums),
-            **metrics_of_sums(sums.sum(dim=0), names),
-            'intervals': error_intervals(sums, names, seed)}
+    names = [name for name, rows in sums.items() if rows[:, 0].any()]
+    stacked = torch.stack([sums[name] for name in names], dim=1)  # [M, K, 3]
+    return {'num_frames': len(stacked),
+            **metrics_of_sums(stacked.sum(dim=0), names),
+            'intervals': error_intervals(stacked, names, seed)}
 
 
 def errors_by_element(outputs: Dict[str, Tensor],
@@ -72,8 +62,7 @@ def errors_by_element(outputs: Dict[str, Tensor],
         atoms = outputs['force_z'] == element
         sums = _sums_of_frames(error[atoms], outputs['force_frame'][atoms],
                                num_frames)
-        out[element] = summarize(sums[sums[:, 0] > 0].unsqueeze(1),
-                                 ['force'], seed)
+        out[element] = summarize({'force': sums[sums[:, 0] > 0]}, seed)
     return out
 
 
@@ -83,5 +72,6 @@ def errors_by_size(outputs: Dict[str, Tensor],
     atoms.
     """
     num_atoms, sums = outputs['num_atoms'], frame_errors(outputs)
-    return {size: summarize(sums[num_atoms == size], PROPERTIES, seed)
+    return {size: summarize({name: rows[num_atoms == size]
+                             for name, rows in sums.items()}, seed)
             for size in num_atoms.unique().tolist()}

@@ -4,6 +4,7 @@ from typing import Any, Dict, Literal, Optional
 from torch_sake.checks import (check_option, check_positive_float,
                                check_positive_int)
 from torch_sake.checkpoint import MODELS
+from torch_sake.datasets.qm9 import NUM_TRAIN, NUM_VAL
 from torch_sake.training.batching import EVAL_BATCH_SIZE, BatchLimit
 from torch_sake.training.losses import PENALTIES
 from torch_sake.training.optimizers import OPTIMIZERS
@@ -19,9 +20,9 @@ class TrainConfig:
 
     Args:
         data: 'xtb:NAME' (a molecule, labeled by GFN2-xTB), 'md17:NAME',
-            'rmd17:NAME' or 'md22:NAME' (a trajectory, below 'root'), 'iso17'
-            (below 'root'), a file that ASE reads or one of 'torch-sake
-            convert'.
+            'rmd17:NAME' or 'md22:NAME' (a trajectory, below 'root'),
+            'qm9:TARGET' (a target of QM9, below 'root'), 'iso17' (below
+            'root'), a file that ASE reads or one of 'torch-sake convert'.
         root: Folder of the files of a data set, or of the generated ones.
         num_frames: Number of frames that are generated for 'xtb:NAME'; 2000 if
             not given.
@@ -30,8 +31,10 @@ class TrainConfig:
             'rmd17:NAME'; 'within' and 'other' of 'iso17'), in place of a
             random split.
         split_prefix: What these names start with in the file.
-        num_train: Number of training frames of a random split.
-        num_val: Number of validation frames of a random split.
+        num_train: Number of training frames of a random split; 950, or
+            110,000 of QM9, if not given.
+        num_val: Number of validation frames of a random split; 50, or 10,000
+            of QM9, if not given.
         num_test: Number of test frames of a random split; all that are left
             if not given. Errors are reported on the validation frames if 0.
         out: Folder of the run; 'runs/' and the name of the data if not given.
@@ -86,7 +89,8 @@ class TrainConfig:
         val_interval: Number of steps from one validation to the next.
         patience: Number of validations in a row without a better score after
             which a run ends early; it never does if not given.
-        seed: Seed of the split, the weights and the order of the frames.
+        seed: Seed of the split, the weights and the order of the frames. That
+            of the split of QM9 is always 0.
         data_seed: Seed of frames that are generated.
         deterministic: Whether operations that are not deterministic are
             refused or replaced, of which there are some on GPUs.
@@ -110,8 +114,8 @@ class TrainConfig:
     num_frames: Optional[int] = None
     split: Optional[str] = None
     split_prefix: str = ''
-    num_train: int = 950
-    num_val: int = 50
+    num_train: Optional[int] = None
+    num_val: Optional[int] = None
     num_test: Optional[int] = None
     out: Optional[str] = None
     resume: bool = False
@@ -155,6 +159,11 @@ class TrainConfig:
     compile: Optional[bool] = None
 
     def __post_init__(self):
+        qm9 = self.data.startswith('qm9:')
+        for name, default in (('num_train', NUM_TRAIN if qm9 else 950),
+                              ('num_val', NUM_VAL if qm9 else 50)):
+            if getattr(self, name) is None:
+                setattr(self, name, default)
         for name in ('num_train', 'num_val', 'num_steps', 'batch_size',
                      'val_interval', 'devices', 'num_nodes'):
             check_positive_int(name, getattr(self, name))

@@ -13,7 +13,6 @@ from torch_sake.datasets.load import AnyFrames
 from torch_sake.training.batching import (EVAL_BATCH_SIZE, BatchLimit,
                                           count_edges)
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.references import sum_all_atomic_energies
 from torch_sake.training.summary import summarize
 
 # Of frames that say how many neighbors an atom has:
@@ -31,23 +30,26 @@ class TrainingData:
     split: Split
     eval_limit: BatchLimit
     sizes: Tensor
-    atomic_energies: Tensor
+    atomic_energies: Optional[Tensor]
     scale: float
+    moment_size: float
     volume_per_atom: float
     elements: List[int]
 
     @classmethod
     def from_config(cls, config: TrainConfig) -> 'TrainingData':
         frames = load_config_frames(asdict(config))
-        if config.split is not None and not osp.isfile(config.split):
-            split = published_split(frames.splits, config.split, len(frames),
-                                    config.num_val, config.seed)
-        elif config.split is not None:
+        seed = config.seed
+        if frames.split_seed is not None:
+            seed = frames.split_seed
+        if config.split is None:
+            split = random_split(len(frames), config.num_train, config.num_val,
+                                 config.num_test, seed, frames.test_start)
+        elif osp.isfile(config.split):
             split = read_split(config.split, len(frames), config.split_prefix)
         else:
-            split = random_split(len(frames), config.num_train, config.num_val,
-                                 config.num_test, config.seed,
-                                 frames.test_start)
+            split = published_split(frames.splits, config.split, len(frames),
+                                    config.num_val, seed)
         for name in ('train', 'val'):
             if getattr(split, name).numel() < config.num_processes:
                 raise ValueError(f"The split must have at least one frame in "
@@ -64,9 +66,15 @@ class TrainingData:
                 f"number of devices (got {limit.number})")
         # In the order of the file, which takes the least time to read.
         train = frames[split.train.sort().values]
-        summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train))
+        summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
+                            frames.label, frames.readout)
         return cls(frames=frames, split=split, eval_limit=config.eval_limit,
                    sizes=sizes, **vars(summary))
+
+    @property
+    def output_scale(self) -> float:
+        r"""The factor of the output of a model."""
+        return self.scale / self.moment_size
 
     def part(self, name: str) -> Union[List[Data], AnyFrames]:
         r"""Returns the frames of a part of the split. Those in memory are in a
@@ -93,13 +101,13 @@ class TrainingData:
     @property
     def description(self) -> Dict[str, Any]:
         r"""What the checkpoints of a run say about its data."""
-        return {'energy_scale': self.scale, 'units': self.frames.units,
-                'elements': self.elements, 'split': vars(self.split)}
-
-    def trivial_energies(self, name: str) -> Tensor:
-        r"""Returns the energies that follow from the composition alone."""
-        return sum_all_atomic_energies(self.atomic_energies,
-                                       self.batches(name))
+        frames = self.frames
+        return {
+            'kind': 'potential' if frames.label == 'energy' else 'property',
+            'label': frames.label, 'readout': frames.readout,
+            'energy_scale': self.output_scale, 'units': frames.units,
+            'elements': self.elements, 'split': vars(self.split)
+        }
 
 
 def load_config_frames(config: Dict[str, Any]) -> AnyFrames:

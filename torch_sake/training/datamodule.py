@@ -1,3 +1,4 @@
+import signal
 from typing import Any, Dict
 
 import torch
@@ -7,6 +8,7 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
+from torch_sake.training.interrupt import DeferredInterrupt
 from torch_sake.training.sampler import StepSampler
 
 
@@ -51,4 +53,13 @@ class FramesModule(LightningDataModule):
         # model's.
         return dict(num_workers=num_workers,
                     persistent_workers=num_workers > 0,
+                    worker_init_fn=ignore_interruptions,
                     generator=torch.Generator())
+
+
+def ignore_interruptions(worker: int) -> None:
+    r"""Leaves interruptions to the training process, which still needs the
+    batch of its step. A worker ends with it.
+    """
+    for number in DeferredInterrupt.SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

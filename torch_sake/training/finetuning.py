@@ -2,25 +2,26 @@ r"""Runs that start from the potential of another one."""
 
 import inspect
 import os.path as osp
+import warnings
 from dataclasses import replace
 from typing import Any, Dict, List
 
 import torch
 
-from torch_sake.checkpoint import (LAST, MODELS, build_potential,
+from torch_sake.checkpoint import (LAST, MODELS, build_predictor,
                                    load_checkpoint)
 from torch_sake.models import MoleculeModel
-from torch_sake.potential import Potential
 from torch_sake.training.config import MODEL_ARGUMENTS, TrainConfig
 from torch_sake.training.data import TrainingData
-from torch_sake.training.metrics import predict_energy
-from torch_sake.training.references import fit_atomic_energies
+from torch_sake.training.metrics import Predictor, predict_label
+from torch_sake.training.references import (batch_weights,
+                                            fit_atomic_energies)
 from torch_sake.training.report import check_units
 
 
 class Pretrained:
-    r"""The potential that a run starts from, with the moving average of its
-    weights.
+    r"""The potential, or property, that a run starts from, with the moving
+    average of its weights.
 
     It keeps its architecture, its scale and the embeddings and energies of its
     elements: before the first step, it says of these what it said before.
@@ -38,8 +39,9 @@ class Pretrained:
         self.resumed = config.resume
         path = osp.join(config.out, LAST) if self.resumed else config.init
         tensors, description = load_checkpoint(path)
-        self.potential = build_potential(tensors, description).train()
+        self.potential = build_predictor(tensors, description).train()
         self.units = description['units']
+        self.readout = description.get('readout', 'add')
         self.elements = description['elements']
         if self.resumed:
             self.elements = description.get('old_elements', self.elements)
@@ -72,16 +74,24 @@ class Pretrained:
         scale, its atomic energies and its elements.
 
         Raises:
-            ValueError: If the units are not those of the potential.
+            ValueError: If the labels and their units are not those of the
+                potential.
         """
         check_units(data.frames.units, self.units)
+        if data.frames.readout != self.readout:
+            raise ValueError(f"The readout of the data must be that of the "
+                             f"checkpoint, {self.readout!r} "
+                             f"(got {data.frames.readout!r})")
         new = sorted(set(data.elements) - set(self.elements))
         if not self.resumed:
             fitted = data.elements if config.refit else new
             shift_atomic_energies(self.potential, data, fitted)
+            if self.readout == 'add':  # means and moments have one zero
+                warn_of_another_zero(self.potential, data)
         if config.freeze is not None:
             freeze_layers(self.potential.model, config.freeze, new)
-        return replace(data, scale=self.potential.energy_scale,
+        return replace(data, scale=self.potential.energy_scale *
+                       data.moment_size,
                        atomic_energies=self.potential.atomic_energies,
                        elements=sorted({*self.elements, *new}))
 
@@ -97,30 +107,51 @@ class Pretrained:
 
 
 @torch.no_grad()
-def shift_atomic_energies(potential: Potential, data: TrainingData,
+def shift_atomic_energies(potential: Predictor, data: TrainingData,
                           elements: List[int]) -> None:
     r"""Adds to the atomic energies of some elements what comes closest, by
     least squares, to the errors of the potential's energies of the training
-    frames. Among equals it is the shift of least norm.
+    frames. Among equals it is the shift of least norm. The references of a
+    property are shifted in the same way; a dipole moment has none.
 
     Args:
-        potential (Potential): The potential.
+        potential (Potential or Property): The potential.
         data (TrainingData): The data.
         elements (list of int): The atomic numbers.
     """
-    if not elements:
+    if not elements or potential.atomic_energies is None:
         return
     dtype = next(potential.parameters()).dtype
+    label, readout = data.frames.label, data.frames.readout
     shifted = torch.tensor(elements)
-    z, batch, error, num_frames = [], [], [], 0
+    z, batch, weight, error, num_frames = [], [], [], [], 0
     for part in data.batches('train'):
-        error.append(part.energy - predict_energy(potential, part, dtype))
+        error.append(part[label] - predict_label(potential, part, dtype))
         atoms = torch.isin(part.z, shifted)
         z.append(part.z[atoms])
         batch.append(part.batch[atoms] + num_frames)
+        weight.append(batch_weights(readout, part)[atoms])
         num_frames += part.num_graphs
     potential.atomic_energies += fit_atomic_energies(
-        torch.cat(z), torch.cat(batch), torch.cat(error))
+        *(torch.cat(values) for values in (z, batch, error, weight)))
+
+
+@torch.no_grad()
+def warn_of_another_zero(potential: Predictor, data: TrainingData) -> None:
+    r"""Warns if the labels of the first training frames differ, in the mean
+    per atom, from those of the potential by more than its scale (in which
+    forces are of the order of one per Angstrom): no weights should learn that.
+    """
+    part = next(iter(data.batches('train')))
+    dtype = next(potential.parameters()).dtype
+    label = data.frames.label
+    error = part[label] - predict_label(potential, part, dtype)
+    mean = float((error / part.ptr.diff()).mean())
+    if abs(mean) > potential.energy_scale:
+        warnings.warn(f"The labels '{label}' of the data are {mean:.4g} "
+                      f"{data.frames.units[label]} per atom away from what "
+                      f"the potential of 'init' says: data of another "
+                      f"level of theory or composition need 'refit'")
 
 
 def freeze_layers(model: MoleculeModel, num_layers: int,

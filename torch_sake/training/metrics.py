@@ -1,30 +1,33 @@
 import math
-from typing import Dict, Iterable, List, Sequence, Tuple
+from typing import Dict, Iterable, List, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from torch_sake.datasets.frames import label_name
 from torch_sake.models import MoleculeModel
 from torch_sake.potential import Potential
+from torch_sake.property import Property
 
 Metrics = Dict[str, float]
-PROPERTIES = ('energy', 'energy_per_atom', 'force', 'stress')
+Predictor = Union[Potential, Property]
 
 
-def predict_batch(potential: Potential, data: Data,
+def predict_batch(potential: Predictor, data: Data,
                   dtype: torch.dtype) -> Dict[str, Tensor]:
     r"""Returns the predictions of the labels that the frames have: of
     energies alone, which costs less, where there are no forces.
 
     Shapes:
-        - **output:** :obj:`"energy"` :math:`(B)`, :obj:`"force"`
-          :math:`(N, 3)` *(optional)*, :obj:`"stress"` :math:`(B, 3, 3)`
-          *(optional)*
+        - **output:** :obj:`"energy"` (or the name of a property)
+          :math:`(B)`, :obj:`"force"` :math:`(N, 3)` *(optional)*,
+          :obj:`"stress"` :math:`(B, 3, 3)` *(optional)*
     """
     has_stress = 'stress' in data and not bool(data.stress.isnan().all())
     if 'force' not in data and not has_stress:
-        return {'energy': predict_energy(potential, data, dtype)}
+        name = potential.name if isinstance(potential, Property) else 'energy'
+        return {name: predict_label(potential, data, dtype)}
     inputs, sizes = _inputs(potential, data, dtype)
     energy, forces, stress = potential(*inputs, compute_stress=has_stress,
                                        **sizes)
@@ -33,14 +36,18 @@ def predict_batch(potential: Potential, data: Data,
             if key in data and value is not None}
 
 
-def predict_energy(potential: Potential, data: Data,
-                   dtype: torch.dtype) -> Tensor:
-    r"""Returns the predictions of the energies alone, :math:`(B)`."""
+def predict_label(potential: Predictor, data: Data,
+                  dtype: torch.dtype) -> Tensor:
+    r"""Returns the predictions of the energies, or of the property, alone,
+    :math:`(B)`.
+    """
     inputs, sizes = _inputs(potential, data, dtype)
+    if isinstance(potential, Property):
+        return potential(*inputs, **sizes)
     return potential.energy(*inputs, **sizes)
 
 
-def _inputs(potential: Potential, data: Data,
+def _inputs(potential: Predictor, data: Data,
             dtype: torch.dtype) -> Tuple[List[Tensor], Dict[str, int]]:
     r"""Returns the arguments of a potential for a batch."""
     inputs = [data.z, data.pos.to(dtype), data.batch]
@@ -58,7 +65,7 @@ def known_rows(label: Tensor) -> Tensor:
     return ~label.view(label.size(0), -1).isnan().any(dim=1)
 
 
-def predict_labels(potential: Potential, data: Data,
+def predict_labels(potential: Predictor, data: Data,
                    dtype: torch.dtype) -> Dict[str, Tensor]:
     r"""Returns the predictions and the labels of the rows of a batch that have
     labels, and whose they are, see :func:`predict`.
@@ -76,7 +83,7 @@ def predict_labels(potential: Potential, data: Data,
 
 
 @torch.no_grad()
-def predict(potential: Potential, loader: Iterable[Data], dtype: torch.dtype,
+def predict(potential: Predictor, loader: Iterable[Data], dtype: torch.dtype,
             device: torch.device) -> Dict[str, Tensor]:
     r"""Returns the predictions and the labels of all frames, in float64.
     Without labels of forces or of stresses, there are no predictions of them.
@@ -84,10 +91,10 @@ def predict(potential: Potential, loader: Iterable[Data], dtype: torch.dtype,
     frame that a row belongs to, :obj:`"force_z"` the atomic number.
 
     Shapes:
-        - **output:** :obj:`"energy"` and :obj:`"energy_label"` and
-          :obj:`"num_atoms"` :math:`(M)`, :obj:`"force"` and
-          :obj:`"force_label"` :math:`(N, 3)` *(optional)* with
-          :obj:`"force_frame"` and :obj:`"force_z"` :math:`(N)`,
+        - **output:** :obj:`"energy"` (or the name of a property) and
+          :obj:`"energy_label"` and :obj:`"num_atoms"` :math:`(M)`,
+          :obj:`"force"` and :obj:`"force_label"` :math:`(N, 3)` *(optional)*
+          with :obj:`"force_frame"` and :obj:`"force_z"` :math:`(N)`,
           :obj:`"stress"` and :obj:`"stress_label"` of those frames where it is
           known, :math:`(M, 3, 3)` *(optional)* with :obj:`"stress_frame"`
           :math:`(M)`
@@ -105,26 +112,31 @@ def predict(potential: Potential, loader: Iterable[Data], dtype: torch.dtype,
 
 
 def property_errors(outputs: Dict[str, Tensor]) -> Dict[str, Tensor]:
-    r"""Returns the errors of each of :obj:`PROPERTIES` that there are labels
-    of, from the outputs of :func:`predict`.
+    r"""Returns the errors of all that there are labels of, from the outputs of
+    :func:`predict`, by name; with energies, those per atom, too.
     """
-    errors = {name: outputs[name] - outputs[f'{name}_label']
-              for name in ('energy', 'force', 'stress') if name in outputs}
-    errors['energy_per_atom'] = errors['energy'] / outputs['num_atoms']
+    errors = {}
+    for name in outputs:
+        if f'{name}_label' in outputs:
+            errors[name] = outputs[name] - outputs[f'{name}_label']
+        if name == 'energy':
+            errors['energy_per_atom'] = errors[name] / outputs['num_atoms']
     return errors
 
 
-def sum_errors(outputs: Dict[str, Tensor]) -> Tensor:
+def sum_errors(outputs: Dict[str, Tensor],
+               properties: Sequence[str]) -> Tensor:
     r"""Returns the number, the sum of the absolute values and the sum of the
-    squares of the errors of each of :obj:`PROPERTIES`, from the outputs of
+    squares of the errors of each of :obj:`properties`, from the outputs of
     :func:`predict` or of a part of the frames: sums of parts add up.
 
     Shapes:
-        - **output:** :math:`(4, 3)`
+        - **output:** :math:`(P, 3)`
     """
     errors = property_errors(outputs)
-    sums = errors['energy'].new_zeros(len(PROPERTIES), 3)
-    for row, name in zip(sums, PROPERTIES):
+    sums = torch.zeros(len(properties), 3, dtype=torch.double,
+                       device=outputs['num_atoms'].device)
+    for row, name in zip(sums, properties):
         if name in errors:
             row[0] = errors[name].numel()
             row[1] = errors[name].abs().sum()
@@ -132,13 +144,12 @@ def sum_errors(outputs: Dict[str, Tensor]) -> Tensor:
     return sums
 
 
-def metrics_of_sums(sums: Tensor,
-                    names: Sequence[str] = PROPERTIES) -> Metrics:
+def metrics_of_sums(sums: Tensor, properties: Sequence[str]) -> Metrics:
     r"""Returns mean absolute and root mean square errors from what
     :func:`sum_errors` returns, of all properties with errors.
     """
     metrics = {}
-    for name, (number, absolute, square) in zip(names, sums.tolist()):
+    for name, (number, absolute, square) in zip(properties, sums.tolist()):
         if number > 0:
             metrics[f'{name}_mae'] = absolute / number
             metrics[f'{name}_rmse'] = math.sqrt(square / number)
@@ -146,25 +157,38 @@ def metrics_of_sums(sums: Tensor,
 
 
 def error_metrics(outputs: Dict[str, Tensor]) -> Metrics:
-    r"""Returns mean absolute and root mean square errors of energies, energies
-    per atom and, if there are any, components of forces and stresses, from the
-    outputs of :func:`predict`.
+    r"""Returns mean absolute and root mean square errors of all properties
+    that there are labels of, those of forces and stresses by component, from
+    the outputs of :func:`predict`.
     """
-    return metrics_of_sums(sum_errors(outputs))
+    properties = list(property_errors(outputs))
+    return metrics_of_sums(sum_errors(outputs, properties), properties)
 
 
-def trivial_outputs(outputs: Dict[str, Tensor],
-                    energy: Tensor) -> Dict[str, Tensor]:
+def trivial_labels(potential: Predictor, loader: Iterable[Data]) -> Tensor:
+    r"""Returns what there is without the model: energies (or properties) that
+    follow from the references of single atoms alone, :math:`(M)`.
+    """
+    return torch.cat([
+        potential.references(data.z, data.pos, data.batch, data.num_graphs)
+        for data in loader])
+
+
+def trivial_outputs(outputs: Dict[str, Tensor], trivial: Tensor,
+                    label: str) -> Dict[str, Tensor]:
     r"""The outputs of the predictor that knows the composition only: the given
-    energies, zero forces and stresses.
+    energies or properties, zero forces and stresses.
     """
     zeros = {name: torch.zeros_like(outputs[name])
              for name in ('force', 'stress') if name in outputs}
-    return dict(outputs, energy=energy, **zeros)
+    return {**outputs, label: trivial, **zeros}
 
 
 def units_of_properties(units: Dict[str, str]) -> Dict[str, str]:
     r"""Returns the unit of each property that errors are reported of."""
+    if 'energy' not in units:
+        label = label_name(units)
+        return {label: units[label]}
     energy, length = units['energy'], units['length']
     return {'energy': energy, 'energy_per_atom': energy,
             'force': f'{energy}/{length}', 'stress': f'{energy}/{length}^3'}

@@ -8,33 +8,33 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch_geometric.data import Data
 
-from torch_sake.potential import Potential
 from torch_sake.training.average import MovingAverage
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.distributed import (num_processes,
                                              sum_over_processes)
 from torch_sake.training.losses import WeightedLoss
-from torch_sake.training.metrics import (PROPERTIES, Metrics, metrics_of_sums,
+from torch_sake.training.metrics import (Metrics, Predictor, metrics_of_sums,
                                          predict_batch, predict_labels,
-                                         sum_errors)
+                                         sum_errors, units_of_properties)
 from torch_sake.training.optimizers import build_optimizers
 from torch_sake.training.schedule import Schedule, waits
 
 
 class PotentialModule(LightningModule):
-    r"""A potential in training, with the moving average of its weights.
+    r"""A potential, or a property, in training, with the moving average of its
+    weights.
 
     Where a run stands is the number of its steps, :obj:`step`, from one
     validation to the next of which an epoch of Lightning extends. The rate,
     the moving average and the batches follow from it.
 
     Args:
-        potential (Potential): The potential.
+        potential (Potential or Property): What is trained.
         loss (WeightedLoss): The loss, and the score of a validation.
         config (TrainConfig): The run.
         description (dict): What checkpoints say about the potential.
     """
-    def __init__(self, potential: Potential, loss: WeightedLoss,
+    def __init__(self, potential: Predictor, loss: WeightedLoss,
                  config: TrainConfig, description: Dict[str, Any]):
         super().__init__()
         self.automatic_optimization = False  # Muon and Adam share a step
@@ -43,6 +43,7 @@ class PotentialModule(LightningModule):
         self.loss = loss
         self.config = config
         self.description = description
+        self.properties = list(units_of_properties(description['units']))
         self.number_type = getattr(torch, config.precision)
         self.schedule = Schedule(config.schedule, config.learning_rate,
                                  config.num_steps, config.warmup)
@@ -91,7 +92,7 @@ class PotentialModule(LightningModule):
 
     def validation_step(self, data: Data, batch_idx: int) -> None:
         self.error_sums += sum_errors(predict_labels(
-            self.average.module, data, self.number_type))
+            self.average.module, data, self.number_type), self.properties)
 
     def on_train_epoch_start(self) -> None:
         self.losses = []
@@ -99,8 +100,8 @@ class PotentialModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.stop_clock()
-        self.error_sums = torch.zeros(len(PROPERTIES), 3, dtype=torch.double,
-                                      device=self.device)
+        self.error_sums = torch.zeros(len(self.properties), 3,
+                                      dtype=torch.double, device=self.device)
 
     def on_validation_epoch_end(self) -> None:
         loss = sum_over_processes(torch.stack(self.losses).mean())
@@ -108,7 +109,8 @@ class PotentialModule(LightningModule):
             'step': self.step, 'seconds': self.seconds,
             'learning_rate': self.learning_rate,
             'loss': float(loss) / num_processes(),
-            **metrics_of_sums(sum_over_processes(self.error_sums))
+            **metrics_of_sums(sum_over_processes(self.error_sums),
+                              self.properties)
         }
         self.history.append(metrics)
         # For loggers and for callbacks of the user's:

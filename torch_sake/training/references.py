@@ -1,12 +1,12 @@
 import math
-from typing import Iterable, Tuple
+from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from torch_sake.models.molecule import NUM_ELEMENTS
-
+from torch_sake.models.readout import (NUM_ELEMENTS, atom_weights,
+                                       atomic_masses)
 
 # Smaller singular values, relative to the largest one, are rounding:
 RCOND = 1e-10
@@ -21,12 +21,14 @@ class AtomicEnergyFit:
         self.factor = torch.zeros(0, NUM_ELEMENTS + 1, dtype=torch.double)
         self.num_frames = 0
 
-    def add(self, z: Tensor, batch: Tensor, energy: Tensor) -> None:
+    def add(self, z: Tensor, batch: Tensor, energy: Tensor,
+            weight: Optional[Tensor] = None) -> None:
         r"""Adds frames, see :func:`fit_atomic_energies`."""
         rows = torch.zeros(energy.numel(), NUM_ELEMENTS + 1,
                            dtype=torch.double)
-        rows.index_put_((batch, z), torch.ones(z.numel(), dtype=torch.double),
-                        accumulate=True)
+        if weight is None:
+            weight = torch.ones(z.numel(), dtype=torch.double)
+        rows.index_put_((batch, z), weight, accumulate=True)
         rows[:, -1] = energy
         rows = torch.cat([self.factor, rows])
         present = rows.any(dim=0)
@@ -49,18 +51,20 @@ class AtomicEnergyFit:
         return out, float(rest) / math.sqrt(self.num_frames)
 
 
-def fit_atomic_energies(z: Tensor, batch: Tensor, energy: Tensor) -> Tensor:
-    r"""Returns the energies of the elements whose sums come closest to the
-    given energies, by least squares in float64. Among equals (all frames may
-    have the same composition) it is the solution of least norm.
+def fit_atomic_energies(z: Tensor, batch: Tensor, energy: Tensor,
+                        weight: Optional[Tensor] = None) -> Tensor:
+    r"""Returns the energies of the elements whose sums, in which each atom
+    may have a weight, come closest to the given energies, by least squares in
+    float64. Among equals (all frames may have the same composition) it is the
+    solution of least norm.
 
     Shapes:
         - **input:** atomic numbers :math:`(N)`, graphs :math:`(N)`, energies
-          :math:`(M)`
+          :math:`(M)`, weights :math:`(N)` *(optional)*
         - **output:** energies by atomic number :math:`(100)`
     """
     fit = AtomicEnergyFit()
-    fit.add(z, batch, energy)
+    fit.add(z, batch, energy, weight)
     return fit.solve()[0]
 
 
@@ -71,11 +75,9 @@ def sum_atomic_energies(atomic_energies: Tensor, z: Tensor, batch: Tensor,
     return out.index_add(0, batch, atomic_energies[z])
 
 
-def sum_all_atomic_energies(atomic_energies: Tensor,
-                            loader: Iterable[Data]) -> Tensor:
-    r"""Returns the sums of the energies of the atoms of each frame in
-    batches.
+def batch_weights(readout: str, data: Data) -> Tensor:
+    r"""Returns the weight of each atom of a batch in a property, see
+    :func:`~torch_sake.models.readout.atom_weights`.
     """
-    return torch.cat([
-        sum_atomic_energies(atomic_energies, data.z, data.batch,
-                            data.num_graphs) for data in loader])
+    mass = atomic_masses()[data.z] if readout == 'extent' else None
+    return atom_weights(readout, data.pos, data.batch, data.num_graphs, mass)

@@ -6,24 +6,27 @@ from typing import Any, Dict, List, Optional
 
 from torch import Tensor
 
+from torch_sake.datasets.frames import label_name
 from torch_sake.datasets.load import AnyFrames
 from torch_sake.files import replace_when_complete
 from torch_sake.training.bootstrap import CONFIDENCE, NUM_SAMPLES
 from torch_sake.training.breakdown import (errors_by_element, errors_by_size,
                                            frame_errors, summarize)
-from torch_sake.training.metrics import (PROPERTIES, error_metrics,
-                                         format_table, trivial_outputs)
+from torch_sake.training.metrics import (error_metrics, format_table,
+                                         trivial_outputs)
 from torch_sake.training.plots import plot_error_distribution, plot_parity
 
 
 def describe_labels(frames: AnyFrames) -> str:
     r"""Returns what the frames are labeled with, in words."""
-    return ' and '.join(['energies',
+    label = frames.label
+    return ' and '.join(['energies' if label == 'energy' else
+                         f'{label} [{frames.units[label]}]',
                          *(['forces'] if frames.has_forces else []),
                          *(['stresses'] if frames.has_stress else [])])
 
 
-def report_errors(outputs: Dict[str, Tensor], trivial_energies: Tensor,
+def report_errors(outputs: Dict[str, Tensor], trivial: Tensor,
                   units: Dict[str, str], folder: str, name: str, title: str,
                   seed: int = 0) -> Dict[str, Any]:
     r"""Prints the errors of the outputs of
@@ -34,7 +37,7 @@ def report_errors(outputs: Dict[str, Tensor], trivial_energies: Tensor,
     the bootstrap.
     """
     from ase.data import chemical_symbols
-    overall = summarize(frame_errors(outputs), PROPERTIES, seed)
+    overall = summarize(frame_errors(outputs), seed)
     intervals = overall.pop('intervals')
     errors = {
         'bootstrap': {'num_samples': NUM_SAMPLES, 'confidence': CONFIDENCE,
@@ -42,7 +45,8 @@ def report_errors(outputs: Dict[str, Tensor], trivial_energies: Tensor,
         'num_frames': overall.pop('num_frames'),
         'model': overall,
         'intervals': intervals,
-        'trivial': error_metrics(trivial_outputs(outputs, trivial_energies)),
+        'trivial': error_metrics(trivial_outputs(outputs, trivial,
+                                                 label_name(units))),
         'elements': {
             chemical_symbols[element]: group for element, group in
             errors_by_element(outputs, seed).items()},
@@ -53,7 +57,7 @@ def report_errors(outputs: Dict[str, Tensor], trivial_energies: Tensor,
         rows += [(f'  {CONFIDENCE:.0%} interval, {end}',
                   {key: limits[index] for key, limits in intervals.items()})
                  for index, end in enumerate(('from', 'to'))]
-    rows.append((', zero '.join(['composition', *(
+    rows.append((', zero '.join(['composition' if trivial.any() else 'zero', *(
         name for name in ('force', 'stress') if name in outputs)]),
         errors['trivial']))
     print(format_table(title, rows, units))

@@ -6,18 +6,22 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from torch_sake.checkpoint import LAST, MODELS, build_prior
+from torch_sake.checkpoint import LAST, MODELS, assemble
 from torch_sake.models import MoleculeModel
-from torch_sake.potential import Potential
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
-from torch_sake.training.metrics import Metrics
+from torch_sake.training.metrics import Metrics, Predictor
 
 # Settings that may change when a run goes on:
 FREE = {'out', 'resume', 'root', 'split', 'val_interval', 'patience', 'device',
         'devices', 'num_nodes', 'num_workers', 'tensorboard'}
+# The arguments of a model whose atoms make up a property in this way:
+READOUT_ARGUMENTS = {
+    'add': {}, 'mean': {'readout': 'mean'}, 'extent': {'readout': 'extent'},
+    'dipole': {'dipole': True}
+}
 
 
 class Trainer:
@@ -38,6 +42,11 @@ class Trainer:
         \mathcal{L} = \ell \left( \frac{E - \hat{E}}{u} \right)
 
     and the root mean square :math:`u` of what is learned of the energies.
+    Data that are labeled with another property make it a
+    :class:`~torch_sake.Property`, with the same loss.
+
+    A run with :obj:`config.init` starts from the potential of another one, see
+    :class:`~torch_sake.training.finetuning.Pretrained`.
 
     It runs on PyTorch Lightning, on one device or on several, which share the
     frames of each step. The folder :obj:`config.out` gets the checkpoint of
@@ -81,6 +90,11 @@ class Trainer:
             pretrained = Pretrained(config)
             self.config = config = pretrained.settle(config)
         self.data = TrainingData.from_config(config)
+        label = self.data.frames.label
+        for name in ('zbl', 'energy_per_atom'):
+            if getattr(config, name) and label != 'energy':
+                raise ValueError(f"'{name}' must not be set for data without "
+                                 f"energies (got '{label}')")
         torch.manual_seed(config.seed)
         if pretrained is not None:
             self.data = pretrained.adapt(self.data, config)
@@ -90,7 +104,7 @@ class Trainer:
             potential, description = self._build_potential(model)
         self.module = PotentialModule(
             potential.to(self.dtype), self._build_loss(), config,
-            {'kind': 'potential', 'config': asdict(config), **description,
+            {'config': asdict(config), **description,
              **self.data.description})
         if config.num_processes == 1:  # others have a device each
             self.module.to(self.device)
@@ -100,8 +114,8 @@ class Trainer:
             self._restore()
 
     @property
-    def potential(self) -> Potential:
-        r"""The potential with the weights of the last step."""
+    def potential(self) -> Predictor:
+        r"""The potential or property with the weights of the last step."""
         return self.module.potential
 
     @property
@@ -173,12 +187,13 @@ class Trainer:
 
     def _build_potential(
         self, model: Optional[torch.nn.Module]
-    ) -> Tuple[Potential, Dict[str, Any]]:
-        r"""Returns an untrained potential and its description."""
+    ) -> Tuple[Predictor, Dict[str, Any]]:
+        r"""Returns an untrained potential or property and its description."""
         config, data = self.config, self.data
         description = {'model': None, 'prior': None}
         if model is None:
-            arguments = config.model_arguments
+            arguments = {**config.model_arguments,
+                         **READOUT_ARGUMENTS[data.frames.readout]}
             if config.model == 'VectorSAKE':
                 arguments['avg_num_neighbors'] = data.avg_num_neighbors(
                     config.cutoff)
@@ -188,14 +203,14 @@ class Trainer:
         if config.zbl:
             description['prior'] = {'cutoff': config.cutoff or 5.0,
                                     **data.frames.units}
-        return Potential(model, data.scale, data.atomic_energies,
-                         build_prior(description['prior'])), description
+        return assemble(model, data.atomic_energies, {
+            **description, **data.description}), description
 
     def _build_loss(self) -> WeightedLoss:
         config, data = self.config, self.data
         # What is learned, and the weight and the unit of its error:
-        weights = {'energy': 1.0}
-        units = dict.fromkeys(('energy', 'force'), data.scale)
+        weights = {data.frames.label: 1.0}
+        units = dict.fromkeys((*weights, 'energy', 'force'), data.scale)
         if data.frames.has_forces:
             weights = {'force': 1.0, 'energy': config.energy_weight}
         if data.volume_per_atom > 0:  # of frames with a stress

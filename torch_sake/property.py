@@ -1,0 +1,96 @@
+from typing import Callable, Optional
+
+from torch import Tensor
+
+from torch_sake.checks import check_option
+from torch_sake.energy import EnergyModel
+from torch_sake.models.readout import (READOUTS, atom_weights,
+                                       atomic_masses)
+
+
+class Property(EnergyModel):
+    r"""A property of graphs that is no potential: a number for each, of any
+    :obj:`model(z, pos, batch)`, without derivatives
+
+    .. math::
+        y = \sigma \cdot \mathrm{model}(z, \mathbf{r}) + \sum_i w_i y_{z_i},
+        \quad w_i = \begin{cases}
+            1 & \text{if the readout is "add"} \\
+            1 / n & \text{"mean"} \\
+            {|\vec{r}_i - \vec{r}_\mathrm{c}|}^2 & \text{"extent"}
+        \end{cases}
+
+    with the number of atoms :math:`n` and the center of mass
+    :math:`\vec{r}_\mathrm{c}` of the graph: the references :math:`y_z` of the
+    elements take part in the same way as what the model says of each atom. A
+    dipole moment has none.
+
+    .. code-block:: python
+
+        model = SAKE(readout='extent', cutoff=None)
+        extent = Property(model, readout='extent', name='r2')
+        extent(z, pos, batch)  # [B]
+
+    Args:
+        model (torch.nn.Module): The model, which returns :obj:`[B, 1]` or
+            :obj:`[B]`.
+        scale (float, optional): Factor :math:`\sigma` of the model's output.
+            (default: :obj:`1.0`)
+        references (torch.Tensor, optional): The references :math:`y_z` by
+            atomic number, of shape :obj:`[100]`. They are summed in float64,
+            and properties are returned in float64 then.
+            (default: :obj:`None`)
+        readout (str, optional): How atoms make up the property,
+            :obj:`"add"`, :obj:`"mean"`, :obj:`"extent"` or :obj:`"dipole"`.
+            (default: :obj:`"add"`)
+        name (str, optional): What the property is called.
+            (default: :obj:`"property"`)
+
+    Shapes:
+        - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
+          graphs :math:`(N)` *(optional)*
+        - **output:** properties :math:`(B)`
+
+    Raises:
+        TypeError, ValueError: If an argument is of the wrong type, shape or
+            range, or a dipole moment has references.
+    """
+    def __init__(self, model: Callable, scale: float = 1.0,
+                 references: Optional[Tensor] = None, readout: str = 'add',
+                 name: str = 'property'):
+        super().__init__(model, scale, references)
+        self.readout = check_option('readout', readout, READOUTS)
+        self.name = name
+        if readout == 'dipole' and references is not None:
+            raise ValueError("'references' must not be given for a dipole "
+                             "moment, which is no sum of numbers of atoms")
+        if readout == 'extent':
+            self.register_buffer('atomic_mass', atomic_masses(),
+                                 persistent=False)
+
+    def forward(
+        self,
+        z: Tensor,
+        pos: Tensor,
+        batch: Optional[Tensor] = None,
+        **kwargs,
+    ) -> Tensor:
+        r"""Returns the property of each graph.
+
+        Args:
+            z (torch.Tensor): The atomic numbers.
+            pos (torch.Tensor): The positions.
+            batch (torch.Tensor, optional): The graph of each atom.
+                (default: :obj:`None`)
+            **kwargs (optional): Additional arguments of the model.
+        """
+        return self._evaluate(z, pos, batch, None, None, **kwargs)
+
+    def _atomic_references(self, z: Tensor, pos: Tensor, batch: Tensor,
+                           batch_size: int) -> Tensor:
+        mass = self.atomic_mass[z] if self.readout == 'extent' else None
+        return self.atomic_energies[z] * atom_weights(self.readout, pos, batch,
+                                                      batch_size, mass)
+
+    def extra_repr(self) -> str:
+        return f"{self.name}, readout='{self.readout}'"
