@@ -69,6 +69,12 @@ def test_md17(run, tmp_path):
     assert (tmp_path / 'run' / 'md' / 'log.csv').exists()
 
 
+def test_qm9(run, qm9_root, tmp_path):
+    run('qm9.sh', qm9_root, 'run', '--num_train', '20', '--num_val', '5',
+        *SMALL, TARGET='mu')
+    assert (tmp_path / 'run' / 'evaluation' / 'evaluation.json').exists()
+
+
 def test_finetune(run, tmp_path):
     for name, number in (('old.xyz', 8), ('new.xyz', 30), ('test.xyz', 5)):
         write_frames(tmp_path / name, number)
