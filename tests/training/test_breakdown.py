@@ -10,7 +10,7 @@ import torch
 from torch_geometric.loader import DataLoader
 
 from torch_sake import Potential, VectorSAKE
-from torch_sake.datasets import read_frames
+from torch_sake.datasets import Frames, read_frames
 from torch_sake.training import bootstrap, report
 from torch_sake.training.bootstrap import error_intervals, resampled_sums
 from torch_sake.training.breakdown import (errors_by_element, errors_by_size,
@@ -99,8 +99,31 @@ def test_errors_of_elements_by_a_plain_loop(outputs):
             math.sqrt(sum(value**2 for value in values) / len(values)))
         assert group['num_frames'] == len(
             {int(outputs['force_frame'][row]) for row in rows})
-    del outputs['force']
-    assert errors_by_element(outputs) == {}
+
+
+def test_errors_of_elements_without_forces():
+    """Those of the frames with atoms of each element."""
+    generator = numpy.random.default_rng(0)
+    z = [generator.choice([1, 6, 8], 3) for _ in range(12)]
+    frames = Frames(z, [generator.normal(size=(3, 3)) for _ in z],
+                    generator.normal(size=len(z)), name='any', units=UNITS,
+                    source='any')
+    potential = Potential(VectorSAKE(hidden_channels=4, num_layers=1))
+    outputs = predict(potential, DataLoader(frames, batch_size=5),
+                      torch.float, 'cpu')
+    error = (outputs['energy'] - outputs['energy_label']).tolist()
+    elements = errors_by_element(outputs)
+    assert list(elements) == [1, 6, 8]
+    assert any(group['num_frames'] < 12 for group in elements.values())
+    for element, group in elements.items():
+        values = [value for value, data in zip(error, frames)
+                  if element in data.z]
+        assert group['num_frames'] == len(values)
+        assert group['energy_mae'] == pytest.approx(
+            sum(map(abs, values)) / len(values))
+        assert group.keys() == {
+            'num_frames', 'intervals', 'energy_mae', 'energy_rmse',
+            'energy_per_atom_mae', 'energy_per_atom_rmse'}
 
 
 def test_errors_of_sizes_are_those_of_their_frames(outputs):

@@ -47,7 +47,7 @@ def test_training_learns(config, target, model):
     assert isinstance(trained, Property) and trained.name == target
     outputs = predict(trained, trainer.data.batches('train'), torch.float,
                       'cpu')
-    assert set(outputs) == {target, f'{target}_label', 'num_atoms'}
+    assert set(outputs) == {target, f'{target}_label', 'num_atoms', 'elements'}
     error = error_metrics(outputs)[f'{target}_mae']
     trivial = trivial_labels(trained, trainer.data.batches('train'))
     assert error < 0.5 * float(
@@ -333,7 +333,10 @@ def test_command_line(config, qm9_root, capsys):
     assert set(trained['intervals']) == {'u0_mae', 'u0_rmse'}
     assert sum(group['num_frames']
                for group in trained['sizes'].values()) == 10
-    assert {'u0_mae', 'u0_rmse'} < set(next(iter(trained['sizes'].values())))
+    for kind in ('elements', 'sizes'):
+        for group in trained[kind].values():
+            assert {'u0_mae', 'u0_rmse'} < set(group)
+    assert set(trained['elements']) == set('HCNOF')
 
     assert main(['evaluate', '--checkpoint', out]) == 0
     path = os.path.join(out, 'evaluation', 'evaluation.json')

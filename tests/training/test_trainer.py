@@ -61,7 +61,7 @@ def test_training_on_energies_alone(config, energy_file, monkeypatch):
         min(metrics['energy_mae'] for metrics in trainer.history))
     outputs = predict(load_potential(config.out),
                       trainer.data.batches('train', 8), torch.float, 'cpu')
-    assert set(outputs) == {'energy', 'energy_label', 'num_atoms'}
+    assert set(outputs) == {'energy', 'energy_label', 'num_atoms', 'elements'}
     assert error_metrics(outputs)['energy_mae'] < 0.5 * float(
         outputs['energy_label'].std())
 

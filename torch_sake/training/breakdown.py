@@ -51,10 +51,14 @@ def summarize(sums: Dict[str, Tensor], seed: int = 0) -> Dict[str, Any]:
 def errors_by_element(outputs: Dict[str, Tensor],
                       seed: int = 0) -> Dict[int, Dict[str, Any]]:
     r"""Returns what :func:`summarize` says of the forces on the atoms of each
-    element, by its atomic number, in the frames that have any.
+    element, by its atomic number, in the frames that have any; without forces,
+    what it says of these frames.
     """
     if 'force' not in outputs:
-        return {}
+        sums = frame_errors(outputs)
+        return {element: _summarize_part(sums, frames, seed)
+                for element, frames in enumerate(outputs['elements'].unbind(1))
+                if frames.any()}
     num_frames = outputs['num_atoms'].numel()
     error = property_errors(outputs)['force']
     out = {}
@@ -72,6 +76,11 @@ def errors_by_size(outputs: Dict[str, Tensor],
     atoms.
     """
     num_atoms, sums = outputs['num_atoms'], frame_errors(outputs)
-    return {size: summarize({name: rows[num_atoms == size]
-                             for name, rows in sums.items()}, seed)
+    return {size: _summarize_part(sums, num_atoms == size, seed)
             for size in num_atoms.unique().tolist()}
+
+
+def _summarize_part(sums: Dict[str, Tensor], frames: Tensor,
+                    seed: int) -> Dict[str, Any]:
+    return summarize({name: rows[frames] for name, rows in sums.items()},
+                     seed)

@@ -10,6 +10,7 @@ from torch_sake.models import MoleculeModel
 from torch_sake.potential import Potential
 from torch_sake.property import Property
 
+MAX_Z = 118
 Metrics = Dict[str, float]
 Predictor = Union[Potential, Property]
 
@@ -79,6 +80,11 @@ def predict_labels(potential: Predictor, data: Data,
             values.update(force_frame=data.batch[known], force_z=data.z[known])
         elif key == 'stress':
             values['stress_frame'] = known.nonzero().flatten()
+    if 'force' not in values:
+        present = data.z.new_zeros(data.num_graphs, MAX_Z + 1,
+                                   dtype=torch.bool)
+        present[data.batch, data.z] = True
+        values['elements'] = present
     return values
 
 
@@ -97,7 +103,8 @@ def predict(potential: Predictor, loader: Iterable[Data], dtype: torch.dtype,
           with :obj:`"force_frame"` and :obj:`"force_z"` :math:`(N)`,
           :obj:`"stress"` and :obj:`"stress_label"` of those frames where it is
           known, :math:`(M, 3, 3)` *(optional)* with :obj:`"stress_frame"`
-          :math:`(M)`
+          :math:`(M)`, and without forces which :obj:`"elements"` there are,
+          :math:`(M, 119)`
     """
     parts: Dict[str, List[Tensor]] = {}
     num_frames = 0
