@@ -25,8 +25,8 @@ SIZES = (24, 12, 10)
 
 
 def forecaster(model='SAKENet', num_dimensions=3, in_channels=0, **options):
-    return Forecaster(model, in_channels, 1, num_dimensions, time=2.0, length=1.5,
-                      hidden_channels=8, num_layers=2, **options)
+    return Forecaster(model, in_channels, 1, num_dimensions, time=2.0,
+                      length=1.5, hidden_channels=8, num_layers=2, **options)
 
 
 @pytest.fixture(scope='module')

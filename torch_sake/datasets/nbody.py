@@ -33,8 +33,9 @@ class NBody(InMemoryDataset):
     :obj:`y_vel` (:obj:`[n, D]`), the charges :obj:`charge`
     (:obj:`[n, 1]`), and edges :obj:`edge_index` with the products of charges
     (gravity: -1; springs: -1 or 0) as :obj:`edge_attr` (:obj:`[E, 1]`): all
-    pairs or, with a cutoff, those of the input that are closer. The charges are no features of
-    nodes, as all particles move the same if all charges are of the other sign.
+    pairs or, with a cutoff, those of the input that are closer. The charges
+    are no features of nodes, as all particles move the same if all charges are
+    of the other sign.
 
     Systems are simulated once and kept in :obj:`root`.
 
