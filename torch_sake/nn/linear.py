@@ -43,17 +43,24 @@ class Linear(torch.nn.Linear):
     """
     def forward(self, x: Tensor) -> Tensor:
         """"""  # noqa: D419
-        weight, bias = self.weight, self.bias
-        if torch.compiler.is_compiling():
-            return linear(x, weight, bias)
-        if getattr(_state, 'constant', False):
-            weight = weight.detach()
-            bias = None if bias is None else bias.detach()
-        if (plain_operators_needed(x) or x.dtype != torch.float
-                or x.numel() * self.out_features < MIN_MULTIPLICATIONS
-                or not torch.backends.mkldnn.is_available()):
-            return linear(x, weight, bias)
-        return _Linear.apply(x, weight, bias)
+        return linear_map(x, self.weight, self.bias)
+
+
+def linear_map(x: Tensor, weight: Tensor,
+               bias: Optional[Tensor] = None) -> Tensor:
+    r"""Returns what a :class:`Linear` of these parameters, or of a part of
+    them, returns.
+    """
+    if torch.compiler.is_compiling():
+        return linear(x, weight, bias)
+    if getattr(_state, 'constant', False):
+        weight = weight.detach()
+        bias = None if bias is None else bias.detach()
+    if (plain_operators_needed(x) or x.dtype != torch.float
+            or x.numel() * weight.size(0) < MIN_MULTIPLICATIONS
+            or not torch.backends.mkldnn.is_available()):
+        return linear(x, weight, bias)
+    return _Linear.apply(x, weight, bias)
 
 
 def onednn_linear(x: Tensor, weight: Tensor,

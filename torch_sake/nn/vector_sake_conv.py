@@ -8,13 +8,13 @@ from torch.nn import Sequential, SiLU
 from torch_sake.checks import check_positive_float, check_tensor
 from torch_sake.nn.init import reset_linear
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
-from torch_sake.nn.linear import Linear
+from torch_sake.nn.linear import Linear, linear_map
 from torch_sake.nn.radial_basis import ExpNormalBasis
 from torch_sake.nn.scatter import (Segments, project_edges, sum_edges,
                                    sum_gated_vectors, sum_outer_products)
 
 Outputs = Tuple[Tensor, Tensor, Optional[Tensor]]
-Messages = Tuple[Tensor, Tensor, Tensor]
+Messages = Tuple[Tensor, Tensor]
 OutputsWithVectors = Tuple[Tensor, Tensor, Optional[Tensor], Tensor]
 
 LARGEST_VECTOR = 3.0  # with velocities
@@ -252,21 +252,23 @@ class VectorSAKEConv(KineticConv):
         if edge_weight is not None:
             filters = filters * edge_weight
         embedding = self.lin_message(self.act(hidden)) * filters
-        coefficients = self.lin_coefficients(embedding)  # c, or c and g
-        return embedding, coefficients, direction
+        return embedding, direction
 
     def aggregate(self, inputs: Messages, vec: Optional[Tensor],
                   sources: Segments,
                   targets: Segments) -> Tuple[Tensor, Tensor]:
         """"""  # noqa: D419
-        embedding, coefficients, direction = inputs
-        if vec is None:
-            combinations = sum_outer_products(coefficients, direction, targets)
-        else:
-            coefficients, gates = coefficients.chunk(2, dim=1)
-            combinations = (
-                sum_outer_products(coefficients, direction, targets) +
-                sum_gated_vectors(gates, vec, sources, targets))
+        embedding, direction = inputs
+        # W_4 in two parts. That of the coefficients is applied to sums, as
+        # nodes with three directions are fewer than edges:
+        weight = self.lin_coefficients.weight
+        combinations = linear_map(
+            sum_outer_products(embedding, direction, targets),
+            weight[:self.hidden_channels])
+        if vec is not None:
+            gates = linear_map(embedding, weight[self.hidden_channels:])
+            combinations = combinations + sum_gated_vectors(
+                gates, vec, sources, targets)
         scale = 1 / math.sqrt(self.avg_num_neighbors)
         return scale * sum_edges(embedding, targets), scale * combinations
 
