@@ -218,6 +218,12 @@ def test_bad_input(checkpoint, molecule_file, crystal_file, tmp_path):
         Simulation(MDConfig(path, structure=crystal_file, out=out,
                             resume=True))
     tensors, description = load_checkpoint(path)
+    name = next(key for key in tensors if key.startswith('potential.'))
+    save_checkpoint(tmp_path / 'trained.safetensors',
+                    dict(tensors, **{name: tensors[name] + 1}), description)
+    with pytest.raises(ValueError, match="'checkpoint' must be "):
+        Simulation(MDConfig(str(tmp_path / 'trained.safetensors'), out=out,
+                            structure=molecule_file, resume=True))
     description['elements'] = [1, 6]
     save_checkpoint(tmp_path / 'other.safetensors', tensors, description)
     with pytest.raises(ValueError, match=r'atomic numbers \[8\], which'):

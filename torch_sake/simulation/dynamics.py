@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os.path as osp
 import time
@@ -56,6 +57,8 @@ class Simulation:
 
         self.config = config
         self.out = config.out or osp.join(_folder(config.checkpoint[0]), 'md')
+        # Checkpoints may move, but not change:
+        self.fingerprints = [_fingerprint(path) for path in config.checkpoint]
         state = self._load()
         self.atoms = read_structure(config.structure, config.checkpoint[0])
         if config.ensemble == 'npt' and not self.atoms.pbc.all():
@@ -254,7 +257,8 @@ class Simulation:
             'cell', 'cell_momentum', 'cell_force', 'rng'))
         config = json.loads(str(state['config']))
         for key, value in self._settings().items():
-            if value != config[key]:
+            # Simulations of earlier versions do not know their checkpoints.
+            if value != config.get(key, value):
                 raise ValueError(f"'resume' needs the settings of the "
                                  f"simulation: '{key}' must be "
                                  f"{config[key]!r} (got {value!r})")
@@ -264,14 +268,25 @@ class Simulation:
         r"""What must not change from one part of a simulation to the next."""
         free = {'out', 'resume', 'num_steps', 'device', 'compile',
                 'max_force_std', 'structure', 'checkpoint'}
-        return {key: value for key, value in asdict(self.config).items()
-                if key not in free}
+        settings = {key: value for key, value in asdict(self.config).items()
+                    if key not in free}
+        return dict(settings, checkpoint=self.fingerprints)
 
     def _write_last(self) -> None:
         import ase.io
         atoms = self.atoms.copy()  # without energies that may not belong to it
         with replace_when_complete(osp.join(self.out, LAST)) as path:
             ase.io.write(path, atoms, format='extxyz')
+
+
+def _fingerprint(checkpoint: str) -> str:
+    r"""Returns what tells the parameters of checkpoints apart."""
+    tensors, _ = load_checkpoint(checkpoint)
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _folder(checkpoint: str) -> str:
