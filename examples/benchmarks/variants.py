@@ -28,6 +28,12 @@ def initialize(model, init):
             init(module.weight)
 
 
+def scale_output(model, scale):
+    """Begins with energies of another size."""
+    with torch.no_grad():
+        model.mlp_out[-1].weight *= scale
+
+
 class BesselBasis(torch.nn.Module):
     """Waves sin(k pi d / D) / d with trainable frequencies k pi (DimeNet)."""
     def __init__(self, num_rbf, max_distance):
@@ -58,7 +64,7 @@ class AttentionConv(VectorSAKEConv):
     def message(self, source_j, target_i, dist, direction, edge_attr,
                 edge_weight, vec_target, vec_source, sources: Segments,
                 targets: Segments):
-        embedding, coefficients, direction = super().message(
+        embedding, direction = super().message(
             source_j, target_i, dist, direction, edge_attr, None, vec_target,
             vec_source, sources, targets)
         logits = torch.zeros_like(embedding[:, :1])
@@ -66,7 +72,7 @@ class AttentionConv(VectorSAKEConv):
             logits = self.lin_logits(embedding)
         weights = self.avg_num_neighbors * normalize_attention(
             logits, targets, edge_weight)  # [E, 1], 1 on average
-        return embedding * weights, coefficients * weights, direction
+        return embedding * weights, direction
 
 
 def use_attention(model, learned):
@@ -89,6 +95,8 @@ VARIANTS = {
     'gelu': lambda model: replace_activation(model, GELU),
     'orthogonal': lambda model: initialize(model, torch.nn.init.orthogonal_),
     'glorot': lambda model: initialize(model, torch.nn.init.xavier_uniform_),
+    'small': lambda model: scale_output(model, 0.1),
+    'large': lambda model: scale_output(model, 10.0),
     'bessel': use_bessel_basis,
     'mean': lambda model: use_attention(model, learned=False),
     'attention': lambda model: use_attention(model, learned=True),
