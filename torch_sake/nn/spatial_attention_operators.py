@@ -20,9 +20,10 @@ INTERPRETED = not isinstance(node_kernel, triton.runtime.JITFunction)
 # What fits into the registers and the shared memory of a GPU:
 MAX_CHANNELS, MAX_HEADS, MAX_DIMENSIONS = 256, 64, 16
 
-# Edges and combinations of a step, and pieces of the products, such that
-# kernels of the default sizes fit (tests/nn/test_spatial_attention.py).
-BLOCK_E, BLOCK_C, BLOCK_K = 32, 32, 32
+# Edges and combinations of a step, and pieces of the products: such that
+# kernels of the default sizes fit (tests/nn/test_spatial_attention_fits.py).
+BLOCK_E, BLOCK_C, BLOCK_K = 32, 32, 16
+WARPS = 8
 ROWS = 16  # nodes times dimensions, at least
 WEIGHTS = 64  # products of channels and heads in the derivatives of weights
 MAX_PARTS = 32  # of the edges, each of which has a sum for each weight
@@ -78,7 +79,8 @@ def node_sums(
                          d_attention, d_direction, d_weight, order, offsets),
             out, num_nodes, order.numel(), C, D, F=embedding.size(1),
             H=attention.size(1), ROWS=rows, BLOCK_E=BLOCK_E, BLOCK_C=BLOCK_C,
-            BLOCK_D=block.D, BLOCK_K=BLOCK_K, PRECISION=_precision())
+            BLOCK_D=block.D, BLOCK_K=BLOCK_K, PRECISION=_precision(),
+            num_warps=WARPS)
     return out
 
 
@@ -109,7 +111,8 @@ def edge_gradients(
             *inputs, *out, num_edges, C, D, F=embedding.size(1),
             H=attention.size(1), BLOCK_E=BLOCK_E, BLOCK_C=BLOCK_C,
             BLOCK_D=block.D, BLOCK_F=block.F, BLOCK_H=block.H,
-            BLOCK_K=BLOCK_K, PRECISION=_precision())
+            BLOCK_K=BLOCK_K, PRECISION=_precision(),
+            num_warps=WARPS)
     return out
 
 
@@ -142,7 +145,8 @@ def weight_gradient(
             out, num_edges, triton.cdiv(num_edges, parts), C, D,
             F=embedding.size(1), H=attention.size(1), BLOCK_E=BLOCK_E,
             BLOCK_C=BLOCK_C, BLOCK_D=block.D, BLOCK_K=BLOCK_K,
-            BLOCK_M=WEIGHTS, PRECISION=_precision())
+            BLOCK_M=WEIGHTS, PRECISION=_precision(),
+            num_warps=WARPS)
     return out.sum(dim=0)
 
 
