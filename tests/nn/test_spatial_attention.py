@@ -2,6 +2,7 @@
 Triton's interpreter where there is no GPU."""
 
 import functools
+import importlib
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ from torch_sake.nn.scatter import Segments, sort_edges
 from torch_sake.nn.spatial_attention import sum_combinations
 
 pytest.importorskip('triton')
-from torch_sake.nn import spatial_attention_operators as operators  # noqa: E402, I001
+operators = importlib.import_module(
+    'torch_sake.nn.spatial_attention_operators')
 
 if not torch.cuda.is_available() and not operators.INTERPRETED:
     pytest.skip('Triton has neither a GPU nor its interpreter',
@@ -25,10 +27,10 @@ DTYPE = torch.double if operators.INTERPRETED else torch.float
 TOLERANCE = 1e-9 if operators.INTERPRETED else 1e-3
 
 # Numbers of nodes, edges, dimensions, channels, heads and combinations. The
-# blocks are 32 edges, 32 combinations, 16 products:
+# blocks are 32 or 16 edges, 32 combinations, 16 or 256 products:
 SIZES = [(5, 40, 3, 6, 2, 10), (20, 30, 1, 17, 3, 33), (3, 0, 2, 3, 1, 5),
          (7, 50, 4, 3, 1, 2), (2, 90, 2, 20, 4, 40), (0, 0, 3, 2, 2, 2),
-         (40, 1, 5, 2, 1, 1)]
+         (40, 1, 5, 2, 1, 1), (3, 20, 1, 131, 2, 3)]
 LITTLE = (3, 4, 2, 2, 2, 3)
 
 

@@ -1,5 +1,5 @@
-r"""The kernels of :mod:`torch_sake.nn.spatial_attention_triton` as operators of
-torch, and their derivatives.
+r"""The kernels of :mod:`torch_sake.nn.spatial_attention_triton` as operators
+of torch, and their derivatives.
 """
 
 from typing import NamedTuple, Optional, Tuple
@@ -25,8 +25,12 @@ MAX_CHANNELS, MAX_HEADS, MAX_DIMENSIONS = 256, 64, 16
 BLOCK_E, BLOCK_C, BLOCK_K = 32, 32, 16
 WARPS = 8
 ROWS = 16  # nodes times dimensions, at least
-WEIGHTS = 64  # products of channels and heads in the derivatives of weights
-MAX_PARTS = 32  # of the edges, each of which has a sum for each weight
+# The derivatives of weights hold all channels and heads of the default sizes,
+# or z would be computed for each part of them:
+WEIGHT_E, WEIGHT_K = 16, 256
+# Derivatives of weights are sums of so many parts at most, each of the size of
+# the weights and of a fixed share of the edges: atomic sums have no order.
+MAX_PARTS = 32
 
 
 def serve(embedding: Tensor, attention: Tensor, direction: Tensor) -> bool:
@@ -134,18 +138,18 @@ def weight_gradient(
     if num_edges == 0:
         return weight.new_zeros(C, K)
     block = _blocks(embedding, attention, direction)
-    parts = min(triton.cdiv(num_edges, 4 * BLOCK_E), MAX_PARTS)
+    parts = min(triton.cdiv(num_edges, 8 * WEIGHT_E), MAX_PARTS)
     out = weight.new_empty(parts, C, K)
-    grid = (triton.cdiv(C, BLOCK_C), triton.cdiv(K, WEIGHTS), parts)
+    grid = (triton.cdiv(C, BLOCK_C), triton.cdiv(K, WEIGHT_K), parts)
     with torch.cuda.device_of(grad):
         weight_kernel[grid](
             *_contiguous(grad, embedding, attention, direction, weight,
                          d_embedding, d_attention, d_direction, d_weight,
                          index, order),
             out, num_edges, triton.cdiv(num_edges, parts), C, D,
-            F=embedding.size(1), H=attention.size(1), BLOCK_E=BLOCK_E,
+            F=embedding.size(1), H=attention.size(1), BLOCK_E=WEIGHT_E,
             BLOCK_C=BLOCK_C, BLOCK_D=block.D, BLOCK_K=BLOCK_K,
-            BLOCK_M=WEIGHTS, PRECISION=_precision(),
+            BLOCK_M=WEIGHT_K, PRECISION=_precision(),
             num_warps=WARPS)
     return out.sum(dim=0)
 

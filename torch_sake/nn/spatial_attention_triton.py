@@ -9,11 +9,12 @@ its products :math:`\mathbf{z} = \mathbf{W} \mathbf{m}` and a tensor
     \tanh \mathbf{z}_{ij}
 
 its derivatives with respect to :math:`\vec{G}` (the sums themselves), to
-:math:`\mathbf{e}, \mathbf{w}, \vec{u}` of each edge, and to :math:`\mathbf{W}`.
+:math:`\mathbf{e}, \mathbf{w}, \vec{u}` of each edge, and to
+:math:`\mathbf{W}`.
 Given a direction (all arguments that begin with :obj:`d_`), they are those of
-the derivative of :math:`\Phi` along it: all second derivatives. A tensor of all
-edges and combinations is never written. Whatever a program sums it sums alone,
-in a fixed order.
+the derivative of :math:`\Phi` along it: all second derivatives. A tensor of
+all edges and combinations is never written. Whatever a program sums it sums
+alone, in a fixed order.
 """
 
 import triton
