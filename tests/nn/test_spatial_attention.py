@@ -29,7 +29,7 @@ TOLERANCE = 1e-9 if operators.INTERPRETED else 1e-3
 # Numbers of nodes, edges, dimensions, channels, heads and combinations. The
 # blocks are 32 or 16 edges, 32 combinations, 16 or 256 products:
 SIZES = [(5, 40, 3, 6, 2, 10), (20, 30, 1, 17, 3, 33), (3, 0, 2, 3, 1, 5),
-         (7, 50, 4, 3, 1, 2), (2, 90, 2, 20, 4, 40), (0, 0, 3, 2, 2, 2),
+         (7, 50, 4, 3, 1, 2), (2, 151, 2, 5, 4, 40), (0, 0, 3, 2, 2, 2),
          (40, 1, 5, 2, 1, 1), (3, 20, 1, 131, 2, 3)]
 LITTLE = (3, 4, 2, 2, 2, 3)
 

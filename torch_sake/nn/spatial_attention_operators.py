@@ -140,7 +140,8 @@ def weight_gradient(
     block = _blocks(embedding, attention, direction)
     parts = min(triton.cdiv(num_edges, 8 * WEIGHT_E), MAX_PARTS)
     out = weight.new_empty(parts, C, K)
-    grid = (triton.cdiv(C, BLOCK_C), triton.cdiv(K, WEIGHT_K), parts)
+    columns = min(max(triton.next_power_of_2(K), 16), WEIGHT_K)
+    grid = (triton.cdiv(C, BLOCK_C), triton.cdiv(K, columns), parts)
     with torch.cuda.device_of(grad):
         weight_kernel[grid](
             *_contiguous(grad, embedding, attention, direction, weight,
@@ -149,7 +150,7 @@ def weight_gradient(
             out, num_edges, triton.cdiv(num_edges, parts), C, D,
             F=embedding.size(1), H=attention.size(1), BLOCK_E=WEIGHT_E,
             BLOCK_C=BLOCK_C, BLOCK_D=block.D, BLOCK_K=BLOCK_K,
-            BLOCK_M=WEIGHT_K, PRECISION=_precision(),
+            BLOCK_M=columns, PRECISION=_precision(),
             num_warps=WARPS)
     return out.sum(dim=0)
 
