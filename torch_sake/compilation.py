@@ -43,8 +43,9 @@ class Compilable(torch.nn.Module):
             kernels (bool, optional): If set to :obj:`True`, compiled functions
                 of :class:`~torch_sake.SAKE` on a GPU, in single precision,
                 have kernels of this package in Triton for the spatial
-                attention. They need less memory; nobody has measured yet how
-                much time they take. (default: :obj:`False`)
+                attention. They write no tensor of all edges and combinations;
+                nobody has measured yet what this brings.
+                (default: :obj:`False`)
 
         Raises:
             TypeError: If the model is none of this package: neighbor lists
