@@ -17,7 +17,12 @@ train = [
 ]
 openmm = ['openmm>=8.5']  # PythonForce
 qm9 = ['rdkit']  # to read the original files of QM9
-test = ['hypothesis>=6.80', 'pytest>=7.4', 'tensorboard>=2.14']
+test = [
+    'hypothesis>=6.80',
+    'pytest>=7.4',
+    'tensorboard>=2.14',
+    'triton>=3.0; platform_system == "Linux"',  # comes with torch for CUDA
+]
 docs = ['sphinx>=7.2']
 
 setup(

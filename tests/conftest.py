@@ -10,6 +10,10 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+# Without a GPU, Triton's interpreter runs the kernels: it has to know early.
+if not torch.cuda.is_available():
+    os.environ.setdefault('TRITON_INTERPRET', '1')
+
 # Examples are drawn anew each time; a failure is printed and comes back.
 settings.register_profile('default', deadline=None, max_examples=20,
                           print_blob=True)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from torch_sake.models import MoleculeModel
+from torch_sake.nn import SAKEConv
+from torch_sake.nn.spatial_attention import HAS_TRITON
 
 
 class Compilable(torch.nn.Module):
@@ -21,7 +23,7 @@ class Compilable(torch.nn.Module):
         self.compiled = False
         self._verified: Set[Tuple[Any, ...]] = set()
 
-    def compile(self) -> None:
+    def compile(self, kernels: bool = False) -> None:
         r"""Has energies and forces, or whatever it predicts, computed by
         compiled functions from now on, with :func:`torch.compile`, for
         inference and for training.
@@ -37,13 +39,33 @@ class Compilable(torch.nn.Module):
         compilation fails, such as without a C++ compiler, there is one
         warning, and all goes on without it.
 
+        Args:
+            kernels (bool, optional): If set to :obj:`True`, compiled functions
+                of :class:`~torch_sake.SAKE` on a GPU, in single precision,
+                have kernels of this package in Triton for the spatial
+                attention. They write no tensor of all edges and combinations;
+                nobody has measured yet what this brings.
+                (default: :obj:`False`)
+
         Raises:
             TypeError: If the model is none of this package: neighbor lists
                 that a model makes in the middle cannot be compiled.
+            ValueError: If there are to be kernels for a model that has no
+                :class:`~torch_sake.SAKEConv`.
+            ImportError: If there are to be kernels without Triton.
         """
         if not isinstance(self.model, MoleculeModel):
             raise TypeError(f"'model' must be SAKE or VectorSAKE to be "
                             f"compiled (got {type(self.model)})")
+        convs = [module for module in self.model.modules()
+                 if isinstance(module, SAKEConv)]
+        if kernels and not convs:
+            raise ValueError(f"'kernels' are there for SAKE only "
+                             f"(got {type(self.model)})")
+        if kernels and not HAS_TRITON:
+            raise ImportError("'kernels' need Triton: pip install triton")
+        for conv in convs:
+            conv.kernels = kernels
         self.compiled = True
 
     def _takes_compiled(self, pos: Tensor, cell: Optional[Tensor]) -> bool:

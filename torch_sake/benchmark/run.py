@@ -28,7 +28,8 @@ class BenchmarkConfig:
     Args:
         models: Names of models, those of this package with arguments, such as
             'SAKE,cutoff=null'; all that are installed if not given.
-        compiled: Whether models of this package are measured compiled, too.
+        compiled: Whether models of this package are measured compiled, too,
+            and SAKE on a GPU with its kernels ('fused').
         tasks: What is done: 'inference' (energies and forces), 'training' (a
             step on both, with Adam) and 'md' (a step by ASE, of one graph).
         atoms: Sizes of molecules.
@@ -141,7 +142,8 @@ def _measure_system(cases: List[AnyCase], system: System,
                 row.update(peak_bytes=memory,
                            bytes_per_edge=memory / max(edges, 1))
             # A compiled model has to do the same as it did before.
-            kind = (case.label.removesuffix(', compiled'), task)
+            kind = (case.label.removesuffix(', compiled').removesuffix(
+                ', fused'), task)
             if not case.compiled:
                 works[kind] = count_work(call)
             if kind in works:

@@ -9,10 +9,11 @@ from torch_sake.nn.attention import SemanticAttention, normalize_attention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
 from torch_sake.nn.linear import Linear
-from torch_sake.nn.scatter import Segments, sum_edges, sum_outer_products
-from torch_sake.nn.tanh import tanh
+from torch_sake.nn.scatter import (Segments, sort_edges, sum_edges,
+                                   sum_outer_products)
+from torch_sake.nn.spatial_attention import sum_combinations
 
-Messages = Tuple[Tensor, Tensor, Optional[Tensor], Tensor, Optional[Tensor]]
+Messages = Tuple[Tensor, Tensor, Tensor, Optional[Tensor]]
 
 
 class SAKEConv(KineticConv):
@@ -114,6 +115,7 @@ class SAKEConv(KineticConv):
         self.heads = check_positive_int('heads', heads)
         self.semantic_attention = semantic_attention
         self.spatial_attention = spatial_attention
+        self.kernels = False  # in compiled functions, see Potential.compile
 
         hidden = self.hidden_channels
         channels = heads * hidden  # HF
@@ -217,26 +219,32 @@ class SAKEConv(KineticConv):
             attention = normalize_attention(
                 embedding.new_zeros(embedding.size(0), self.heads), targets,
                 edge_weight)
-        coefficients = None
-        if self.spatial_attention:
-            message = (attention.unsqueeze(2) * embedding.unsqueeze(1)
-                       ).flatten(start_dim=1)  # [E, HF], head by head
-            coefficients = tanh(self.lin_coefficients(message))  # [E, C]
-        return embedding, attention, coefficients, direction, edge_weight
+        return embedding, attention, direction, edge_weight
 
     def aggregate(self, inputs: Messages,
                   targets: Segments) -> Tuple[Tensor, Optional[Tensor]]:
         """"""  # noqa: D419
-        embedding, attention, coefficients, direction, edge_weight = inputs
+        embedding, attention, direction, edge_weight = inputs
         combinations = None
-        if coefficients is not None:
+        if self.spatial_attention:
             if edge_weight is None:
                 edge_weight = torch.ones_like(direction[:, :1])
             count = 1 + sum_edges(edge_weight, targets)  # [N, 1]
-            combinations = sum_outer_products(
-                coefficients, direction, targets) / count.unsqueeze(1)
+            combinations = sum_combinations(
+                embedding, attention, direction, self.lin_coefficients,
+                targets, self._uses_kernels()) / count.unsqueeze(1)
         message = sum_outer_products(embedding, attention, targets)
         return message.flatten(start_dim=1), combinations
+
+    def edge_geometry(self, *args, **kwargs) -> EdgeGeometry:
+        """"""  # noqa: D419
+        geometry = super().edge_geometry(*args, **kwargs)
+        if self._uses_kernels():  # once for all layers of a stack
+            geometry = geometry._replace(targets=sort_edges(geometry.targets))
+        return geometry
+
+    def _uses_kernels(self) -> bool:
+        return self.kernels and torch.compiler.is_compiling()
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}({self.in_channels}, '

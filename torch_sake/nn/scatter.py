@@ -22,9 +22,9 @@ MIN_EDGES = 1024
 
 class Segments(NamedTuple):
     r"""The edges of each node: the node :obj:`index` :math:`(E)` of each edge
-    and, where the operators of this file have a quick way, the edges one node
-    after the other, :obj:`order` :math:`(E)`, and where those of each node
-    begin there, :obj:`offsets` :math:`(N)`.
+    and, for operators that are quick by it, the edges one node after the
+    other, :obj:`order` :math:`(E)`, and where those of each node begin there,
+    :obj:`offsets` :math:`(N)`.
     """
     index: Tensor
     num_nodes: int
@@ -42,9 +42,17 @@ def group_edges(index: Tensor, num_nodes: int) -> Segments:
     """
     if plain_operators_needed(index) or index.numel() < MIN_EDGES:
         return Segments(index, num_nodes)
-    count = torch.bincount(index, minlength=num_nodes)
-    return Segments(index, num_nodes, index.argsort(stable=True),
-                    count.cumsum(0) - count)
+    return sort_edges(Segments(index, num_nodes))
+
+
+def sort_edges(segments: Segments) -> Segments:
+    r"""Returns the segments with their edges in order."""
+    if segments.order is not None:
+        return segments
+    index, order = segments.index.sort(stable=True)
+    nodes = torch.arange(segments.num_nodes, device=index.device)
+    return segments._replace(order=order,
+                             offsets=torch.searchsorted(index, nodes))
 
 
 def sum_edges(values: Tensor, segments: Segments) -> Tensor:
@@ -112,7 +120,9 @@ def sum_gated_vectors(gates: Tensor, vec: Tensor, sources: Segments,
 def _are_quick(segments: Segments, *values: Tensor) -> bool:
     r"""Returns whether there is a quick way for values of these types."""
     dtype = values[0].dtype
-    return (segments.order is not None and dtype in (torch.float, torch.double)
+    return (segments.order is not None
+            and not plain_operators_needed(values[0])
+            and dtype in (torch.float, torch.double)
             and all(value.dtype == dtype for value in values))
 
 
