@@ -107,7 +107,7 @@ def test_learning_benchmark(water_file, energy_file, tmp_path):
                  '--models', 'SchNet']
     small = 'hidden_channels=8,num_layers=1,compile=false'
     run(*arguments)
-    changed = f'VectorSAKE+tanh+bessel+attention+small,{small}'
+    changed = f'VectorSAKE+tanh+bessel+attention+small+short_steps,{small}'
     printed = run(*arguments, f'VectorSAKE,{small}', f'SAKE,{small}', changed)
     kept = json.loads((tmp_path / 'learning' / 'results.json').read_text())
     assert list(kept['results']) == ['SchNet', f'VectorSAKE,{small}',

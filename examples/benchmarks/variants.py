@@ -34,6 +34,14 @@ def scale_output(model, scale):
         model.mlp_out[-1].weight *= scale
 
 
+def scale_steps(model, scale):
+    """Begins with steps of another length of the atoms that are moved."""
+    with torch.no_grad():
+        for conv in model.stack.convs:
+            if conv.update_pos:
+                conv.lin_vel.weight *= scale
+
+
 class BesselBasis(torch.nn.Module):
     """Waves sin(k pi d / D) / d with trainable frequencies k pi (DimeNet)."""
     def __init__(self, num_rbf, max_distance):
@@ -97,6 +105,7 @@ VARIANTS = {
     'glorot': lambda model: initialize(model, torch.nn.init.xavier_uniform_),
     'small': lambda model: scale_output(model, 0.1),
     'large': lambda model: scale_output(model, 10.0),
+    'short_steps': lambda model: scale_steps(model, 0.1),
     'bessel': use_bessel_basis,
     'mean': lambda model: use_attention(model, learned=False),
     'attention': lambda model: use_attention(model, learned=True),
