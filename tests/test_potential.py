@@ -1,4 +1,5 @@
 import copy
+import inspect
 import pickle
 import warnings
 
@@ -200,6 +201,22 @@ def test_compiled_is_eager():
     slope, = torch.autograd.grad(compiled(z, pos)[1].square().sum(), pos)
     expected, = torch.autograd.grad(eager(z, pos)[1].square().sum(), pos)
     assert torch.allclose(slope, expected)
+
+
+def power(value, exponent):
+    return value**int(exponent)
+
+
+@pytest.mark.skipif(
+    'recompile_limit' not in inspect.signature(torch.compile).parameters,
+    reason='This torch has one limit for everything')
+def test_more_versions_than_torch_allows():
+    function = torch_sake.compilation.compile_function(power)
+    value = torch.rand(5)
+    for exponent in range(1, torch._dynamo.config.recompile_limit + 3):
+        # The number is made part of the code, as sizes of layers are.
+        assert torch.allclose(function(value, str(exponent)),
+                              value**exponent)
 
 
 def test_compilation_that_fails(monkeypatch):

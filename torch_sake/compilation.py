@@ -3,6 +3,7 @@ before they are trusted.
 """
 
 import functools
+import inspect
 import warnings
 from typing import Any, Callable, List, Optional, Set, Tuple
 
@@ -12,6 +13,9 @@ from torch import Tensor
 from torch_sake.models import MoleculeModel
 from torch_sake.nn import SAKEConv
 from torch_sake.nn.spatial_attention import HAS_TRITON
+
+# Of a compiled function in one process, for all models together:
+MAX_VERSIONS = 128
 
 
 class Compilable(torch.nn.Module):
@@ -30,7 +34,9 @@ class Compilable(torch.nn.Module):
 
         They are compiled at the first call, which takes a good part of a
         minute, once for all numbers of atoms, edges and graphs; single graphs
-        and calls under :class:`torch.no_grad` have functions of their own.
+        and calls under :class:`torch.no_grad` have functions of their own, and
+        so have, in training, more and fewer than 4096 atoms or edges, sums of
+        which torch writes in two ways.
         Neighbor lists are made outside of them. Positions that require
         gradients are not for them: compiled forces can be differentiated with
         respect to parameters only. Compilers have bugs: the first results, and
@@ -110,10 +116,15 @@ def compile_function(function: Callable) -> Callable:
     # Here, as versions of torch before 2.6 can do all but this:
     from torch_sake.inductor import OperatorsForCPU
 
+    limit = {}
+    # Every model with layers of other sizes is one more version of the
+    # function, of which torch allows eight, or more where it can be told so:
+    if 'recompile_limit' in inspect.signature(torch.compile).parameters:
+        limit['recompile_limit'] = MAX_VERSIONS
     # Kept here, not by potentials, which can be copied and pickled then.
     return torch.compile(
         function, dynamic=True, fullgraph=True,
-        options={'post_grad_custom_post_pass': OperatorsForCPU()})
+        options={'post_grad_custom_post_pass': OperatorsForCPU()}, **limit)
 
 
 def verify(compiled: Callable, function: Callable,
