@@ -63,6 +63,17 @@ def linear_map(x: Tensor, weight: Tensor,
     return _Linear.apply(x, weight, bias)
 
 
+def linear_parts(x: Tensor, lin: Linear, chunks: int) -> Tuple[Tensor, ...]:
+    r"""Returns the output of a linear map with bias in parts of equal size.
+    Compiled, they are maps of their own: one part of a single product would
+    keep the memory of all.
+    """
+    if not torch.compiler.is_compiling():
+        return lin(x).chunk(chunks, dim=-1)
+    parts = zip(lin.weight.chunk(chunks), lin.bias.chunk(chunks))
+    return tuple(linear(x, weight, bias) for weight, bias in parts)
+
+
 def onednn_linear(x: Tensor, weight: Tensor,
                   bias: Optional[Tensor]) -> Tensor:
     r"""Returns the linear map, without derivatives."""

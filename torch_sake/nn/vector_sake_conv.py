@@ -8,7 +8,7 @@ from torch.nn import Sequential, SiLU
 from torch_sake.checks import check_positive_float, check_tensor
 from torch_sake.nn.init import reset_linear
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
-from torch_sake.nn.linear import Linear, linear_map
+from torch_sake.nn.linear import Linear, linear_map, linear_parts
 from torch_sake.nn.radial_basis import ExpNormalBasis
 from torch_sake.nn.scatter import (Segments, project_edges, sum_edges,
                                    sum_gated_vectors, sum_outer_products)
@@ -242,7 +242,7 @@ class VectorSAKEConv(KineticConv):
                 vec_source: Optional[Tensor], sources: Segments,
                 targets: Segments) -> Messages:
         """"""  # noqa: D419
-        hidden, filters = self.lin_radial(self.basis(dist)).chunk(2, dim=1)
+        hidden, filters = linear_parts(self.basis(dist), self.lin_radial, 2)
         hidden = hidden + source_j + target_i  # [E, F]
         if edge_attr is not None:
             hidden = hidden + self.lin_edge(edge_attr)
