@@ -219,6 +219,24 @@ def test_more_versions_than_torch_allows():
                               value**exponent)
 
 
+def wide_sums(x, index, values):
+    return x.index_add(0, index, values.sin())
+
+
+def test_compiled_sums_have_an_order():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        function = torch_sake.compilation.compile_function(wide_sums)
+        inputs = (torch.zeros(4, 64), torch.randint(4, (20000, )),
+                  torch.randn(20000, 64))
+        results = [function(*inputs) for _ in range(10)]
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.allclose(results[0], wide_sums(*inputs), atol=1e-3)
+    assert all(torch.equal(result, results[0]) for result in results[1:])
+
+
 def test_compilation_that_fails(monkeypatch):
     def compiled(*args, **kwargs):
         raise RuntimeError('no compiler')

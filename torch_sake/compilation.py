@@ -121,10 +121,16 @@ def compile_function(function: Callable) -> Callable:
     # function, of which torch allows eight, or more where it can be told so:
     if 'recompile_limit' in inspect.signature(torch.compile).parameters:
         limit['recompile_limit'] = MAX_VERSIONS
+    options = {
+        'post_grad_custom_post_pass': OperatorsForCPU(),
+        # Loops of several threads would sum over edges by atomic operations:
+        # in an order by chance, so that a seed fixes no run, and at several
+        # times the time. Products of matrices have all threads.
+        'cpp.threads': 1,
+    }
     # Kept here, not by potentials, which can be copied and pickled then.
-    return torch.compile(
-        function, dynamic=True, fullgraph=True,
-        options={'post_grad_custom_post_pass': OperatorsForCPU()}, **limit)
+    return torch.compile(function, dynamic=True, fullgraph=True,
+                         options=options, **limit)
 
 
 def verify(compiled: Callable, function: Callable,
