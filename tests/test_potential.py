@@ -11,6 +11,7 @@ from torch_geometric.nn.models import SchNet
 
 import torch_sake.compilation
 from torch_sake import SAKE, Potential, RadiusInteractionGraph, VectorSAKE
+from torch_sake.benchmark.work import peak_memory
 from torch_sake.testing import (assert_batch_independent,
                                 assert_equivariant_forces,
                                 assert_forces_match_energy)
@@ -201,6 +202,62 @@ def test_compiled_is_eager():
     slope, = torch.autograd.grad(compiled(z, pos)[1].square().sum(), pos)
     expected, = torch.autograd.grad(eager(z, pos)[1].square().sum(), pos)
     assert torch.allclose(slope, expected)
+
+
+def dense_batch():
+    """Enough edges for all that is done to many only."""
+    batch = torch.arange(40).repeat_interleave(8)
+    return torch.randint(1, 9, (320, )), torch.randn(320, 3).double(), batch
+
+
+@pytest.mark.parametrize('build', [sake, vector_sake])
+def test_layers_are_computed_again(build):
+    plain = Potential(build(), 2.0, torch.randn(100)).double()
+    again = copy.deepcopy(plain)
+    again.recompute = True
+    z, pos, batch = dense_batch()
+    cell = 9 * torch.eye(3).double().repeat(40, 1, 1)
+    pbc = torch.tensor([True, False, True]).expand(40, 3)
+    arguments = (z, pos, batch, cell, pbc, True)
+    memory = []
+    for potential in (plain, again):
+        with torch.no_grad():
+            outputs = potential(*arguments)
+            memory.append(peak_memory(lambda: potential(*arguments),
+                                      torch.device('cpu')))
+        for value, expected in zip(outputs, plain(*arguments)):
+            assert torch.allclose(value, expected, rtol=1e-12)
+            assert not value.requires_grad
+    assert memory[1] < 0.75 * memory[0]
+
+    # It is for plain numbers, and for first derivatives of models:
+    for loss in (lambda potential: potential(*arguments)[1].square().sum(),
+                 lambda potential: potential.model(
+                     z, pos, batch, recompute=potential.recompute).sum()):
+        expected, gradients = (
+            torch.autograd.grad(loss(potential), potential.parameters(),
+                                materialize_grads=True)
+            for potential in (plain, again))
+        for value, other in zip(gradients, expected):
+            assert torch.allclose(value, other, rtol=1e-9, atol=1e-12)
+
+
+def test_compiled_layers_are_computed_again():
+    potential = Potential(vector_sake(), recompute=True).double()
+    inputs = dense_batch()
+    energy, forces, _ = potential(*inputs)
+    potential.compile()
+    with torch.no_grad():
+        outputs = potential(*inputs)
+    assert potential.compiled
+    assert torch.allclose(outputs[0], energy, rtol=1e-12)
+    assert torch.allclose(outputs[1], forces, rtol=1e-9, atol=1e-9)
+    assert all(value.requires_grad for value in potential.parameters())
+
+
+def test_only_own_layers_are_computed_again():
+    with pytest.raises(TypeError, match="'model' must be SAKE or VectorSAKE"):
+        Potential(schnet(), recompute=True)
 
 
 def power(value, exponent):

@@ -80,9 +80,10 @@ class Compilable(torch.nn.Module):
 
     def _call_compiled(self, function: Callable, z: Tensor, pos: Tensor,
                        batch: Optional[Tensor], differentiable: bool,
-                       **kwargs) -> Any:
-        r"""Returns what the compiled function returns, or :obj:`None` if it
-        cannot be compiled."""
+                       compiler: Optional[Callable] = None, **kwargs) -> Any:
+        r"""Returns what the function returns after it, or what the
+        :obj:`compiler` chooses of it, is compiled, or :obj:`None` if it cannot
+        be compiled."""
         # Everything of which the size depends on values comes from outside:
         if batch is None:
             batch, kwargs['batch_size'] = torch.zeros_like(z), 1
@@ -91,8 +92,9 @@ class Compilable(torch.nn.Module):
         kind = (function, differentiable, *sorted(
             key for key, value in kwargs.items() if value is not None))
         try:
-            compiled = functools.partial(compile_function(function), self, z,
-                                         pos, batch, **kwargs)
+            compiled = functools.partial(
+                (compiler or compile_function)(function), self, z, pos, batch,
+                **kwargs)
             with torch.set_grad_enabled(differentiable):
                 if kind not in self._verified:
                     verify(compiled, functools.partial(

@@ -1,10 +1,14 @@
-from typing import Any, Dict, Optional, Sequence, Tuple
+import contextlib
+import functools
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 from torch_geometric.nn.aggr import SumAggregation
 
+from torch_sake.compilation import compile_function
 from torch_sake.energy import EnergyModel, usable
+from torch_sake.models import MoleculeModel
 from torch_sake.nn.linear import constant_weights
 from torch_sake.strain import cell_volumes
 
@@ -43,6 +47,11 @@ class Potential(EnergyModel):
         prior (torch.nn.Module, optional): A part of the energy that is not
             learned, such as :class:`~torch_sake.ZBLRepulsion`.
             (default: :obj:`None`)
+        recompute (bool, optional): If set to :obj:`True`, plain numbers cost
+            less memory and more time: layers of this package's models are
+            computed again for the forces, one after the other, instead of
+            kept. It can be changed at any time.
+            (default: :obj:`False`)
 
     Shapes:
         - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
@@ -57,6 +66,25 @@ class Potential(EnergyModel):
         TypeError, ValueError: If an argument is of the wrong type, shape or
             range. Values of tensors are looked at on the CPU only.
     """
+    def __init__(self, model: Callable, energy_scale: float = 1.0,
+                 atomic_energies: Optional[Tensor] = None,
+                 prior: Optional[torch.nn.Module] = None,
+                 recompute: bool = False):
+        super().__init__(model, energy_scale, atomic_energies, prior)
+        self.recompute = recompute
+
+    @property
+    def recompute(self) -> bool:
+        r"""Whether layers are computed again for the forces."""
+        return self._recompute
+
+    @recompute.setter
+    def recompute(self, recompute: bool) -> None:
+        if recompute and not isinstance(self.model, MoleculeModel):
+            raise TypeError(f"'model' must be SAKE or VectorSAKE to "
+                            f"'recompute' its layers (got {type(self.model)})")
+        self._recompute = recompute
+
     def forward(
         self,
         z: Tensor,
@@ -97,10 +125,14 @@ class Potential(EnergyModel):
             if compute_stress:
                 volume = cell_volumes(cell, pbc)
                 strain = torch.zeros_like(cell)
+            function, compiler = _energy_and_derivatives, None
+            if self.recompute and not differentiable:
+                function, compiler = _energy_then_derivatives, _compile_energy
+                kwargs['recompute'] = True
             outputs = None
             if self._takes_compiled(pos, cell):
                 outputs = self._call_compiled(
-                    _energy_and_derivatives, z, pos, batch, differentiable,
+                    function, z, pos, batch, differentiable, compiler,
                     strain=strain, **kwargs)
             if outputs is None:
                 with constant_weights(not differentiable):
@@ -189,13 +221,15 @@ class Potential(EnergyModel):
 
     def _call_eagerly(self, z: Tensor, pos: Tensor, batch: Optional[Tensor],
                       differentiable: bool, strain: Optional[Tensor],
-                      kwargs: Dict[str, Any]) -> Tuple[Tensor, ...]:
+                      kwargs: Dict[str, Any],
+                      energy: Callable = EnergyModel._energy,
+                      ) -> Tuple[Tensor, ...]:
         r"""Returns energies, forces and, with a strain, its gradient."""
         # A second name for the positions: their owner sees no change.
         pos = pos.view_as(pos) if pos.requires_grad else (
             pos.detach().requires_grad_())
         inputs = [pos] if strain is None else [pos, strain.requires_grad_()]
-        energy = self._energy(z, pos, batch, strain=strain, **kwargs)
+        energy = energy(self, z, pos, batch, strain=strain, **kwargs)
         gradients = [None] * len(inputs)
         if energy.requires_grad:
             gradients = torch.autograd.grad(
@@ -220,3 +254,38 @@ def _energy_and_derivatives(
     gradients, energy = torch.func.grad(
         total_energy, argnums=tuple(range(len(inputs))), has_aux=True)(*inputs)
     return (energy, -gradients[0], *gradients[1:])
+
+
+def _energy_then_derivatives(
+        potential: Potential, z: Tensor, pos: Tensor, batch: Tensor,
+        strain: Optional[Tensor] = None,
+        energy: Callable = EnergyModel._energy, **kwargs,
+) -> Tuple[Tensor, ...]:
+    r"""Returns the same as plain numbers, in a form in which the energy can be
+    compiled by itself: only then can layers be computed again.
+    """
+    with torch.enable_grad(), _frozen(potential):
+        outputs = potential._call_eagerly(z, pos, batch, False, strain, kwargs,
+                                          energy)
+    return tuple(output.detach() for output in outputs)
+
+
+def _compile_energy(function: Callable) -> Callable:
+    r"""Returns :meth:`_energy_then_derivatives` with a compiled energy."""
+    return functools.partial(function,
+                             energy=compile_function(EnergyModel._energy))
+
+
+@contextlib.contextmanager
+def _frozen(module: torch.nn.Module) -> Iterator[None]:
+    r"""Within this context, no parameter requires a gradient: compiled
+    derivatives are those with respect to all that do.
+    """
+    learning = [value for value in module.parameters() if value.requires_grad]
+    for value in learning:
+        value.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for value in learning:
+            value.requires_grad_()

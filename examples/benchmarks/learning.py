@@ -75,7 +75,7 @@ def parse_entry(entry):
     settings = {**SETTINGS[name], **changes}
     if name not in PEERS:
         return name, dict(settings, model=name), variants
-    if OWN & set(changes) or settings['cutoff'] is None:
+    if OWN & set(changes) or changes.get('cutoff', 5.0) is None:
         raise SystemExit(f"--models must give a cutoff and no size for a "
                          f"model of another package (got {entry!r})")
     try:

@@ -12,6 +12,7 @@ from torch_sake.testing import (assert_batch_independent,
 PARAMETERS = {
     'SchNet': 455_809, 'ViSNet': 1_687_398, 'PaiNN': 589_057,
     'TensorNet': 766_337, 'ET': 1_339_906, 'NequIP': 417_920,
+    'NequIP-l2': 765_056, 'EGNN': 810_632,
     'MACE-64x0e': 135_952, 'MACE-128x0e+128x1o': 604_432,
 }
 

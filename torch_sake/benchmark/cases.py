@@ -88,7 +88,8 @@ def build_cases(entry: str, compiled: bool, device: torch.device,
     Args:
         entry (str): The name of a model of this package, with arguments that
             differ from its defaults, such as :obj:`"SAKE,cutoff=null"`, or the
-            name of another package's model.
+            name of another package's model. The argument :obj:`recompute` is
+            that of :class:`~torch_sake.Potential`.
         compiled (bool): Whether there is to be a compiled one.
         device (torch.device): Where the model is.
         dtype (torch.dtype): The type of its parameters.
@@ -104,8 +105,9 @@ def build_cases(entry: str, compiled: bool, device: torch.device,
     if name in OWN:
         arguments = {key: yaml.safe_load(value) for key, value in
                      (change.split('=', 1) for change in changes)}
+        recompute = arguments.pop('recompute', False)
         model = OWN[name](**arguments)
-        potential = Potential(model).to(device, dtype)
+        potential = Potential(model, recompute=recompute).to(device, dtype)
         cases = [Case(entry, potential, model.cutoff, {})]
         variants = {}
         if compiled:

@@ -12,7 +12,7 @@ it states them; loss, schedule and averaging of weights are the trainer's.
 import importlib.util
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Callable, Dict, List, Tuple, TypeVar
+from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,11 +28,11 @@ class PeerInputs:
     """What the data and the configuration tell a peer.
 
     Args:
-        cutoff: Radius of the neighborhoods.
+        cutoff: Radius of the neighborhoods, or None for all pairs.
         elements: Atomic numbers of the data, ascending.
         avg_num_neighbors: Average number of neighbors of an atom.
     """
-    cutoff: float
+    cutoff: Optional[float]
     elements: List[int]
     avg_num_neighbors: float
 
@@ -98,7 +98,7 @@ class PaiNNEnergy(torch.nn.Module):
 
 class TypedEnergy(torch.nn.Module):
     """A model that numbers the elements of the data from zero on."""
-    def __init__(self, cutoff: float, elements: List[int]):
+    def __init__(self, cutoff: Optional[float], elements: List[int]):
         super().__init__()
         self.cutoff = cutoff
         types = torch.full((119,), -1)
@@ -107,9 +107,24 @@ class TypedEnergy(torch.nn.Module):
         self.num_types = len(elements)
 
 
-class NequIPEnergy(TypedEnergy):
-    """NequIP, with even and odd features up to l = 1."""
+class EGNNEnergy(TypedEnergy):
+    """EGNN by the authors' code, with their sum over atoms."""
     def __init__(self, inputs: PeerInputs):
+        super().__init__(inputs.cutoff, inputs.elements)
+        from egnn_clean import EGNN
+        self.model = EGNN(self.num_types, 128, 1, n_layers=7, attention=True)
+
+    def forward(self, z: Tensor, pos: Tensor, batch: Tensor) -> Tensor:
+        """Returns energies [B, 1]."""
+        edge_index, _ = neighbor_list(pos, self.cutoff, batch)
+        types = torch.nn.functional.one_hot(self.types[z], self.num_types)
+        atoms, _ = self.model(types.to(pos), pos, edge_index, None)
+        return scatter(atoms, batch)
+
+
+class NequIPEnergy(TypedEnergy):
+    """NequIP, with even and odd features up to l = :obj:`l_max`."""
+    def __init__(self, inputs: PeerInputs, l_max: int):
         super().__init__(inputs.cutoff, inputs.elements)
         from ase.data import chemical_symbols
         from nequip.utils.global_state import set_global_state
@@ -122,7 +137,7 @@ class NequIPEnergy(TypedEnergy):
             seed=seed, model_dtype=str(dtype).removeprefix('torch.'),
             type_names=[chemical_symbols[z] for z in inputs.elements],
             r_max=inputs.cutoff, num_bessels=8, polynomial_cutoff_p=6,
-            num_layers=4, l_max=1, parity=True, num_features=32,
+            num_layers=4, l_max=l_max, parity=True, num_features=32,
             radial_mlp_depth=2, radial_mlp_width=64,
             avg_num_neighbors=inputs.avg_num_neighbors,
             # Scale and references are those of the potential.
@@ -228,7 +243,7 @@ class Peer:
         build: Returns the model for its inputs, in torch's default type.
         module: Name under which the package is imported.
         packages: Names of the packages whose versions matter.
-        install: The command that installs it, after torch and torch_sake.
+        install: What installs it, after torch and torch_sake.
         settings: Where its settings differ from those of TrainConfig.
     """
     build: Callable[[PeerInputs], torch.nn.Module]
@@ -246,6 +261,9 @@ SCHNETPACK = ('schnetpack', ('schnetpack',), (
     '!=2.6.2,!=2.6.3" rich tensorboard tensorboardX torch-ema torchmetrics'))
 TORCHMD = ('torchmdnet', ('torchmd-net',), 'pip install torchmd-net==3.1.0')
 NEQUIP = ('nequip', ('nequip', 'e3nn'), 'pip install nequip==0.19.1')
+EGNN_CLEAN = ('egnn_clean', (), (
+    'clone vgsatorras/egnn from GitHub and put its folder models/egnn_clean on '
+    'PYTHONPATH'))
 MACE_TORCH = ('mace', ('mace-torch', 'e3nn'), 'pip install mace-torch==0.3.16')
 
 PEERS = {
@@ -269,8 +287,13 @@ PEERS = {
     'ET': Peer(build_et, *TORCHMD, {
         'cutoff': 5.0, 'batch_size': 8, 'learning_rate': 1e-3}),
     # configs/tutorial.yaml of nequip, without its pair potential.
-    'NequIP': Peer(NequIPEnergy, *NEQUIP, {
+    'NequIP': Peer(lambda inputs: NequIPEnergy(inputs, 1), *NEQUIP, {
         'cutoff': 5.0, 'batch_size': 5, 'learning_rate': 1e-2}),
+    'NequIP-l2': Peer(lambda inputs: NequIPEnergy(inputs, 2), *NEQUIP, {
+        'cutoff': 5.0, 'batch_size': 5, 'learning_rate': 1e-2}),
+    # main_qm9.py of the authors: all pairs; batches for MD17 are ours.
+    'EGNN': Peer(EGNNEnergy, *EGNN_CLEAN, {
+        'cutoff': None, 'batch_size': 8, 'learning_rate': 1e-3}),
     # Size, radius and rate: defaults of mace_run_train with the given
     # features. Batch: the MACE paper, for rMD17.
     'MACE-64x0e': Peer(
@@ -290,6 +313,6 @@ def peer_versions(name: str) -> Dict[str, str]:
     """
     peer = PEERS[name]
     if importlib.util.find_spec(peer.module) is None:
-        raise ImportError(f"{name} needs {peer.packages[0]}, which is not "
+        raise ImportError(f"{name} needs {peer.module}, which is not "
                           f"installed: {peer.install}")
     return {package: version(package) for package in peer.packages}

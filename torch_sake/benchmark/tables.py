@@ -60,6 +60,7 @@ def write_results(results: Results, folder: str) -> None:
     models = list(dict.fromkeys(row['model'] for row in results['rows']))
     for axis, task in zip(axes, tasks):
         for index, model in enumerate(models):
+            label = model  # once
             for is_box, style in ((False, 'o-'), (True, 's--')):
                 points = sorted(
                     (row['atoms'], 1000 * row['ms'] / row['atoms'])
@@ -69,7 +70,8 @@ def write_results(results: Results, folder: str) -> None:
                 if points:
                     axis.plot(*zip(*points), style, color=f'C{index}',
                               markersize=4, linewidth=0.8,
-                              label=None if is_box else model)
+                              label=label)
+                    label = None
         axis.set(xlabel='atoms (boxes: squares)', xscale='log', yscale='log',
                  ylabel='microseconds per atom', title=task)
         axis.grid(True, which='both', alpha=0.3)

@@ -153,6 +153,7 @@ class MoleculeModel(torch.nn.Module):
         edge_shift: Optional[Tensor] = None,
         cell: Optional[Tensor] = None,
         pbc: Optional[Tensor] = None,
+        recompute: bool = False,
     ) -> Tensor:
         r"""Runs the forward pass of the module.
 
@@ -173,6 +174,9 @@ class MoleculeModel(torch.nn.Module):
             pbc (torch.Tensor, optional): Whether each of its directions is
                 periodic, :math:`(B, 3)` or :math:`(3)`; all if not given.
                 (default: :obj:`None`)
+            recompute (bool, optional): If set to :obj:`True`, layers keep
+                nothing for first derivatives but compute it again, which
+                takes more time and less memory. (default: :obj:`False`)
         """
         check_atomic_numbers(z, NUM_ELEMENTS)
         check_pos(pos, z.numel(), 3, dtype=self.mlp_out[0].weight.dtype)
@@ -186,7 +190,8 @@ class MoleculeModel(torch.nn.Module):
             check_batch(batch, z.numel())
 
         x = self.embedding(z)  # [N, F]
-        x, _, _ = self.stack(x, pos, edge_index, edge_shift=edge_shift)
+        x, _, _ = self.stack(x, pos, edge_index, edge_shift=edge_shift,
+                             recompute=recompute)
         out = self.mlp_out(x)  # [N, 1]
         if not self.dipole:
             if self.mean is not None:

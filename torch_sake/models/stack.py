@@ -2,6 +2,7 @@ from typing import Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from torch_sake.checks import check_option, check_positive_int
 from torch_sake.nn.sake_conv import SAKEConv
@@ -68,6 +69,7 @@ class SAKEStack(torch.nn.Module):
         vel: Optional[Tensor] = None,
         edge_attr: Optional[Tensor] = None,
         edge_shift: Optional[Tensor] = None,
+        recompute: bool = False,
     ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
         """"""  # noqa: D419
         geometry = self.convs[0].edge_geometry(pos, edge_index, edge_shift)
@@ -80,9 +82,14 @@ class SAKEStack(torch.nn.Module):
             if moved:
                 geometry = conv.edge_geometry(pos, edge_index, edge_shift,
                                               edge_weight, before=geometry)
-            x, pos, vel, *vec = conv(x, pos, edge_index, vel, edge_attr,
-                                     edge_shift, edge_weight, *vec,
-                                     geometry=geometry)
+            inputs = (x, pos, edge_index, vel, edge_attr, edge_shift,
+                      edge_weight, *vec)
+            if recompute:  # nothing but these is kept for derivatives
+                x, pos, vel, *vec = checkpoint(
+                    conv, *inputs, geometry=geometry, use_reentrant=False,
+                    preserve_rng_state=False)
+            else:
+                x, pos, vel, *vec = conv(*inputs, geometry=geometry)
             moved = conv.update_pos
         return x, pos, vel
 

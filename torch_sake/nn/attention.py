@@ -9,8 +9,6 @@ from torch_sake.nn.init import reset_linear
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.scatter import Segments, sum_edges
 
-LARGEST_LOGIT = 6.0  # with a cutoff
-
 
 class SemanticAttention(torch.nn.Module):
     r"""The semantic attention of SAKE (paper, section 3.2): weights of the
@@ -70,7 +68,7 @@ def normalize_attention(logits: Tensor, targets: Segments,
         - **output:** attention weights :math:`(E, H)`
     """
     if edge_weight is not None:
-        logits = LARGEST_LOGIT * torch.tanh(logits / LARGEST_LOGIT)
+        logits = 6 * torch.tanh(logits / 6)
     # The largest logit of each node is taken out before the exponential; it
     # cancels, so needs no derivative.
     largest = scatter(logits.detach(), targets.index, 0, targets.num_nodes,
