@@ -68,6 +68,8 @@ def normalize_attention(logits: Tensor, targets: Segments,
         - **output:** attention weights :math:`(E, H)`
     """
     if edge_weight is not None:
+        # Not by name: torch's compiler makes a symbol of a global number, which
+        # layers that are computed again cannot share.
         logits = 6 * torch.tanh(logits / 6)
     # The largest logit of each node is taken out before the exponential; it
     # cancels, so needs no derivative.
