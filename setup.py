@@ -13,7 +13,6 @@ train = [
     'matplotlib>=3.7',
     'pytorch-lightning>=2.5,!=2.6.2,!=2.6.3',
     'tblite>=0.4',
-    'torch>=2.9',  # Muon
 ]
 openmm = ['openmm>=8.5']  # PythonForce
 qm9 = ['rdkit']  # to read the original files of QM9

@@ -152,12 +152,6 @@ def test_optimizers_share_the_parameters(name):
                    optimizers[0].param_groups[0]['params'])
 
 
-def test_versions_without_muon(monkeypatch):
-    monkeypatch.delattr(torch.optim, 'Muon')
-    with pytest.raises(ImportError, match='torch 2.9'):
-        build_optimizers(torch.nn.Linear(2, 2), 'muon', 1e-3)
-
-
 def test_a_seed_fixes_a_run(config):
     states = []
     for seed, out in ((0, 'a'), (0, 'b'), (1, 'c')):

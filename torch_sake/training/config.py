@@ -64,7 +64,7 @@ class TrainConfig:
             which there are as many as fit, in place of 'batch_size'.
         max_num_edges: The same with the number of edges, which are two for
             each pair of atoms that are closer than 'cutoff'.
-        optimizer: 'muon' (torch.optim.Muon for matrices, Adam for all else)
+        optimizer: 'muon' (Muon for matrices, Adam for all else)
             or 'adam'.
         learning_rate: Largest learning rate.
         warmup: Share of the steps in which the rate rises from zero.

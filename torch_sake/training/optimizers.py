@@ -4,6 +4,8 @@ import torch
 from torch.nn import Linear
 from torch.optim import Adam, Optimizer
 
+from torch_sake.training.muon import Muon
+
 OPTIMIZERS = ('adam', 'muon')
 
 
@@ -12,26 +14,20 @@ def build_optimizers(module: torch.nn.Module, name: str,
     r"""Returns the optimizers that share the parameters of :obj:`module`.
 
     :obj:`"adam"` is Adam for all of them. :obj:`"muon"` is
-    :class:`torch.optim.Muon` for the matrices of linear maps, whose steps are
-    orthogonal matrices scaled to the size of a step of Adam, and Adam for all
-    others: biases, embeddings, radial functions, and maps from or to one
+    :class:`~torch_sake.training.muon.Muon` for the matrices of linear maps,
+    whose steps are orthogonal matrices scaled to the size of a step of Adam,
+    and Adam for all others: biases, embeddings, radial functions, and maps from or to one
     number.
 
     Args:
         module (torch.nn.Module): The module.
         name (str): :obj:`"adam"` or :obj:`"muon"`.
         learning_rate (float): The learning rate.
-
-    Raises:
-        ImportError: If the installed version of torch has no Muon.
     """
     parameters = [parameter for parameter in module.parameters()
                   if parameter.requires_grad]
     if name == 'adam':
         return [Adam(parameters, learning_rate, fused=True)]
-    if not hasattr(torch.optim, 'Muon'):
-        raise ImportError(f"'optimizer=muon' needs torch 2.9 or newer (got "
-                          f"{torch.__version__}); 'optimizer=adam' does not")
     of_maps = {id(child.weight) for child in module.modules()
                if isinstance(child, Linear) and min(child.weight.shape) > 1}
     matrices = [parameter for parameter in parameters
@@ -40,9 +36,7 @@ def build_optimizers(module: torch.nn.Module, name: str,
               if id(parameter) not in of_maps]
     optimizers = []
     if matrices:
-        optimizers.append(
-            torch.optim.Muon(matrices, learning_rate, weight_decay=0.0,
-                             adjust_lr_fn='match_rms_adamw'))
+        optimizers.append(Muon(matrices, learning_rate))
     if others:
         optimizers.append(Adam(others, learning_rate, fused=True))
     return optimizers
