@@ -258,6 +258,8 @@ def test_compiled_layers_are_computed_again():
 def test_only_own_layers_are_computed_again():
     with pytest.raises(TypeError, match="'model' must be SAKE or VectorSAKE"):
         Potential(schnet(), recompute=True)
+    with pytest.raises(TypeError, match="'recompute' must be a bool"):
+        Potential(sake()).recompute = 'yes'
 
 
 def power(value, exponent):

@@ -80,6 +80,8 @@ class Potential(EnergyModel):
 
     @recompute.setter
     def recompute(self, recompute: bool) -> None:
+        if not isinstance(recompute, bool):
+            raise TypeError(f"'recompute' must be a bool (got {recompute!r})")
         if recompute and not isinstance(self.model, MoleculeModel):
             raise TypeError(f"'model' must be SAKE or VectorSAKE to "
                             f"'recompute' its layers (got {type(self.model)})")
