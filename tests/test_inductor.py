@@ -3,6 +3,8 @@ import torch
 
 from torch_sake.inductor import OperatorsForCPU
 
+aten, ours = torch.ops.aten, torch.ops.torch_sake
+
 
 class Recorder(OperatorsForCPU):
     def __init__(self):
@@ -17,7 +19,14 @@ class Recorder(OperatorsForCPU):
         return None  # nothing from a cache
 
 
-def function(x, weight, bias, matrix, index, narrow, wide):
+def compile_and_record(function):
+    recorder = Recorder()
+    return torch.compile(
+        function, dynamic=True, fullgraph=True,
+        options={'post_grad_custom_post_pass': recorder}), recorder.targets
+
+
+def products_and_sums(x, weight, bias, matrix, index, narrow, wide):
     products = (x @ weight, torch.addmm(bias, x, weight),
                 torch.addmm(matrix, x, weight), x[:2] @ weight)
     sums = [values.new_zeros(x.size(0), *values.shape[1:]).index_add(
@@ -28,21 +37,62 @@ def function(x, weight, bias, matrix, index, narrow, wide):
 def test_operators_for_cpu():
     if not torch.backends.mkldnn.is_available():
         pytest.skip('This build of torch has no oneDNN')
-    recorder = Recorder()
-    compiled = torch.compile(
-        function, dynamic=True, fullgraph=True,
-        options={'post_grad_custom_post_pass': recorder})
+    compiled, targets = compile_and_record(products_and_sums)
     for num_rows in (600, 700):
         index = torch.randint(0, num_rows, (50, ))
         inputs = [torch.randn(num_rows, 64), torch.randn(64, 64),
                   torch.randn(64), torch.randn(num_rows, 64), index,
                   torch.randn(50, 3), torch.randn(50, 64)]
-        for value, expected in zip(compiled(*inputs), function(*inputs)):
+        for value, expected in zip(compiled(*inputs),
+                                   products_and_sums(*inputs)):
             assert torch.allclose(value, expected, atol=1e-4)
-    ours, aten = torch.ops.torch_sake, torch.ops.aten
-    count = recorder.targets.count
     # Compiled once, with the products of few rows and the wide sum as before:
+    count = targets.count
     assert count(ours.linear.default) == 3 and count(aten.mm.default) == 1
     assert count(ours.index_add.default) == 2
     assert count(aten.index_put.default) == 1
     assert count(aten.addmm.default) == 0
+
+
+def weighted_sums(index, wide, weights, other, node):
+    sums = [wide.new_full((7, wide.size(1)), start).index_add(0, index, values)
+            for start, values in ((0.0, wide * weights[:, :1]),
+                                  (0.0, weights[:, 1:] * wide),
+                                  (0.0, wide * weights[:, :1] +
+                                   weights[:, 1:] * other),
+                                  (0.0, wide * other),  # as they were
+                                  (0.0, wide * weights[:, :1] + other),
+                                  (1.0, wide * weights[:, :1]))]
+    # What nodes and edges have:
+    once = wide * node.exp().index_select(0, index) * weights[:, :1].exp()
+    return [value.sin() for value in (*sums, once)]
+
+
+@pytest.mark.parametrize('sort', [False, True])
+def test_weighted_sums(sort):
+    compiled, targets = compile_and_record(weighted_sums)
+    for num_edges in (40, 50):
+        index = torch.randint(0, 6, (num_edges, ))  # The last node has none.
+        index = index.sort().values if sort else index
+        inputs = [index, torch.randn(num_edges, 128),
+                  torch.randn(num_edges, 2), torch.randn(num_edges, 128),
+                  torch.randn(7, 128)]
+        for value, expected in zip(compiled(*inputs), weighted_sums(*inputs)):
+            assert torch.allclose(value, expected, atol=1e-5)
+    count = targets.count
+    assert count(ours.sort_edges.default) == 1
+    assert count(ours.sum_edges.default) == 4
+    assert count(aten.index_put.default) == 3
+    assert count(ours.in_memory.default) >= 2
+
+
+def test_hyperbolic_tangent():
+    compiled, targets = compile_and_record(lambda x: x.tanh())
+    x = torch.cat([torch.linspace(-12, 12, 100001), torch.logspace(-30, 0, 31),
+                   torch.tensor([0.0, -0.0, 1e30, -torch.inf, torch.inf])])
+    expected = x.double().tanh()
+    error = (compiled(x) - expected).abs()
+    assert (error <= 5e-7 * expected.abs()).all()
+    assert aten.tanh.default not in targets
+    assert compiled(torch.tensor(torch.nan)).isnan()
+    assert torch.allclose(compiled(x.double()), expected, 1e-14, 0.0)

@@ -108,6 +108,10 @@ def test_command(tmp_path, capsys):
     assert (out / 'results.md').read_text().strip() in printed
     assert (out / 'benchmark.png').exists()
     results = json.loads((out / 'results.json').read_text())
+    for row in results['rows']:
+        if 'flops' in row:  # of the rates that were the best in the end
+            assert row['matrix_share'] == pytest.approx(
+                row['flops'] / results['rates']['flops'] / row['ms'] * 1000)
     found = {(row['system'], row['task'], row['model'].split(',')[0])
              for row in results['rows']}
     expected = {(system, task, model)

@@ -86,8 +86,12 @@ def run_benchmark(config: BenchmarkConfig) -> Dict[str, Any]:
     }
     for system in all_systems(config.atoms, config.batch_sizes, config.boxes):
         system = system.to(device, dtype)
-        results['rows'] += _measure_system(cases, system, config, rates,
-                                           device)
+        results['rows'] += _measure_system(cases, system, config, device)
+        # The best of several times, as it may have been disturbed before:
+        rates = Rates(*map(max, rates, measure_rates(device, dtype)))
+        results['rates'] = rates._asdict()
+        for row in results['rows']:
+            _add_shares(row, rates)
         path = osp.join(config.out, 'results.json')
         with replace_when_complete(path) as temporary:
             with open(temporary, 'w') as file:
@@ -96,7 +100,7 @@ def run_benchmark(config: BenchmarkConfig) -> Dict[str, Any]:
 
 
 def _measure_system(cases: List[AnyCase], system: System,
-                    config: BenchmarkConfig, rates: Rates,
+                    config: BenchmarkConfig,
                     device: torch.device) -> List[Row]:
     calls = {}
     for case in cases:
@@ -147,13 +151,15 @@ def _measure_system(cases: List[AnyCase], system: System,
             if not case.compiled:
                 works[kind] = count_work(call)
             if kind in works:
-                row.update(
-                    works[kind]._asdict(), matrix_share=1000 *
-                    works[kind].flops / rates.flops / middle,
-                    memory_share=1000 * works[kind].bytes / rates.bytes /
-                    middle)
+                row.update(works[kind]._asdict())
             rows.append(row)
     return sorted(rows, key=lambda row: config.tasks.index(row['task']))
+
+
+def _add_shares(row: Row, rates: Rates) -> None:
+    if 'flops' in row:
+        row['matrix_share'] = 1000 * row['flops'] / rates.flops / row['ms']
+        row['memory_share'] = 1000 * row['bytes'] / rates.bytes / row['ms']
 
 
 def _repeats(call: Any, seconds: float, device: torch.device) -> int:

@@ -9,7 +9,8 @@ def tanh(x: Tensor) -> Tensor:
     r"""Returns :math:`\tanh x = 2 \sigma(2x) - 1`, in single precision on the
     CPU by the right-hand side: to 2e-7, and at a fifth of the time.
     """
-    if x.device.type != 'cpu' or x.dtype != torch.float:
+    if (x.device.type != 'cpu' or x.dtype != torch.float
+            or torch.compiler.is_compiling()):
         return torch.tanh(x)
     if plain_operators_needed(x):
         return 2 * torch.sigmoid(2 * x) - 1
