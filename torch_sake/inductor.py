@@ -57,9 +57,7 @@ class OperatorsForCPU(CustomGraphPass):
     """
     def __call__(self, graph: Graph) -> None:
         sorted_edges: dict = {}
-        for node in list(graph.nodes):
-            if not _is_tensor(node) or node.meta['val'].device.type != 'cpu':
-                continue
+        for node in filter(_is_tensor_of_cpu, list(graph.nodes)):
             if node.target is aten.tanh.default:
                 _replace_tanh(node)
             elif node.target is aten.index_put.default:
@@ -69,9 +67,8 @@ class OperatorsForCPU(CustomGraphPass):
             elif node.target is aten.addmm.default and not node.kwargs:
                 _replace_product(node, *node.args)
         graph.eliminate_dead_code()
-        for node in list(graph.nodes):
-            if _is_tensor(node) and (_is_pointwise(node)
-                                     or node.target in GATHERS):
+        for node in filter(_is_tensor_of_cpu, list(graph.nodes)):
+            if _is_pointwise(node) or node.target in GATHERS:
                 _compute_once(node)
 
     def uuid(self) -> Any:
@@ -127,9 +124,11 @@ def _replace_sum(node: Node, sorted_edges: dict, x: Node, indices: Any,
                                  (x, index, values), out))
         return
     if (out.dim() != 2 or columns < MIN_COLUMNS
+            or out.dtype not in (torch.float, torch.double)
+            or index.meta['val'].dtype != torch.long
             or x.target is not aten.full.default or x.args[1] != 0):
         return
-    terms = _weighted_terms(values)
+    terms = _weighted_terms(values, values.meta['val'])
     if not terms:
         return
     with graph.inserting_before(node):
@@ -152,12 +151,13 @@ def _replace_sum(node: Node, sorted_edges: dict, x: Node, indices: Any,
         _replace(node, total)
 
 
-def _weighted_terms(values: Node) -> List[Tuple[Node, Node]]:
-    r"""Returns the terms of a sum of tensors that each have a weight for every
-    row, or an empty list if :obj:`values` are none.
+def _weighted_terms(values: Node, like: Tensor) -> List[Tuple[Node, Node]]:
+    r"""Returns the terms of a sum of tensors, each of size and type of
+    :obj:`like`, that have a weight for every row, or an empty list if
+    :obj:`values` are none.
     """
     if values.target is aten.add.Tensor and not values.kwargs:
-        parts = [_weighted_terms(part) if isinstance(part, Node) else []
+        parts = [_weighted_terms(part, like) if isinstance(part, Node) else []
                  for part in values.args]
         return sum(parts, []) if all(parts) else []
     if values.target is aten.mul.Tensor:
@@ -166,12 +166,17 @@ def _weighted_terms(values: Node) -> List[Tuple[Node, Node]]:
                 continue
             if weights.target is aten.expand.default:
                 weights = weights.args[0]
-            if (weights.meta['val'].dim() == 2
-                    and weights.meta['val'].size(1) == 1
-                    and term.meta['val'].shape == values.meta['val'].shape
-                    and term.target is not aten.expand.default):
+            if (_has_sizes(term, like, like.shape)
+                    and _has_sizes(weights, like, (like.size(0), 1))):
                 return [(term, weights)]
     return []
+
+
+def _has_sizes(node: Node, like: Tensor, sizes: Tuple) -> bool:
+    # As text: a comparison of dynamic sizes would be a reason to compile again.
+    value = node.meta['val']
+    return value.dtype == like.dtype and (
+        list(map(str, value.shape)) == list(map(str, sizes)))
 
 
 def _replace_product(node: Node, added: Optional[Node], left: Node,
@@ -216,6 +221,10 @@ def _compute_once(node: Node) -> None:
 def _is_tensor(node: Node) -> bool:
     return node.op == 'call_function' and isinstance(
         node.meta.get('val'), Tensor)
+
+
+def _is_tensor_of_cpu(node: Node) -> bool:
+    return _is_tensor(node) and node.meta['val'].device.type == 'cpu'
 
 
 def _is_pointwise(node: Node) -> bool:
