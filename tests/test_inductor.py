@@ -55,6 +55,27 @@ def test_operators_for_cpu():
     assert count(aten.addmm.default) == 0
 
 
+def test_products_of_transposed_matrices():
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip('This build of torch has no oneDNN')
+
+    def products(x, y):
+        return (x.t() @ y).sin(), (x[:, 1:65] @ y[:64]).sin(), (x @ x.t()).sin()
+
+    compiled, targets = compile_and_record(products)
+    for num_rows in (600, 700):
+        inputs = torch.randn(num_rows, 96), torch.randn(num_rows, 64)
+        for value, expected in zip(compiled(*inputs), products(*inputs)):
+            assert torch.allclose(value, expected, atol=1e-3)
+    assert targets.count(ours.linear.default) == 3
+    assert targets.count(ours.in_rows.default) == 2
+    with torch.profiler.profile() as profile:
+        compiled(*inputs)
+    # oneDNN is not given anything that it has to copy:
+    names = {event.key for event in profile.key_averages()}
+    assert 'torch_sake::linear' in names and 'aten::copy_' not in names
+
+
 def weighted_sums(index, wide, weights, other, node):
     sums = [wide.new_full((7, wide.size(1)), start).index_add(0, index, values)
             for start, values in ((0.0, wide * weights[:, :1]),

@@ -51,7 +51,8 @@ class OperatorsForCPU(CustomGraphPass):
       2.13 reads the sums of the forces on moved atoms too early then, and
       silently returns wrong forces. There is little to gain from them, either;
     - large products of matrices in single precision are oneDNN's, as those of
-      :class:`~torch_sake.nn.linear.Linear` are;
+      :class:`~torch_sake.nn.linear.Linear` are, with copies of transposed
+      matrices, such as those of the derivatives of weights, made by loops;
     - what a node has is computed once, before its edges read it, and what an
       edge has before its channels do, in place of again for each of them.
     """
@@ -192,6 +193,7 @@ def _replace_product(node: Node, added: Optional[Node], left: Node,
         bias, added = added, None
     graph = node.graph
     with graph.inserting_before(node):
+        left = _in_rows(left)
         weight = _call(graph, aten.permute.default, (right, [1, 0]),
                        right.meta['val'].t())
         product = _call(graph, ours.linear.default, (left, weight, bias),
@@ -199,6 +201,18 @@ def _replace_product(node: Node, added: Optional[Node], left: Node,
         if added is not None:
             product = _call(graph, aten.add.Tensor, (product, added), value)
     _replace(node, product)
+
+
+def _in_rows(node: Node) -> Node:
+    r"""Returns a matrix with its rows one after the other in memory: where they
+    are not, oneDNN is given a copy, which compiled loops make in less time.
+    """
+    value = node.meta['val']
+    # As text, as comparisons of dynamic sizes are:
+    if list(map(str, value.stride())) == [str(value.size(1)), '1']:
+        return node
+    return _call(node.graph, ours.in_rows.default, (node, ),
+                 value.new_empty(value.shape))
 
 
 def _compute_once(node: Node) -> None:

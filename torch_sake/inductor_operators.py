@@ -4,6 +4,7 @@ from typing import Callable, Optional, Tuple
 
 import torch
 from torch import Tensor
+from torch._inductor.ir import ExternKernel
 from torch._inductor.lowering import register_lowering
 
 from torch_sake.nn.linear import onednn_linear
@@ -32,6 +33,10 @@ def _sum_edges(values: Tensor, weights: Optional[Tensor], order: Tensor,
                                per_sample_weights=weights)[0]
 
 
+def _copy_in_rows(x: Tensor) -> Tensor:
+    return torch.clone(x, memory_format=torch.contiguous_format)
+
+
 _define('linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor',
         onednn_linear,
         lambda x, weight, bias: x.new_empty(x.size(0), weight.size(0)))
@@ -47,11 +52,20 @@ _define('sum_edges(Tensor values, Tensor? weights, Tensor order, '
         lambda values, weights, order, offsets: values.new_empty(
             offsets.size(0), values.size(1)))
 _define('in_memory(Tensor x) -> Tensor', torch.clone, torch.empty_like)
+_define('in_rows(Tensor x) -> Tensor', _copy_in_rows, _copy_in_rows)
 
 
-# It is there for the compiler alone, which has it call nothing.
+# The last two are there for the compiler alone, which has them call nothing.
+
+
 @register_lowering(torch.ops.torch_sake.in_memory.default,
                    type_promotion_kind=None)
 def _(x):
     x.realize()
     return x
+
+
+@register_lowering(torch.ops.torch_sake.in_rows.default,
+                   type_promotion_kind=None)
+def _(x):
+    return ExternKernel.require_contiguous(x)
