@@ -60,13 +60,14 @@ def test_products_of_transposed_matrices():
         pytest.skip('This build of torch has no oneDNN')
 
     def products(x, y):
-        return (x.t() @ y).sin(), (x[:, 1:65] @ y[:64]).sin(), (x @ x.t()).sin()
+        pairs = (x.t(), y), (x[:, 1:65], y[:64]), (x, x.t())
+        return [(left @ right).sin() for left, right in pairs]
 
     compiled, targets = compile_and_record(products)
     for num_rows in (600, 700):
         inputs = torch.randn(num_rows, 96), torch.randn(num_rows, 64)
         for value, expected in zip(compiled(*inputs), products(*inputs)):
-            assert torch.allclose(value, expected, atol=1e-3)
+            assert torch.allclose(value, expected, atol=1e-4)
     assert targets.count(ours.linear.default) == 3
     assert targets.count(ours.in_rows.default) == 2
     with torch.profiler.profile() as profile:

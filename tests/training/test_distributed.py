@@ -22,8 +22,6 @@ pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available()
     or not torch.distributed.is_gloo_available(), reason='needs gloo')
 
-# torch 2.14 says at once that torch-geometric should not call this:
-OF_OTHERS = 'ignore:`torch.jit.script` is deprecated'
 MAIN = 'import sys; from torch_sake.cli import main; sys.exit(main())'
 
 
@@ -37,7 +35,7 @@ def launch(arguments):
             [sys.executable, '-c', MAIN, *arguments],
             env=dict(os.environ, MASTER_ADDR='127.0.0.1', MASTER_PORT=port,
                      WORLD_SIZE='2', RANK=str(rank), LOCAL_RANK=str(rank),
-                     OMP_NUM_THREADS='1', PYTHONWARNINGS=OF_OTHERS),
+                     OMP_NUM_THREADS='1'),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for rank in range(2)
     ]
