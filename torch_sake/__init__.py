@@ -2,6 +2,13 @@ r"""SAKE: spatial attention kinetic networks with E(n)-equivariance, for
 PyTorch Geometric.
 """
 
+import warnings
+
+# torch-geometric makes a call of which torch warns since 2.14:
+with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)
+    import torch_geometric  # noqa: F401
+
 from torch_sake.checkpoint import load_potential, load_property
 from torch_sake.ensemble import Ensemble
 from torch_sake.models import SAKE, SAKENet, VectorSAKE

@@ -107,6 +107,7 @@ def node_kernel(embedding, attention, direction, weight, d_embedding,
     node, dim = first_node + rows // BLOCK_D, rows % BLOCK_D
     row_begin = tl.load(offsets + node, node < num_nodes, num_edges)
     row_end = tl.load(offsets + node + 1, node + 1 < num_nodes, num_edges)
+    row_end = tl.where(dim < D, row_end, 0)  # no edges for what is padding
     begin = tl.load(offsets + first_node)
     end = tl.load(offsets + first_node + NODES, first_node + NODES < num_nodes,
                   num_edges)
@@ -120,7 +121,7 @@ def node_kernel(embedding, attention, direction, weight, d_embedding,
                           BLOCK_E, BLOCK_C, BLOCK_K, PRECISION)
         c_value = _tanh(z)
         mine = ((position[None, :] >= row_begin[:, None]) &
-                (position[None, :] < row_end[:, None]) & (dim < D)[:, None])
+                (position[None, :] < row_end[:, None]))
         place = edge[None, :] * D + dim[:, None]
         vectors = tl.load(direction + place, mine, 0)
         # Vectors count in full, as they do outside of products of matrices.
