@@ -22,6 +22,13 @@ import triton.language as tl
 
 
 @triton.jit
+def _add_product(sums, left, right, PRECISION: tl.constexpr):
+    # Before 3.8, Triton takes sums for ones in single precision if not told.
+    return tl.dot(left, right, sums, input_precision=PRECISION,
+                  out_dtype=sums.dtype)
+
+
+@triton.jit
 def _message(embedding, attention, edge, valid, k, F: tl.constexpr,
              H: tl.constexpr):
     inside = valid[:, None] & (k < F * H)[None, :]
@@ -44,14 +51,14 @@ def _products(embedding, attention, weight, d_embedding, d_attention, d_weight,
         inside = (c < C)[None, :] & (k < F * H)[:, None]
         matrix = tl.load(weight + place, inside, 0)
         message = _message(embedding, attention, edge, valid, k, F, H)
-        z = tl.dot(message, matrix, z, input_precision=PRECISION)
+        z = _add_product(z, message, matrix, PRECISION)
         if d_embedding is not None:
             change = (_message(d_embedding, attention, edge, valid, k, F, H) +
                       _message(embedding, d_attention, edge, valid, k, F, H))
-            dz = tl.dot(change, matrix, dz, input_precision=PRECISION)
+            dz = _add_product(dz, change, matrix, PRECISION)
         if d_weight is not None:
-            dz = tl.dot(message, tl.load(d_weight + place, inside, 0), dz,
-                        input_precision=PRECISION)
+            d_matrix = tl.load(d_weight + place, inside, 0)
+            dz = _add_product(dz, message, d_matrix, PRECISION)
     return z, dz
 
 
@@ -126,13 +133,13 @@ def node_kernel(embedding, attention, direction, weight, d_embedding,
         vectors = tl.load(direction + place, mine, 0)
         # Vectors count in full, as they do outside of products of matrices.
         if TANGENT:
-            sums = tl.dot(vectors, (1 - c_value * c_value) * dz, sums,
-                          input_precision='ieee')
+            sums = _add_product(sums, vectors, (1 - c_value * c_value) * dz,
+                                'ieee')
             if d_direction is not None:
                 vectors = tl.load(d_direction + place, mine, 0)
-                sums = tl.dot(vectors, c_value, sums, input_precision='ieee')
+                sums = _add_product(sums, vectors, c_value, 'ieee')
         else:
-            sums = tl.dot(vectors, c_value, sums, input_precision='ieee')
+            sums = _add_product(sums, vectors, c_value, 'ieee')
     tl.store(out + (node * D + dim)[:, None] * C + c[None, :], sums,
              ((node < num_nodes) & (dim < D))[:, None] & (c < C)[None, :])
 
@@ -178,9 +185,9 @@ def edge_kernel(grad, embedding, attention, direction, weight, d_embedding,
             by_message = tl.dot(by_z, matrix, input_precision=PRECISION,
                                 out_dtype=dtype)
             if d_weight is not None:
-                by_message = tl.dot(by_change,
-                                    tl.load(d_weight + at, there, 0),
-                                    by_message, input_precision=PRECISION)
+                by_message = _add_product(by_message, by_change,
+                                          tl.load(d_weight + at, there, 0),
+                                          PRECISION)
             by_embedding += by_message * w[:, None]
             along = tl.sum(by_message * e, axis=1)
             if d_embedding is not None:
@@ -226,14 +233,12 @@ def weight_kernel(grad, embedding, attention, direction, weight, d_embedding,
         by_z, by_change, _ = _derivatives(
             grad, direction, d_direction, _tanh(z), dz, unused, edge, node,
             valid, c, C, D, BLOCK_E, BLOCK_C, BLOCK_D, TANGENT)
-        sums = tl.dot(
-            tl.trans(by_z),
-            _message(embedding, attention, edge, valid, k, F, H), sums,
-            input_precision=PRECISION)
+        sums = _add_product(
+            sums, tl.trans(by_z),
+            _message(embedding, attention, edge, valid, k, F, H), PRECISION)
         if d_embedding is not None:
             change = (_message(d_embedding, attention, edge, valid, k, F, H) +
                       _message(embedding, d_attention, edge, valid, k, F, H))
-            sums = tl.dot(tl.trans(by_change), change, sums,
-                          input_precision=PRECISION)
+            sums = _add_product(sums, tl.trans(by_change), change, PRECISION)
     tl.store(out + part * C * F * H + c[:, None] * (F * H) + k[None, :], sums,
              (c < C)[:, None] & (k < F * H)[None, :])
