@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import warnings
 from dataclasses import asdict, replace
 
 import pytest
@@ -103,7 +102,7 @@ def test_new_elements_get_the_energies_that_are_left(tuning, pretrained,
 
 
 def test_refit_shifts_all_atomic_energies(tuning, pretrained, water_file,
-                                          tmp_path):
+                                          tmp_path, no_warnings):
     frames = ase_io.read(water_file, ':')
     for atoms in frames:
         atoms.calc.results['energy'] += 77.0
@@ -112,8 +111,7 @@ def test_refit_shifts_all_atomic_energies(tuning, pretrained, water_file,
     with pytest.warns(UserWarning, match="25.*eV per atom .* need 'refit'"):
         kept = Trainer(replace(tuning, data=shifted)).potential
     assert torch.equal(kept.atomic_energies, pretrained.atomic_energies)
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
+    with no_warnings():
         trainer = Trainer(replace(tuning, data=shifted, refit=True,
                                   out=tuning.out + '-2'))
     outputs = predict(trainer.potential, trainer.data.batches('train'),

@@ -1,6 +1,5 @@
 import csv
 import os
-import warnings
 from dataclasses import replace
 
 import pytest
@@ -160,9 +159,9 @@ def test_tensorboard(config):
         assert len(list(csv.DictReader(file))) == 3
 
 
-def test_lightning_keeps_its_tips_to_itself(config, capfd, caplog):
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
+def test_lightning_keeps_its_tips_to_itself(config, capfd, caplog,
+                                            no_warnings):
+    with no_warnings():
         Trainer(config).fit()
     out, err = capfd.readouterr()
     assert out == '' and caplog.text == ''
