@@ -131,7 +131,9 @@ def read_indices(path: PathLike) -> Tensor:
         ValueError: If the file holds anything else.
     """
     try:
-        return torch.from_numpy(np.loadtxt(path, dtype=np.int64, ndmin=1))
+        # Left to itself, NumPy 2.2 reads 2.5 as 2.
+        return torch.from_numpy(np.loadtxt(path, dtype=np.int64, ndmin=1,
+                                           converters={0: int}))
     except ValueError as error:
         raise ValueError(f"'{path}' must hold one integer a line "
                          f"({error})") from error
