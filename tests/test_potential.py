@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn.models import SchNet
@@ -313,6 +314,22 @@ def test_compilation_that_fails(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter('error')  # once is enough
         potential(*inputs)
+
+
+def test_selection_by_indexing():
+    # Which is what versions of torch before 2.13 compile.
+    def select(x, index):
+        rows = x.index_select(0, index)
+        return rows.index_select(dim=-1, index=index)
+
+    x, index = torch.randn(6, 5, 7), torch.tensor([4, 0, 0, 3])
+    by_indexing = torch_sake.compilation.by_indexing(select)
+    assert torch.equal(by_indexing(x, index), select(x, index))
+    for function, expected in ((by_indexing, 0), (select, 2)):
+        nodes = make_fx(function)(x, index).graph.nodes
+        targets = [node.target for node in nodes]
+        assert targets.count(
+            torch.ops.aten.index_select.default) == expected
 
 
 @pytest.mark.parametrize('fault', ['forces', 'gradients'])

@@ -5,10 +5,11 @@ before they are trusted.
 import functools
 import inspect
 import warnings
-from typing import Any, Callable, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from torch_sake.models import MoleculeModel
 from torch_sake.nn import SAKEConv
@@ -91,9 +92,13 @@ class Compilable(torch.nn.Module):
             kwargs['batch_size'] = int(batch.max()) + 1 if len(batch) else 0
         kind = (function, differentiable, *sorted(
             key for key, value in kwargs.items() if value is not None))
+        # Before 2.13, torch fails at the derivative of index_select for dynamic
+        # sizes by torch.func.grad:
+        traced = (by_indexing(function) if torch.__version__ < (2, 13) else
+                  function)
         try:
             compiled = functools.partial(
-                (compiler or compile_function)(function), self, z, pos, batch,
+                (compiler or compile_function)(traced), self, z, pos, batch,
                 **kwargs)
             with torch.set_grad_enabled(differentiable):
                 if kind not in self._verified:
@@ -110,6 +115,28 @@ class Compilable(torch.nn.Module):
                           f'computed without it ({type(error).__name__}: '
                           f'{error})')
             return None
+
+
+class _Indexing(TorchFunctionMode):
+    r"""Has :meth:`torch.Tensor.index_select` done by indexing."""
+    def __torch_function__(self, function: Callable, types: Any, args: Tuple,
+                           kwargs: Optional[Dict[str, Any]] = None) -> Any:
+        if function is Tensor.index_select:
+            function = _select
+        return function(*args, **(kwargs or {}))
+
+
+def _select(x: Tensor, dim: int, index: Tensor) -> Tensor:
+    return x[(slice(None), ) * (dim % x.dim()) + (index, )]
+
+
+@functools.cache
+def by_indexing(function: Callable) -> Callable:
+    r"""Returns the function in which elements are selected by indexing."""
+    def wrapper(*args, **kwargs):
+        with _Indexing():
+            return function(*args, **kwargs)
+    return wrapper
 
 
 @functools.cache
