@@ -13,7 +13,8 @@ from torch_sake.nn.linear import Linear
 from torch_sake.nn.scatter import Segments, sort_edges
 from torch_sake.nn.spatial_attention import sum_combinations
 
-pytest.importorskip('triton')
+# Earlier interpreters multiply no matrices of double precision:
+pytest.importorskip('triton', minversion='3.6')
 operators = importlib.import_module(
     'torch_sake.nn.spatial_attention_operators')
 
