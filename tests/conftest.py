@@ -1,7 +1,5 @@
-import contextlib
 import gzip
 import os
-import warnings
 
 # One thread, before anything reads this: sums of several threads differ in
 # their last digits from run to run, and small tests gain nothing by them.
@@ -25,21 +23,6 @@ settings.load_profile('default')
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(12345)
-
-
-@pytest.fixture
-def no_warnings():
-    """A context in which every warning is an error, but for what is deprecated
-    in code of other packages, such as in that of torch-geometric by Python
-    3.13: Python tells nobody but their developers."""
-    @contextlib.contextmanager
-    def context():
-        with warnings.catch_warnings():
-            warnings.simplefilter('error')
-            warnings.filterwarnings('ignore', category=DeprecationWarning,
-                                    module=r'(torch_geometric|ase)\.')
-            yield
-    return context
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-# Earlier compilers have other operators to begin with:
-pytest.importorskip('torch', minversion='2.10')
-from torch_sake.inductor import OperatorsForCPU  # noqa: E402
+from torch_sake.inductor import OperatorsForCPU
 
 aten, ours = torch.ops.aten, torch.ops.torch_sake
 

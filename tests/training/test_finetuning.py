@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import warnings
 from dataclasses import asdict, replace
 
 import pytest
@@ -102,7 +103,7 @@ def test_new_elements_get_the_energies_that_are_left(tuning, pretrained,
 
 
 def test_refit_shifts_all_atomic_energies(tuning, pretrained, water_file,
-                                          tmp_path, no_warnings):
+                                          tmp_path):
     frames = ase_io.read(water_file, ':')
     for atoms in frames:
         atoms.calc.results['energy'] += 77.0
@@ -111,7 +112,8 @@ def test_refit_shifts_all_atomic_energies(tuning, pretrained, water_file,
     with pytest.warns(UserWarning, match="25.*eV per atom .* need 'refit'"):
         kept = Trainer(replace(tuning, data=shifted)).potential
     assert torch.equal(kept.atomic_energies, pretrained.atomic_energies)
-    with no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
         trainer = Trainer(replace(tuning, data=shifted, refit=True,
                                   out=tuning.out + '-2'))
     outputs = predict(trainer.potential, trainer.data.batches('train'),

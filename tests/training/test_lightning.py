@@ -1,5 +1,6 @@
 import csv
 import os
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -159,9 +160,9 @@ def test_tensorboard(config):
         assert len(list(csv.DictReader(file))) == 3
 
 
-def test_lightning_keeps_its_tips_to_itself(config, capfd, caplog,
-                                            no_warnings):
-    with no_warnings():
+def test_lightning_keeps_its_tips_to_itself(config, capfd, caplog):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
         Trainer(config).fit()
     out, err = capfd.readouterr()
     assert out == '' and caplog.text == ''

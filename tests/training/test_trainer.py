@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import signal
+import warnings
 from dataclasses import replace
 
 import numpy
@@ -124,12 +125,13 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(
     assert steps == [4, 8, 12]
 
 
-def test_long_runs_are_compiled(config, no_warnings):
+def test_long_runs_are_compiled(config):
     assert not replace(config, num_steps=2999).compiles
     assert replace(config, num_steps=3000).compiles
     assert not replace(config, num_steps=3000, compile=False).compiles
     assert replace(config, num_steps=3000, model='SAKE').compiles
-    with no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
         own = Trainer(replace(config, compile=True), SchNet(num_filters=8))
     assert not own.potential.compiled
 
