@@ -44,3 +44,15 @@ def distance_and_direction(vec: Tensor) -> Tuple[Tensor, Tensor]:
     """
     dist = (vec.square().sum(dim=-1, keepdim=True) + EPSILON).sqrt()  # [E, 1]
     return dist, vec / (dist + EPSILON)
+
+
+def bound_vectors(vec: Tensor, length: float) -> Tensor:
+    r"""Returns :math:`(1 + |\vec{p}|^4 / s^4)^{-1/4} \, \vec{p}`, which is
+    shorter than the length :math:`s` and, for short vectors, almost
+    :math:`\vec{p}`.
+
+    Shapes:
+        - **input and output:** vectors :math:`(N, D, F)`
+    """
+    square = vec.square().sum(dim=1, keepdim=True)  # [N, 1, F]
+    return vec * (1 + (square / length**2).square()).pow(-0.25)

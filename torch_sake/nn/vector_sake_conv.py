@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import Sequential, SiLU
 
 from torch_sake.checks import check_positive_float, check_tensor
+from torch_sake.geometry import bound_vectors
 from torch_sake.nn.init import reset_linear
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
 from torch_sake.nn.linear import Linear, linear_map, linear_parts
@@ -217,7 +218,7 @@ class VectorSAKEConv(KineticConv):
             combinations = combinations + (self.lin_vel_input(x).unsqueeze(1) *
                                            vel.unsqueeze(2))
             if self.bound_vec:
-                combinations = bound_vectors(combinations)
+                combinations = bound_vectors(combinations, LARGEST_VECTOR)
 
         a, b = self.lin_vec(combinations).chunk(2, dim=2)  # [N, D, F]
         skip = x if self.lin_skip is None else self.lin_skip(x)
@@ -289,15 +290,3 @@ class VectorSAKEConv(KineticConv):
         return (f'{self.__class__.__name__}({self.in_channels}, '
                 f'{self.out_channels}, cutoff={self.cutoff}, '
                 f'update_pos={self.update_pos})')
-
-
-def bound_vectors(vec: Tensor) -> Tensor:
-    r"""Returns :math:`(1 + |\vec{p}|^4 / s^4)^{-1/4} \, \vec{p}`, which is
-    shorter than :math:`s = 3` and, for short vectors, almost
-    :math:`\vec{p}`.
-
-    Shapes:
-        - **input and output:** vectors :math:`(N, D, F)`
-    """
-    square = vec.square().sum(dim=1, keepdim=True)  # [N, 1, F]
-    return vec * (1 + (square / LARGEST_VECTOR**2).square()).pow(-0.25)
