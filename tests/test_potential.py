@@ -2,6 +2,7 @@ import copy
 import inspect
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -11,7 +12,10 @@ from torch_geometric.loader import DataLoader
 from torch_geometric.nn.models import SchNet
 
 import torch_sake.compilation
-from torch_sake import SAKE, Potential, RadiusInteractionGraph, VectorSAKE
+import torch_sake.nn.linear
+import torch_sake.nn.segments
+from torch_sake import (SAKE, Potential, RadiusInteractionGraph, VectorSAKE,
+                        neighbor_list)
 from torch_sake.benchmark.work import peak_memory
 from torch_sake.testing import (assert_batch_independent,
                                 assert_equivariant_forces,
@@ -241,6 +245,117 @@ def test_layers_are_computed_again(build):
             for potential in (plain, again))
         for value, other in zip(gradients, expected):
             assert torch.allclose(value, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('build', [sake, vector_sake])
+def test_layers_are_computed_again_by_other_threads(monkeypatch, build):
+    """As those of GPUs are."""
+    grad = torch.autograd.grad
+
+    def grad_of_a_thread(*args, **kwargs):
+        with ThreadPoolExecutor() as pool:
+            return pool.submit(grad, *args, **kwargs).result()
+
+    potential = Potential(build(), recompute=True).double()
+    inputs = dense_batch()
+    with torch.no_grad():
+        _, expected, _ = potential(*inputs)
+        monkeypatch.setattr(torch.autograd, 'grad', grad_of_a_thread)
+        _, forces, _ = potential(*inputs)
+    assert torch.allclose(forces, expected, rtol=1e-12)
+
+
+def test_layers_are_computed_again_twice(pos):
+    model = vector_sake().double()
+    pos.requires_grad_()
+    out = model(Z, pos, BATCH, recompute=True).sum()
+    first, second = (torch.autograd.grad(out, pos, retain_graph=True)[0]
+                     for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_edges_are_those_of_a_thread(pos):
+    graph, other = RadiusInteractionGraph(2.5), RadiusInteractionGraph(1.0)
+    edge_index = torch.tensor([[0], [1]])
+    expected = graph(pos, BATCH)[0]
+    assert expected.size(1) > 1
+    with graph.fixed(edge_index), other.fixed(edge_index.flip(0)):
+        assert torch.equal(graph(pos, BATCH)[0], edge_index)
+        assert torch.equal(other(pos, BATCH)[0], edge_index.flip(0))
+        with ThreadPoolExecutor() as pool:
+            found, _ = pool.submit(graph, pos, BATCH).result()
+    assert torch.equal(found, expected)
+    assert torch.equal(graph(pos, BATCH)[0], expected)
+
+
+def test_edges_made_in_inference_mode(pos):
+    potential = Potential(vector_sake()).double()
+    with torch.inference_mode():
+        edge_index, edge_shift = neighbor_list(pos, 2.5, BATCH)
+        potential(Z, pos, BATCH, edge_index=edge_index, edge_shift=edge_shift)
+    inputs = dict(edge_index=edge_index, edge_shift=edge_shift)
+    energy, forces, _ = potential(Z, pos, BATCH, **inputs)
+    assert torch.equal(potential.energy(Z, pos, BATCH, **inputs), energy)
+    assert torch.equal(forces, potential(Z, pos, BATCH)[1])
+
+
+def test_prior_without_a_cutoff(pos):
+    class Confinement(torch.nn.Module):
+        def forward(self, z, pos, batch, edge_index, edge_shift, batch_size):
+            return pos.new_zeros(batch_size).index_add(
+                0, batch, pos.square().sum(dim=1))
+
+    model = sake()
+    potential = Potential(model, prior=Confinement()).double()
+    _, forces, _ = potential(Z, pos, BATCH)
+    _, without, _ = Potential(model)(Z, pos, BATCH)
+    assert torch.allclose(forces - without, -2 * pos)
+
+
+@pytest.mark.parametrize('build', [SAKE, VectorSAKE])
+def test_interaction_graph_in_periodic_cells(pos, build):
+    torch.manual_seed(0)
+    options = dict(hidden_channels=8, num_layers=2, num_rbf=5, cutoff=2.5)
+    model = build(**options)
+    graph = build(**options, interaction_graph=RadiusInteractionGraph(2.5))
+    graph.load_state_dict(model.state_dict())
+    cell = 4 * torch.eye(3).double()
+    outputs, expected = (
+        Potential(model).double()(Z, pos, cell=cell, compute_stress=True)
+        for model in (graph, model))
+    for value, other in zip(outputs, expected):
+        assert torch.equal(value, other)
+
+
+@pytest.mark.parametrize('num_atoms', [8, 40])
+@pytest.mark.parametrize('build', [SAKE, VectorSAKE])
+@pytest.mark.parametrize('dtype', [torch.float, torch.double])
+def test_hessian_of_batched_gradients(monkeypatch, build, num_atoms, dtype):
+    """As torch.autograd.functional.hessian(vectorize=True) has it."""
+    monkeypatch.setattr(torch_sake.nn.linear, 'MIN_MULTIPLICATIONS', 0)
+    monkeypatch.setattr(torch_sake.nn.segments, 'MIN_EDGES', 0)
+    potential = Potential(build(16, num_layers=2, cutoff=None)).to(dtype)
+    z = torch.randint(1, 9, (num_atoms, ))
+    pos = 2 * torch.randn(num_atoms, 3, dtype=dtype)
+    pos.requires_grad_()
+    _, forces, _ = potential(z, pos)
+    rows = torch.eye(forces.numel(), dtype=dtype)[:20].view(20, -1, 3)
+    hessian, = torch.autograd.grad(forces, pos, rows, is_grads_batched=True,
+                                   retain_graph=True)
+    expected = torch.stack([
+        torch.autograd.grad(forces, pos, row, retain_graph=True)[0]
+        for row in rows])
+    tolerance = 100 * torch.finfo(dtype).eps * float(expected.abs().max())
+    assert torch.allclose(hessian, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize('build', [SAKE, VectorSAKE])
+def test_vmap_over_positions(build):
+    model = build(8, num_layers=2, cutoff=None).double()
+    many = torch.randn(5, 8, 3).double()
+    energies = torch.func.vmap(lambda pos: model(Z, pos))(many)
+    assert torch.allclose(energies,
+                          torch.stack([model(Z, pos) for pos in many]))
 
 
 def test_compiled_layers_are_computed_again():

@@ -94,3 +94,9 @@ def test_cutoff_beyond_that_of_the_model():
         Potential(VectorSAKE(8, 1, 5, cutoff=2.0), prior=ZBLRepulsion(2.5))
     with pytest.raises(TypeError, match="'prior' must be a torch.nn.Module"):
         Potential(VectorSAKE(8, 1, 5), prior=lambda z: z)
+
+
+def test_padding_has_no_nucleus():
+    potential = Potential(VectorSAKE(8, 1, 5), prior=ZBLRepulsion())
+    energy, forces, _ = potential(torch.tensor([0, 0, 1]), torch.rand(3, 3))
+    assert energy.isfinite().all() and forces.isfinite().all()

@@ -8,40 +8,62 @@ the device anyway, and everything that reads files always look at the values.
 """
 
 import math
+from numbers import Integral, Real
 from typing import Any, Iterable, Optional
 
 import torch
 from torch import Tensor
 from torch_geometric import is_debug_enabled
 
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+INTEGERS = (torch.int32, torch.int64)  # others are no index to torch
 
 
 def values_are_visible(tensor: Tensor) -> bool:
     r"""Whether the values of :obj:`tensor` may be looked at: eagerly on the
     CPU, and on other devices inside :class:`torch_geometric.debug` only.
     """
-    if torch.compiler.is_compiling():
+    if (torch.compiler.is_compiling()
+            or torch._C._are_functorch_transforms_active()):
         return False
     return tensor.device.type == 'cpu' or (tensor.device.type != 'meta'
                                            and is_debug_enabled())
 
 
 def check_positive_int(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"'{name}' must be an integer (got {value!r})")
     if value < 1:
         raise ValueError(f"'{name}' must be at least 1 (got {value})")
+    return int(value)
+
+
+def check_float(name: str, value: Any) -> float:
+    value = _as_float(name, value)
+    if not math.isfinite(value):
+        raise ValueError(f"'{name}' must be finite (got {value})")
     return value
 
 
 def check_positive_float(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"'{name}' must be a number (got {value!r})")
+    value = _as_float(name, value)
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"'{name}' must be positive and finite "
                          f"(got {value})")
+    return value
+
+
+def _as_float(name: str, value: Any) -> float:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"'{name}' must be a number (got {value!r})")
     return float(value)
+
+
+def check_bool(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"'{name}' must be a bool (got {value!r})")
+    return value
 
 
 def check_option(name: str, value: Any, options: Iterable[str]) -> str:
@@ -100,7 +122,7 @@ def check_index(name: str, value: Any, length: Optional[int]) -> Tensor:
     if not isinstance(value, Tensor):
         raise TypeError(f"'{name}' must be a tensor (got {type(value)})")
     if value.dtype not in INTEGERS:
-        raise TypeError(f"'{name}' must be of integer type "
+        raise TypeError(f"'{name}' must be of integer type, torch.int64 "
                         f"(got {value.dtype})")
     if value.dim() != 1 or (length is not None and value.numel() != length):
         expected = '[N]' if length is None else f'[{length}]'
@@ -137,7 +159,7 @@ def check_edge_index(edge_index: Any, num_nodes: int,
     if not isinstance(edge_index, Tensor):
         raise TypeError(f"'edge_index' must be a tensor "
                         f"(got {type(edge_index)})")
-    if edge_index.dtype not in (torch.int32, torch.int64):
+    if edge_index.dtype not in INTEGERS:
         raise TypeError(f"'edge_index' must be of type torch.int64 "
                         f"(got {edge_index.dtype})")
     if edge_index.dim() != 2 or edge_index.size(0) != 2:
@@ -146,3 +168,9 @@ def check_edge_index(edge_index: Any, num_nodes: int,
     if look:
         check_range('edge_index', edge_index, num_nodes)
     return edge_index
+
+
+def check_edge_shift(edge_shift: Any, edge_index: Tensor,
+                     pos: Tensor) -> Tensor:
+    return check_tensor('edge_shift', edge_shift,
+                        (edge_index.size(1), pos.size(1)), pos.dtype)

@@ -4,13 +4,15 @@ from typing import Any, Callable, Dict, Optional, Tuple
 import torch
 from torch import Tensor
 
-from torch_sake.checks import (check_atomic_numbers, check_batch, check_pos,
+from torch_sake.checks import (check_atomic_numbers, check_batch,
+                               check_edge_index, check_edge_shift, check_pos,
                                check_positive_float)
 from torch_sake.compilation import Compilable
 from torch_sake.models import MoleculeModel
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.neighbors.lattice import check_cell
-from torch_sake.nn.scatter import Segments, sum_edges
+from torch_sake.nn.scatter import sum_edges
+from torch_sake.nn.segments import Segments
 from torch_sake.strain import apply_strain
 
 
@@ -53,10 +55,10 @@ class EnergyModel(Compilable):
             raise TypeError(f"'prior' must be a torch.nn.Module "
                             f"(got {type(prior)})")
         self.prior = prior
-        if prior is not None and self.cutoff is not None and (
-                prior.cutoff > self.cutoff):
+        end = getattr(prior, 'cutoff', None)
+        if None not in (end, self.cutoff) and end > self.cutoff:
             raise ValueError(f"'prior' must end within the cutoff of the "
-                             f"model, {self.cutoff} (got {prior.cutoff})")
+                             f"model, {self.cutoff} (got {end})")
 
     def _apply(self, fn: Callable, recurse: bool = True) -> 'EnergyModel':
         # The references go along to other devices, but stay in float64.
@@ -93,6 +95,10 @@ class EnergyModel(Compilable):
         if isinstance(self.model, MoleculeModel) and cell is not None:
             kwargs.setdefault('batch_size', cell.size(0))
         if kwargs.get('edge_index') is not None:
+            check_edge_index(kwargs['edge_index'], pos.size(0))
+            if kwargs.get('edge_shift') is not None:
+                check_edge_shift(kwargs['edge_shift'], kwargs['edge_index'],
+                                 pos)
             return kwargs
         if isinstance(self.model, MoleculeModel):
             edges = self.model.find_edges(pos, batch, cell, pbc)
@@ -116,7 +122,8 @@ class EnergyModel(Compilable):
         cell, pbc = self._check_inputs(z, pos, batch, cell, pbc)
         z, pos, batch, cell = (usable(value)
                                for value in (z, pos, batch, cell))
-        kwargs = self._find_edges(pos, batch, cell, pbc, kwargs)
+        kwargs = self._find_edges(pos, batch, cell, pbc, {
+            key: usable(value) for key, value in kwargs.items()})
         energy = None
         if self._takes_compiled(pos, cell):
             energy = self._call_compiled(EnergyModel._energy, z, pos, batch,
@@ -206,8 +213,8 @@ def _as_vector(energy: Tensor) -> Tensor:
     return energy
 
 
-def usable(value: Optional[Tensor]) -> Optional[Tensor]:
+def usable(value: Any) -> Any:
     r"""Tensors made in inference mode cannot take part in a derivative."""
-    if value is None or not value.is_inference():
-        return value
-    return value.clone()
+    if isinstance(value, Tensor) and value.is_inference():
+        return value.clone()
+    return value

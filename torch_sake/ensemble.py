@@ -101,8 +101,8 @@ class Ensemble(torch.nn.Module):
             for potential in self.potentials]
         return torch.stack(parts).mean(dim=0)
 
-    def compile(self) -> None:
+    def compile(self, kernels: bool = False) -> None:
         r"""Has the members compiled, see :meth:`torch_sake.Potential.compile`.
         """
         for potential in self.potentials:
-            potential.compile()
+            potential.compile(kernels)

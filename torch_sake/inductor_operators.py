@@ -8,7 +8,7 @@ from torch._inductor.ir import ExternKernel
 from torch._inductor.lowering import register_lowering
 
 from torch_sake.nn.linear import onednn_linear
-from torch_sake.nn.scatter import Segments, sort_edges
+from torch_sake.nn.segments import Segments, sort_edges
 
 _library = torch.library.Library('torch_sake', 'DEF')
 

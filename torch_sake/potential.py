@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.nn.aggr import SumAggregation
 
+from torch_sake.autocast import without_autocast
 from torch_sake.compilation import compile_function
 from torch_sake.energy import EnergyModel, usable
 from torch_sake.models import MoleculeModel
@@ -45,7 +46,9 @@ class Potential(EnergyModel):
             large, and float32 would lose the digits that matter.
             (default: :obj:`None`)
         prior (torch.nn.Module, optional): A part of the energy that is not
-            learned, such as :class:`~torch_sake.ZBLRepulsion`.
+            learned, such as :class:`~torch_sake.ZBLRepulsion`, called as
+            :obj:`prior(z, pos, batch, edge_index, edge_shift, batch_size)`;
+            edges are :obj:`None` where the model finds them itself.
             (default: :obj:`None`)
         recompute (bool, optional): If set to :obj:`True`, plain numbers cost
             less memory and more time: layers of this package's models are
@@ -87,6 +90,7 @@ class Potential(EnergyModel):
                             f"'recompute' its layers (got {type(self.model)})")
         self._recompute = recompute
 
+    @without_autocast
     def forward(
         self,
         z: Tensor,
@@ -122,7 +126,8 @@ class Potential(EnergyModel):
         with torch.inference_mode(False), torch.enable_grad():
             z, pos, batch, cell = (usable(value)
                                    for value in (z, pos, batch, cell))
-            kwargs = self._find_edges(pos, batch, cell, pbc, kwargs)
+            kwargs = self._find_edges(pos, batch, cell, pbc, {
+                key: usable(value) for key, value in kwargs.items()})
             strain = volume = None
             if compute_stress:
                 volume = cell_volumes(cell, pbc)
@@ -148,6 +153,7 @@ class Potential(EnergyModel):
             energy, forces = energy.detach(), forces.detach()
         return energy, forces, stress
 
+    @without_autocast
     def energy(
         self,
         z: Tensor,
@@ -172,6 +178,7 @@ class Potential(EnergyModel):
         """
         return self._evaluate(z, pos, batch, cell, pbc, **kwargs)
 
+    @without_autocast
     def site_energies(
         self,
         z: Tensor,

@@ -2,6 +2,7 @@ from typing import Callable, Optional
 
 from torch import Tensor
 
+from torch_sake.autocast import without_autocast
 from torch_sake.checks import check_option
 from torch_sake.energy import EnergyModel
 from torch_sake.models.readout import (READOUTS, atom_weights,
@@ -68,6 +69,7 @@ class Property(EnergyModel):
             self.register_buffer('atomic_mass', atomic_masses(),
                                  persistent=False)
 
+    @without_autocast
     def forward(
         self,
         z: Tensor,

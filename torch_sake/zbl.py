@@ -7,7 +7,8 @@ from torch_sake.checks import check_positive_float
 from torch_sake.geometry import edge_vectors
 from torch_sake.neighbors import neighbor_list
 from torch_sake.nn.envelope import PolynomialEnvelope
-from torch_sake.nn.scatter import Segments, sum_edges
+from torch_sake.nn.scatter import sum_edges
+from torch_sake.nn.segments import Segments
 from torch_sake.units import BOHR, check_units
 
 COULOMB = 14.399645478  # e^2 / (4 pi epsilon_0) in eV Angstrom
@@ -95,6 +96,7 @@ class ZBLRepulsion(torch.nn.Module):
         source, target = (z.index_select(0, index) for index in edge_index)
         end = (self.radii[source] + self.radii[target]).clamp(
             max=self.cutoff).to(dist.dtype)
+        end = torch.where(end > 0, end, 1.0)  # of two without a nucleus
         source, target = source.to(dist.dtype), target.to(dist.dtype)
         scale = 0.8854 * self.bohr / (source**0.23 + target**0.23)
         screening = sum(

@@ -132,6 +132,9 @@ def test_compile(model_class):
     (dict(cutoff=-1.0), ValueError, "'cutoff' must be positive"),
     (dict(mean=1.0), ValueError, "'mean' and 'std' must be given together"),
     (dict(mean=1.0, std=0.0), ValueError, "'std' must be positive"),
+    (dict(mean=float('nan'), std=1.0), ValueError, "'mean' must be finite"),
+    (dict(mean='a', std=1.0), TypeError, "'mean' must be a number"),
+    (dict(dipole='yes'), TypeError, "'dipole' must be a bool"),
     (dict(atomref=torch.zeros(5)), ValueError, "'atomref' must have shape"),
     (dict(interaction_graph=3), TypeError, "'interaction_graph' must be"),
     (dict(readout='best'), ValueError, "best"),
@@ -153,6 +156,11 @@ def test_wrong_options(options, error, match):
     (dict(pos=torch.full((8, 3), torch.nan)), ValueError, "must be finite"),
     (dict(batch=BATCH[:7]), ValueError, "'batch' must have shape"),
     (dict(edge_index=torch.tensor([[0], [8]])), ValueError, "smaller than 8"),
+    (dict(z=Z.to(torch.uint8)), TypeError, "'z' must be of integer type"),
+    (dict(batch=BATCH.short()), TypeError, "'batch' must be of integer type"),
+    (dict(edge_shift=torch.zeros(1, 3)), ValueError, "needs 'edge_index'"),
+    (dict(edge_index=torch.tensor([[0], [1]]), edge_shift=torch.zeros(2, 3)),
+     ValueError, r"'edge_shift' must have shape \[1, 3\]"),
 ], ids=lambda value: str(value)[:40].replace('\n', ' '))
 def test_wrong_inputs(change, error, match):
     model, pos = build()

@@ -183,6 +183,8 @@ def test_compile():
     (dict(vel=torch.zeros(7, 2).double()), ValueError, "'vel' must have"),
     (dict(batch=torch.zeros(6).long()), ValueError, "'batch' must have"),
     (dict(edge_index=torch.tensor([[0], [7]])), ValueError, "smaller than 7"),
+    (dict(edge_index=torch.tensor([[0], [1]]), edge_shift=[0.0]), TypeError,
+     "'edge_shift' must be a tensor"),
 ], ids=lambda value: str(value)[:40].replace('\n', ' '))
 def test_wrong_inputs(change, error, match):
     net, x, pos, vel, batch = build()
@@ -190,3 +192,8 @@ def test_wrong_inputs(change, error, match):
     inputs['x'] = inputs['x'].double()
     with pytest.raises(error, match=match):
         net(**inputs)
+
+
+def test_settings_of_the_stack_are_not_for_the_user():
+    with pytest.raises(TypeError, match='bound_vec'):
+        SAKENet(3, 8, 2, conv='vector', bound_vec=False)

@@ -224,3 +224,15 @@ def test_bad_input():
         neighbor_list(pos, 1.0, cell=cell, backend='torch_cluster')
     with pytest.raises(ValueError, match="'cell' must be finite"):
         neighbor_list(pos, 1.0, cell=cell * float('nan'))
+
+
+def test_bad_input_with_a_skin():
+    pos, neighbors = torch.rand(5, 3), SkinNeighborList(2.0, 0.5)
+    for batch, error, match in [
+            (torch.zeros(4).long(), ValueError, "'batch' must have shape"),
+            (torch.zeros(5), TypeError, "'batch' must be of integer type"),
+            (torch.full((5, ), -1), ValueError, "must not be negative")]:
+        with pytest.raises(error, match=match):
+            neighbors(pos, batch)
+    with pytest.raises(TypeError, match="'pos' must be of floating"):
+        neighbors(pos.long())

@@ -4,15 +4,19 @@ PyG's features and errors.
 
 import copy
 import itertools
+from typing import Optional
 
+import numpy
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import Sequential
 
 from torch_sake import SAKEConv, VectorSAKEConv
+from torch_sake.nn import Segments
 from torch_sake.testing import assert_equivariant
 
 SAKE_OPTIONS = [
@@ -232,6 +236,60 @@ def test_pyg_features(conv_class):
         assert torch.equal(value, state[key])
 
 
+@pytest.mark.parametrize('conv_class', CONVS)
+def test_numbers_of_numpy(conv_class):
+    conv, inputs = build(conv_class, cutoff=numpy.float32(2.5),
+                         in_channels=numpy.int64(3))
+    assert type(conv.cutoff) is float and type(conv.in_channels) is int
+    conv(**inputs)
+
+
+@pytest.mark.parametrize('conv_class', CONVS)
+def test_envelope_of_the_user_is_left_alone(conv_class):
+    envelope = torch.nn.Sequential(torch.nn.Linear(1, 1))
+    torch.nn.init.constant_(envelope[0].weight, 7.0)
+    conv, _ = build(conv_class, cutoff=2.5, envelope=envelope)
+    conv.reset_parameters()
+    assert float(envelope[0].weight) == 7.0
+
+
+@pytest.mark.parametrize('conv_class', CONVS)
+def test_edge_masks_of_explainers(conv_class):
+    conv, inputs = build(conv_class, update_pos=False)
+    num_edges = inputs['edge_index'].size(1)
+    plain = conv(**inputs)[0]
+    alone = conv(**dict(inputs, edge_index=inputs['edge_index'][:, :0]))[0]
+    conv.explain, conv._apply_sigmoid = True, False
+    for mask, expected in ((torch.ones, plain), (torch.zeros, alone)):
+        conv._edge_mask = mask(num_edges).double()
+        assert torch.allclose(conv(**inputs)[0], expected)
+    conv._edge_mask = torch.rand(num_edges).double().requires_grad_()
+    conv(**inputs)[0].sum().backward()
+    assert (conv._edge_mask.grad != 0).all()
+
+
+def test_subclass_that_changes_messages():
+    class Louder(SAKEConv):
+        def message(self, source_j: Tensor, target_i: Tensor, dist: Tensor,
+                    direction: Tensor, edge_attr: Optional[Tensor],
+                    edge_weight: Optional[Tensor], targets: Segments):
+            embedding, *rest = super().message(
+                source_j, target_i, dist, direction, edge_attr, edge_weight,
+                targets)
+            return (2 * embedding, *rest)
+
+    plain, inputs = build()
+    louder = Louder(3, 3, 4, heads=2, num_rbf=5).double()
+    louder.load_state_dict(plain.state_dict())
+    assert not torch.allclose(louder(**inputs)[0], plain(**inputs)[0])
+    weights = plain.edge_embedding.lin_out
+    with torch.no_grad():  # the same embeddings, but for the attention
+        louder.edge_embedding.lin_out.weight.copy_(weights.weight / 2)
+        louder.edge_embedding.lin_out.bias.copy_(weights.bias / 2)
+        louder.attention.lin.weight.mul_(2)
+    assert torch.allclose(louder(**inputs)[0], plain(**inputs)[0])
+
+
 def test_repr():
     assert str(SAKEConv(3, 4, heads=2, cutoff=2.5)) == (
         'SAKEConv(3, 4, heads=2, cutoff=2.5, update_pos=True)')
@@ -260,6 +318,13 @@ def test_compile(conv_class, options):
     (dict(cutoff=float('nan')), ValueError, "'cutoff' must be positive"),
     (dict(cutoff='5'), TypeError, "'cutoff' must be a number"),
     (dict(cutoff=1.0, envelope='box'), ValueError, "'envelope' must be one"),
+    (dict(envelope='box'), ValueError, "'envelope' must be one"),
+    (dict(update_pos='False'), TypeError, "'update_pos' must be a bool"),
+    (dict(vel_gate=1), TypeError, "'vel_gate' must be a bool"),
+    (dict(spatial_attention=None), TypeError, "'spatial_attention' must be"),
+    (dict(decomposed_layers=2), ValueError, "'decomposed_layers' must be 1"),
+    (dict(conv_class=VectorSAKEConv, vec_output='no'), TypeError,
+     "'vec_output' must be a bool"),
     (dict(conv_class=VectorSAKEConv, avg_num_neighbors=0.0), ValueError,
      "'avg_num_neighbors' must be positive"),
 ], ids=name)

@@ -5,12 +5,12 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 import torch_sake.nn.linear
-import torch_sake.nn.scatter
+import torch_sake.nn.segments
 from torch_sake.nn import SAKEConv, VectorSAKEConv
 from torch_sake.nn.linear import Linear, constant_weights
-from torch_sake.nn.scatter import (Segments, group_edges, project_edges,
-                                   sum_edges, sum_gated_vectors,
+from torch_sake.nn.scatter import (project_edges, sum_edges, sum_gated_vectors,
                                    sum_outer_products)
+from torch_sake.nn.segments import Segments, group_edges
 from torch_sake.nn.tanh import tanh
 
 # Numbers of nodes, edges, dimensions and channels:
@@ -19,7 +19,7 @@ SIZES = [(5, 12, 3, 4), (6, 9, 5, 1), (3, 2, 1, 2), (4, 0, 2, 3)]
 
 @pytest.fixture(autouse=True)
 def few_edges_are_enough(monkeypatch):
-    monkeypatch.setattr(torch_sake.nn.scatter, 'MIN_EDGES', 0)
+    monkeypatch.setattr(torch_sake.nn.segments, 'MIN_EDGES', 0)
 
 
 def build_edges(num_nodes, num_edges):
@@ -109,7 +109,7 @@ def test_layers(conv, kwargs, monkeypatch):
         inputs.append(rand(7, 3, 4))
     results = []
     for threshold in (0, 100):
-        monkeypatch.setattr(torch_sake.nn.scatter, 'MIN_EDGES', threshold)
+        monkeypatch.setattr(torch_sake.nn.segments, 'MIN_EDGES', threshold)
         x, pos, vel, *vec = inputs
         out = conv(x, pos, edge_index, vel, **dict(zip(['vec'], vec)))
         grads = torch.autograd.grad(
@@ -124,7 +124,7 @@ def test_layers(conv, kwargs, monkeypatch):
 
 
 def test_few_edges_are_summed_plainly(monkeypatch):
-    monkeypatch.setattr(torch_sake.nn.scatter, 'MIN_EDGES', 10)
+    monkeypatch.setattr(torch_sake.nn.segments, 'MIN_EDGES', 10)
     assert group_edges(torch.zeros(9, dtype=torch.long), 3).order is None
     assert group_edges(torch.zeros(10, dtype=torch.long), 3).order is not None
 

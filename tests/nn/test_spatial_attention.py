@@ -10,7 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from torch_sake import SAKE, Potential, SAKEConv, VectorSAKE
 from torch_sake.nn.linear import Linear
-from torch_sake.nn.scatter import Segments, sort_edges
+from torch_sake.nn.segments import Segments, sort_edges
 from torch_sake.nn.spatial_attention import sum_combinations
 
 pytest.importorskip('triton')

@@ -12,7 +12,8 @@ from torch.nn import Linear, Parameter, Sequential, SiLU, Tanh
 from torch_sake.checks import (check_batch, check_edge_index, check_pos,
                                check_positive_int, check_tensor)
 from torch_sake.neighbors import neighbor_list
-from torch_sake.nn.scatter import group_edges, sum_edges
+from torch_sake.nn.scatter import sum_edges
+from torch_sake.nn.segments import group_edges
 
 Outputs = Tuple[Optional[Tensor], Tensor, Optional[Tensor]]
 

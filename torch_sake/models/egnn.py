@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import Linear
 
+from torch_sake.autocast import without_autocast
 from torch_sake.checks import (check_batch, check_pos, check_positive_float,
                                check_positive_int, check_tensor)
 from torch_sake.neighbors import neighbor_list
@@ -61,6 +62,7 @@ class EGNN(torch.nn.Module):
         for module in (self.lin_in, *self.convs, self.lin_out):
             module.reset_parameters()
 
+    @without_autocast
     def forward(
         self,
         x: Tensor,

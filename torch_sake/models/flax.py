@@ -59,7 +59,10 @@ def read_flax(
         'num_rbf': layers[0].get('edge_model/kernel/means').numel(),
         'edge_dim': (filter_inputs - 2 * hidden_channels) or None,
         'update_pos': [layer.updates_pos for layer in layers],
-        'vel_input': layers[0].has_gate,
+        # The first layer that moves nodes has a gate for velocities that come
+        # from outside, those after it have one in any case.
+        'vel_input': next((layer.has_gate for layer in layers
+                           if layer.updates_pos), False),
     }
     return settings, state
 

@@ -5,12 +5,14 @@ from torch import Tensor
 from torch.nn import Embedding, Linear, Sequential, SiLU
 from torch_geometric.nn.resolver import aggregation_resolver
 
-from torch_sake.checks import (check_atomic_numbers, check_batch,
-                               check_edge_index, check_pos,
-                               check_positive_float, check_positive_int)
+from torch_sake.autocast import without_autocast
+from torch_sake.checks import (check_atomic_numbers, check_batch, check_bool,
+                               check_edge_index, check_edge_shift,
+                               check_float, check_pos, check_positive_float,
+                               check_positive_int)
 from torch_sake.models.readout import NUM_ELEMENTS, atomic_masses, center
 from torch_sake.models.stack import SAKEStack
-from torch_sake.neighbors import neighbor_list
+from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.nn.init import reset_linears
 
 
@@ -95,11 +97,12 @@ class MoleculeModel(torch.nn.Module):
         if (mean is None) != (std is None):
             raise ValueError(f"'mean' and 'std' must be given together "
                              f"(got mean={mean} and std={std})")
-        if std is not None:
-            check_positive_float('std', float(std))
+        if mean is not None:
+            mean = check_float('mean', mean)
+            std = check_positive_float('std', std)
         self.cutoff = cutoff
         self.interaction_graph = interaction_graph
-        self.dipole = dipole
+        self.dipole = check_bool('dipole', dipole)
         self.extent = readout == 'extent'
         self.mean = mean
         self.std = std
@@ -143,6 +146,7 @@ class MoleculeModel(torch.nn.Module):
             with torch.no_grad():
                 self.atomref.weight.copy_(self.initial_atomref)
 
+    @without_autocast
     def forward(
         self,
         z: Tensor,
@@ -182,6 +186,10 @@ class MoleculeModel(torch.nn.Module):
         check_pos(pos, z.numel(), 3, dtype=self.mlp_out[0].weight.dtype)
         if edge_index is not None:
             check_edge_index(edge_index, z.numel())
+            if edge_shift is not None:
+                check_edge_shift(edge_shift, edge_index, pos)
+        elif edge_shift is not None:
+            raise ValueError("'edge_shift' needs 'edge_index' (got None)")
         else:
             edge_index, edge_shift = self.find_edges(pos, batch, cell, pbc)
         if batch is None:
@@ -216,9 +224,11 @@ class MoleculeModel(torch.nn.Module):
         r"""Returns the neighbor list, of shape :obj:`[2, E]`, and, if there is
         a cell, the shifts of the edges, :obj:`[E, 3]`.
         """
-        if self.interaction_graph is None:
-            edge_index, edge_shift = neighbor_list(pos, self.cutoff, batch,
-                                                   cell, pbc)
+        graph = self.interaction_graph
+        if graph is None or isinstance(graph, RadiusInteractionGraph):
+            edge_index, edge_shift = neighbor_list(pos, (
+                self.cutoff if graph is None else graph.cutoff), batch, cell,
+                pbc)
             return edge_index, None if cell is None else edge_shift
         if cell is not None:
             raise ValueError("'cell' must not be given to a model with an "
@@ -226,7 +236,8 @@ class MoleculeModel(torch.nn.Module):
         if batch is None:
             batch = torch.zeros(pos.size(0), dtype=torch.long,
                                 device=pos.device)
-        return self.interaction_graph(pos, batch)[0], None
+        edge_index = graph(pos, batch)[0]
+        return check_edge_index(edge_index, pos.size(0)), None
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}('

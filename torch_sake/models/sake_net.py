@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import Linear, Sequential, SiLU
 
-from torch_sake.checks import (check_batch, check_edge_index, check_pos,
+from torch_sake.autocast import without_autocast
+from torch_sake.checks import (check_batch, check_edge_index,
+                               check_edge_shift, check_pos,
                                check_positive_int, check_tensor)
 from torch_sake.models.stack import SAKEStack
 from torch_sake.neighbors import neighbor_list
@@ -111,6 +113,7 @@ class SAKENet(torch.nn.Module):
         self.stack.reset_parameters()
         reset_linears(self.mlp_out)
 
+    @without_autocast
     def forward(
         self,
         x: Tensor,
@@ -153,6 +156,8 @@ class SAKENet(torch.nn.Module):
             edge_index, _ = neighbor_list(pos, self.cutoff, batch)
         else:
             check_edge_index(edge_index, x.size(0))
+            if edge_shift is not None:
+                check_edge_shift(edge_shift, edge_index, pos)
         x, pos, vel = self.stack(self.lin_in(x), pos, edge_index, vel,
                                  edge_attr, edge_shift)
         return self.mlp_out(x), pos, vel

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from torch_sake.checks import check_option, check_positive_int
+from torch_sake.nn.linear import contexts_of_checkpoint
 from torch_sake.nn.sake_conv import SAKEConv
 from torch_sake.nn.vector_sake_conv import VectorSAKEConv
 
@@ -44,15 +45,16 @@ class SAKEStack(torch.nn.Module):
         update_pos = expand_update_pos(update_pos, num_layers)
         self.convs = torch.nn.ModuleList()
         for index, update in enumerate(update_pos):
+            settings = {}
             if conv_class is VectorSAKEConv:  # layers hand on their vectors
                 # Only velocities from outside are of any length.
-                kwargs.update(vec_input=index > 0,
-                              vec_output=index < num_layers - 1,
-                              bound_vec=vel_input)
+                settings = dict(vec_input=index > 0,
+                                vec_output=index < num_layers - 1,
+                                bound_vec=vel_input)
             layer = conv_class(hidden_channels, hidden_channels,
                                update_pos=update,
                                vel_gate=vel_input or any(update_pos[:index]),
-                               **kwargs)
+                               **settings, **kwargs)
             layer.look_at_values = False
             self.convs.append(layer)
 
@@ -76,8 +78,10 @@ class SAKEStack(torch.nn.Module):
         edge_weight = geometry.weight
         if edge_weight is not None:
             edge_weight = edge_weight.squeeze(1)
-        vec = []
-        moved = False
+        vec, moved = [], False
+        again = {}  # the compiler knows no such contexts and needs none
+        if recompute and not torch.compiler.is_compiling():
+            again = {'context_fn': contexts_of_checkpoint}
         for conv in self.convs:
             if moved:
                 geometry = conv.edge_geometry(pos, edge_index, edge_shift,
@@ -87,7 +91,7 @@ class SAKEStack(torch.nn.Module):
             if recompute:  # nothing but these is kept for derivatives
                 x, pos, vel, *vec = checkpoint(
                     conv, *inputs, geometry=geometry, use_reentrant=False,
-                    preserve_rng_state=False)
+                    preserve_rng_state=False, **again)
             else:
                 x, pos, vel, *vec = conv(*inputs, geometry=geometry)
             moved = conv.update_pos

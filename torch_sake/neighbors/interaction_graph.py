@@ -1,5 +1,6 @@
 from contextlib import contextmanager
-from typing import Iterator, Optional, Tuple
+from contextvars import ContextVar
+from typing import Dict, Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -7,6 +8,12 @@ from torch import Tensor
 from torch_sake.checks import check_positive_float
 from torch_sake.geometry import edge_vectors
 from torch_sake.neighbors.search import neighbor_list
+
+Edges = Tuple[Tensor, Optional[Tensor]]
+
+# Not in the graphs, as other threads may call the same model:
+_FIXED: ContextVar[Dict['RadiusInteractionGraph', Edges]] = ContextVar(
+    'fixed edges', default={})
 
 
 class RadiusInteractionGraph(torch.nn.Module):
@@ -32,14 +39,14 @@ class RadiusInteractionGraph(torch.nn.Module):
         if cutoff is not None:
             check_positive_float('cutoff', cutoff)
         self.cutoff = cutoff
-        self._edges: Optional[Tuple[Tensor, Optional[Tensor]]] = None
 
     def forward(self, pos: Tensor,
                 batch: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
         """"""  # noqa: D419
-        edge_index, edge_shift = (
-            (neighbor_list(pos, self.cutoff, batch)[0], None)
-            if self._edges is None else self._edges)
+        edges = _FIXED.get().get(self)
+        if edges is None:
+            edges = neighbor_list(pos, self.cutoff, batch)[0], None
+        edge_index, edge_shift = edges
         return edge_index, edge_vectors(pos, edge_index,
                                         edge_shift).norm(dim=-1)
 
@@ -47,11 +54,11 @@ class RadiusInteractionGraph(torch.nn.Module):
     def fixed(self, edge_index: Tensor,
               edge_shift: Optional[Tensor] = None) -> Iterator[None]:
         r"""Has the given edges handed out in the place of those found."""
-        self._edges = edge_index, edge_shift
+        token = _FIXED.set({**_FIXED.get(), self: (edge_index, edge_shift)})
         try:
             yield
         finally:
-            self._edges = None
+            _FIXED.reset(token)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}(cutoff={self.cutoff})'

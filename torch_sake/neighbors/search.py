@@ -3,6 +3,7 @@ from typing import Optional, Tuple
 import torch
 from torch import Tensor
 
+from torch_sake.autocast import without_autocast
 from torch_sake.checks import (check_batch, check_finite, check_option,
                                check_pos, check_positive_float)
 from torch_sake.neighbors.cell_list import vesin_pairs
@@ -21,6 +22,7 @@ MAX_NODES_CPU = 64
 MAX_NODES_ELSEWHERE = 20_000
 
 
+@without_autocast
 def neighbor_list(
     pos: Tensor,
     cutoff: Optional[float],

@@ -3,7 +3,9 @@ from typing import Optional, Tuple
 import torch
 from torch import Tensor
 
-from torch_sake.checks import check_positive_float
+from torch_sake.autocast import without_autocast
+from torch_sake.checks import (check_batch, check_pos,
+                               check_positive_float)
 from torch_sake.neighbors.lattice import Lattice, build_lattice, check_cell
 from torch_sake.neighbors.pairs import is_close
 from torch_sake.neighbors.search import find_pairs
@@ -45,6 +47,7 @@ class SkinNeighborList:
         self.num_searches = 0
         self._pos: Optional[Tensor] = None
 
+    @without_autocast
     def __call__(
         self,
         pos: Tensor,
@@ -52,6 +55,9 @@ class SkinNeighborList:
         cell: Optional[Tensor] = None,
         pbc: Optional[Tensor] = None,
     ) -> Tuple[Tensor, Tensor]:
+        check_pos(pos, look=False)
+        if batch is not None:
+            check_batch(batch, pos.size(0))
         cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)
         vectors = None
         if cell is not None and bool(pbc.any()):

@@ -5,6 +5,7 @@ from torch_sake.nn.envelope import CosineEnvelope, PolynomialEnvelope
 from torch_sake.nn.kinetic_conv import KineticConv
 from torch_sake.nn.radial_basis import ExpNormalBasis
 from torch_sake.nn.sake_conv import SAKEConv
+from torch_sake.nn.segments import Segments
 from torch_sake.nn.vector_sake_conv import VectorSAKEConv
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     'KineticConv',
     'PolynomialEnvelope',
     'SAKEConv',
+    'Segments',
     'SemanticAttention',
     'VectorSAKEConv',
 ]

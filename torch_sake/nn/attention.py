@@ -7,7 +7,8 @@ from torch_geometric.utils import scatter
 from torch_sake.checks import check_positive_int
 from torch_sake.nn.init import reset_linear
 from torch_sake.nn.linear import Linear
-from torch_sake.nn.scatter import Segments, sum_edges
+from torch_sake.nn.scatter import sum_edges
+from torch_sake.nn.segments import Segments
 
 
 class SemanticAttention(torch.nn.Module):

@@ -5,10 +5,12 @@ from torch import Tensor
 from torch.nn import Sequential, SiLU
 from torch_geometric.nn import MessagePassing
 
+from torch_sake.autocast import without_autocast
 from torch_sake.checks import (check_edge_index, check_pos, check_positive_int,
                                check_tensor)
 from torch_sake.geometry import edge_vectors
-from torch_sake.nn.scatter import group_edges, sum_edges
+from torch_sake.nn.scatter import sum_edges
+from torch_sake.nn.segments import group_edges
 from torch_sake.nn.linear import Linear
 
 
@@ -77,6 +79,7 @@ class EGNNConv(MessagePassing):
                 module.reset_parameters()
         torch.nn.init.xavier_uniform_(self.mlp_pos[-1].weight, gain=0.001)
 
+    @without_autocast
     def forward(
         self,
         x: Tensor,

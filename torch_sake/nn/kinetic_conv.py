@@ -6,14 +6,14 @@ from torch.nn import Sequential, SiLU
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
 
-from torch_sake.checks import (check_edge_index, check_pos,
-                               check_positive_float, check_positive_int,
-                               check_tensor)
+from torch_sake.checks import (check_bool, check_edge_index, check_edge_shift,
+                               check_option, check_pos, check_positive_float,
+                               check_positive_int, check_tensor)
 from torch_sake.geometry import distance_and_direction, edge_vectors
-from torch_sake.nn.envelope import build_envelope
+from torch_sake.nn.envelope import ENVELOPES, build_envelope
 from torch_sake.nn.init import reset_linears
 from torch_sake.nn.linear import Linear
-from torch_sake.nn.scatter import Segments, group_edges
+from torch_sake.nn.segments import Segments, group_edges
 
 
 class EdgeGeometry(NamedTuple):
@@ -79,6 +79,10 @@ class KineticConv(MessagePassing):
         envelope: Union[str, torch.nn.Module] = 'polynomial',
         **kwargs,
     ):
+        if kwargs.get('decomposed_layers', 1) != 1:
+            raise ValueError(f"'decomposed_layers' must be 1, as channels do "
+                             f"not stand alone (got "
+                             f"{kwargs['decomposed_layers']})")
         super().__init__(aggr='sum', node_dim=0, **kwargs)
         self.in_channels = check_positive_int('in_channels', in_channels)
         self.out_channels = check_positive_int('out_channels', out_channels)
@@ -91,10 +95,12 @@ class KineticConv(MessagePassing):
         self.cutoff = cutoff
         self.envelope = None
         if cutoff is not None:
-            check_positive_float('cutoff', cutoff)
+            self.cutoff = check_positive_float('cutoff', cutoff)
             self.envelope = build_envelope(envelope, cutoff)
-        self.update_pos = update_pos
-        self.vel_gate = vel_gate and update_pos
+        elif not isinstance(envelope, torch.nn.Module):
+            check_option('envelope', envelope, ENVELOPES)
+        self.update_pos = check_bool('update_pos', update_pos)
+        self.vel_gate = check_bool('vel_gate', vel_gate) and update_pos
         self.look_at_values = True  # off inside a stack, which looks itself
 
         self.lin_skip = None
@@ -108,7 +114,9 @@ class KineticConv(MessagePassing):
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
         super().reset_parameters()
-        reset_linears(self)
+        for name, module in self.named_children():
+            if name != 'envelope':  # it may be that of the user
+                reset_linears(module)
 
     def edge_geometry(
         self,
@@ -155,6 +163,12 @@ class KineticConv(MessagePassing):
             new_vel = new_vel + 2 * torch.sigmoid(self.mlp_vel(x)) * vel
         return pos + new_vel, new_vel
 
+    def explain_message(self, inputs: Tuple,
+                        dim_size: Optional[int]) -> Tuple:
+        r"""The mask of an explainer scales the embeddings of the edges."""
+        embedding, *rest = inputs
+        return (super().explain_message(embedding, dim_size), *rest)
+
     def check_input(self, x, pos, edge_index, vel, edge_attr, edge_shift,
                     edge_weight) -> Tensor:
         r"""Returns the edges as a plain tensor, or raises an error that names
@@ -182,8 +196,7 @@ class KineticConv(MessagePassing):
             check_tensor('edge_attr', edge_attr, (num_edges, self.edge_dim),
                          dtype)
         if edge_shift is not None:
-            check_tensor('edge_shift', edge_shift, (num_edges, num_dimensions),
-                         dtype)
+            check_edge_shift(edge_shift, edge_index, pos)
         if edge_weight is not None:
             check_tensor('edge_weight', edge_weight, (num_edges, ), dtype)
         return edge_index

@@ -1,6 +1,6 @@
 import contextlib
 import threading
-from typing import Iterator, Optional, Tuple
+from typing import ContextManager, List, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -16,18 +16,33 @@ MIN_MULTIPLICATIONS = 1 << 21
 _state = threading.local()
 
 
-@contextlib.contextmanager
-def constant_weights(constant: bool = True) -> Iterator[None]:
+class constant_weights:
     r"""Within this context, if :obj:`constant`, linear maps have no
     derivatives with respect to their weights, and nothing is computed or kept
-    for these.
+    for these. It may be entered again and again.
     """
-    before = getattr(_state, 'constant', False)
-    _state.constant = constant
-    try:
-        yield
-    finally:
-        _state.constant = before
+    def __init__(self, constant: bool = True):
+        self.constant = constant
+        self._before: List[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_weights_are_constant())
+        _state.constant = self.constant
+
+    def __exit__(self, *error) -> None:
+        _state.constant = self._before.pop()
+
+
+def contexts_of_checkpoint() -> Tuple[ContextManager, ContextManager]:
+    r"""Returns the contexts of :func:`torch.utils.checkpoint.checkpoint`: what
+    is computed again, on a GPU by another thread, is to be the same.
+    """
+    return (contextlib.nullcontext(),
+            constant_weights(_weights_are_constant()))
+
+
+def _weights_are_constant() -> bool:
+    return getattr(_state, 'constant', False)
 
 
 class Linear(torch.nn.Linear):
@@ -53,7 +68,7 @@ def linear_map(x: Tensor, weight: Tensor,
     """
     if torch.compiler.is_compiling():
         return linear(x, weight, bias)
-    if getattr(_state, 'constant', False):
+    if _weights_are_constant():
         weight = weight.detach()
         bias = None if bias is None else bias.detach()
     if (plain_operators_needed(x) or x.dtype != torch.float
@@ -93,14 +108,15 @@ class _Linear(Function):
         x, weight = ctx.saved_tensors
         grad_x = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:
-            grad_x = _Linear.apply(grad, weight.t(), None)
+            grad_x = linear_map(grad, weight.t())
         if ctx.needs_input_grad[1]:
-            rows = (x.flatten(end_dim=-2).t(), grad.flatten(end_dim=-2).t())
+            rows = (x.reshape(-1, x.size(-1)).t(),
+                    grad.reshape(-1, grad.size(-1)).t())
             # The first factor is copied: let it be the smaller one.
             if x.size(-1) < grad.size(-1):
-                grad_weight = _Linear.apply(*rows, None).t()
+                grad_weight = linear_map(*rows).t()
             else:
-                grad_weight = _Linear.apply(*reversed(rows), None)
+                grad_weight = linear_map(*reversed(rows))
         if ctx.needs_input_grad[2]:
-            grad_bias = grad.flatten(end_dim=-2).sum(dim=0)
+            grad_bias = grad.reshape(-1, grad.size(-1)).sum(dim=0)
         return grad_x, grad_weight, grad_bias

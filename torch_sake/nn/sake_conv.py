@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn import Sequential, SiLU
 
-from torch_sake.checks import check_positive_int
+from torch_sake.autocast import without_autocast
+from torch_sake.checks import check_bool, check_positive_int
 from torch_sake.nn.attention import SemanticAttention, normalize_attention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
 from torch_sake.nn.linear import Linear
-from torch_sake.nn.scatter import (Segments, sort_edges, sum_edges,
-                                   sum_outer_products)
+from torch_sake.nn.scatter import sum_edges, sum_outer_products
+from torch_sake.nn.segments import Segments, sort_edges
 from torch_sake.nn.spatial_attention import sum_combinations
 
 Messages = Tuple[Tensor, Tensor, Tensor, Optional[Tensor]]
@@ -113,8 +114,10 @@ class SAKEConv(KineticConv):
         super().__init__(in_channels, out_channels, hidden_channels, edge_dim,
                          cutoff, update_pos, vel_gate, envelope, **kwargs)
         self.heads = check_positive_int('heads', heads)
-        self.semantic_attention = semantic_attention
-        self.spatial_attention = spatial_attention
+        self.semantic_attention = check_bool('semantic_attention',
+                                             semantic_attention)
+        self.spatial_attention = check_bool('spatial_attention',
+                                            spatial_attention)
         self.kernels = False  # in compiled functions, see Potential.compile
 
         hidden = self.hidden_channels
@@ -145,6 +148,7 @@ class SAKEConv(KineticConv):
         super().reset_parameters()
         self.edge_embedding.reset_parameters()
 
+    @without_autocast
     def forward(
         self,
         x: Tensor,

@@ -4,55 +4,18 @@ segment operators are not.
 """
 
 import warnings
-from typing import NamedTuple, Optional, Tuple
+from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
 from torch_sake.nn.plain import plain_operators_needed
+from torch_sake.nn.segments import Segments
 
 with warnings.catch_warnings():  # once and for all: that they are in beta
     warnings.simplefilter('ignore')
     torch.eye(1).to_sparse_csr()
-
-# From so many edges on, quick sums make up for the time to call them:
-MIN_EDGES = 1024
-
-
-class Segments(NamedTuple):
-    r"""The edges of each node: the node :obj:`index` :math:`(E)` of each edge
-    and, for operators that are quick by it, the edges one node after the
-    other, :obj:`order` :math:`(E)`, and where those of each node begin there,
-    :obj:`offsets` :math:`(N)`.
-    """
-    index: Tensor
-    num_nodes: int
-    order: Optional[Tensor] = None
-    offsets: Optional[Tensor] = None
-
-
-def group_edges(index: Tensor, num_nodes: int) -> Segments:
-    r"""Returns the segments of edges at the given nodes :math:`(E)`.
-
-    On the CPU, sums over many edges are those of
-    :func:`torch.nn.functional.embedding_bag`, several times as fast as
-    :meth:`torch.Tensor.index_add`; elsewhere, and where a compiler or a
-    transform of functions looks on, they are the latter.
-    """
-    if plain_operators_needed(index) or index.numel() < MIN_EDGES:
-        return Segments(index, num_nodes)
-    return sort_edges(Segments(index, num_nodes))
-
-
-def sort_edges(segments: Segments) -> Segments:
-    r"""Returns the segments with their edges in order."""
-    if segments.order is not None:
-        return segments
-    index, order = segments.index.sort(stable=True)
-    nodes = torch.arange(segments.num_nodes, device=index.device)
-    return segments._replace(order=order,
-                             offsets=torch.searchsorted(index, nodes))
 
 
 def sum_edges(values: Tensor, segments: Segments) -> Tensor:
@@ -102,6 +65,24 @@ def project_edges(vec: Tensor, vectors: Tensor, segments: Segments) -> Tensor:
     return _ProjectEdges.apply(vec, vectors, segments)
 
 
+def contract_edges(vec: Tensor, coefficients: Tensor,
+                   segments: Segments) -> Tensor:
+    r"""Returns :math:`\vec{V}_i \cdot c_{ij}`, summed over the channels of
+    both, for each edge, without a tensor of size :math:`(E, D, C)`.
+
+    Shapes:
+        - **input:** vectors of the nodes :math:`(N, D, C)`, coefficients
+          :math:`(E, C)`
+        - **output:** vectors :math:`(E, D)`
+    """
+    if not _are_quick(segments, vec, coefficients):
+        return torch.stack([
+            (values.index_select(0, segments.index) * coefficients).sum(dim=1)
+            for values in vec.unbind(dim=1)
+        ], dim=1)
+    return _ContractEdges.apply(vec, coefficients, segments)
+
+
 def sum_gated_vectors(gates: Tensor, vec: Tensor, sources: Segments,
                       targets: Segments) -> Tensor:
     r"""Returns :math:`\sum_j \mathbf{g}_{ij} \odot \vec{V}_j`.
@@ -117,11 +98,32 @@ def sum_gated_vectors(gates: Tensor, vec: Tensor, sources: Segments,
     return _SumGatedVectors.apply(gates, vec, sources, targets)
 
 
+def multiply_vectors(vec: Tensor, other: Tensor, sources: Segments,
+                     targets: Segments) -> Tensor:
+    r"""Returns :math:`\sum_{\alpha} V_{j \alpha} W_{i \alpha}` for each edge
+    and channel.
+
+    Shapes:
+        - **input:** vectors of the nodes :math:`(N, D, C)`, twice
+        - **output:** products :math:`(E, C)`
+    """
+    if not _are_quick(targets, vec, other):
+        return _multiply_vectors(vec, other, sources, targets)
+    return _MultiplyVectors.apply(vec, other, sources, targets)
+
+
+def _multiply_vectors(vec: Tensor, other: Tensor, sources: Segments,
+                      targets: Segments) -> Tensor:
+    return sum(
+        a.index_select(0, sources.index) * b.index_select(0, targets.index)
+        for a, b in zip(vec.unbind(dim=1), other.unbind(dim=1)))
+
+
 def _are_quick(segments: Segments, *values: Tensor) -> bool:
     r"""Returns whether there is a quick way for values of these types."""
     dtype = values[0].dtype
     return (segments.order is not None
-            and not plain_operators_needed(values[0])
+            and not any(map(plain_operators_needed, values))
             and dtype in (torch.float, torch.double)
             and all(value.dtype == dtype for value in values))
 
@@ -166,9 +168,9 @@ class _SumOuterProducts(Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
         coefficients, vectors = ctx.saved_tensors
-        return (_ProjectEdges.apply(grad, vectors, ctx.segments)
+        return (project_edges(grad, vectors, ctx.segments)
                 if ctx.needs_input_grad[0] else None,
-                _Contract.apply(grad, coefficients, ctx.segments)
+                contract_edges(grad, coefficients, ctx.segments)
                 if ctx.needs_input_grad[1] else None, None)
 
 
@@ -186,13 +188,13 @@ class _ProjectEdges(Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
         vec, vectors = ctx.saved_tensors
-        return (_SumOuterProducts.apply(grad, vectors, ctx.segments)
+        return (sum_outer_products(grad, vectors, ctx.segments)
                 if ctx.needs_input_grad[0] else None,
-                _Contract.apply(vec, grad, ctx.segments)
+                contract_edges(vec, grad, ctx.segments)
                 if ctx.needs_input_grad[1] else None, None)
 
 
-class _Contract(Function):
+class _ContractEdges(Function):
     @staticmethod
     def forward(ctx, vec: Tensor, coefficients: Tensor,
                 segments: Segments) -> Tensor:
@@ -211,9 +213,9 @@ class _Contract(Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
         vec, coefficients = ctx.saved_tensors
-        return (_SumOuterProducts.apply(coefficients, grad, ctx.segments)
+        return (sum_outer_products(coefficients, grad, ctx.segments)
                 if ctx.needs_input_grad[0] else None,
-                _ProjectEdges.apply(vec, grad, ctx.segments)
+                project_edges(vec, grad, ctx.segments)
                 if ctx.needs_input_grad[1] else None, None)
 
 
@@ -236,9 +238,9 @@ class _SumGatedVectors(Function):
     def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
         gates, vec = ctx.saved_tensors
         sources, targets = ctx.segments
-        return (_MultiplyVectors.apply(vec, grad, sources, targets)
+        return (multiply_vectors(vec, grad, sources, targets)
                 if ctx.needs_input_grad[0] else None,
-                _SumGatedVectors.apply(gates, grad, targets, sources)
+                sum_gated_vectors(gates, grad, targets, sources)
                 if ctx.needs_input_grad[1] else None, None, None)
 
 
@@ -248,17 +250,15 @@ class _MultiplyVectors(Function):
                 targets: Segments) -> Tensor:
         ctx.save_for_backward(vec, other)
         ctx.segments = sources, targets
-        return sum(
-            a.index_select(0, sources.index) * b.index_select(0, targets.index)
-            for a, b in zip(vec.unbind(dim=1), other.unbind(dim=1)))
+        return _multiply_vectors(vec, other, sources, targets)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
         vec, other = ctx.saved_tensors
         sources, targets = ctx.segments
-        return (_SumGatedVectors.apply(grad, other, targets, sources)
+        return (sum_gated_vectors(grad, other, targets, sources)
                 if ctx.needs_input_grad[0] else None,
-                _SumGatedVectors.apply(grad, vec, sources, targets)
+                sum_gated_vectors(grad, vec, sources, targets)
                 if ctx.needs_input_grad[1] else None, None, None)
 
 

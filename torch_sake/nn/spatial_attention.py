@@ -3,7 +3,8 @@ import importlib.util
 from torch import Tensor
 
 from torch_sake.nn.linear import Linear
-from torch_sake.nn.scatter import Segments, sort_edges, sum_outer_products
+from torch_sake.nn.scatter import sum_outer_products
+from torch_sake.nn.segments import Segments, sort_edges
 from torch_sake.nn.tanh import tanh
 
 HAS_TRITON = importlib.util.find_spec('triton') is not None

@@ -5,14 +5,17 @@ import torch
 from torch import Tensor
 from torch.nn import Sequential, SiLU
 
-from torch_sake.checks import check_positive_float, check_tensor
+from torch_sake.autocast import without_autocast
+from torch_sake.checks import (check_bool, check_positive_float,
+                               check_tensor)
 from torch_sake.geometry import bound_vectors
 from torch_sake.nn.init import reset_linear
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
 from torch_sake.nn.linear import Linear, linear_map, linear_parts
 from torch_sake.nn.radial_basis import ExpNormalBasis
-from torch_sake.nn.scatter import (Segments, project_edges, sum_edges,
-                                   sum_gated_vectors, sum_outer_products)
+from torch_sake.nn.scatter import (project_edges, sum_edges, sum_gated_vectors,
+                                   sum_outer_products)
+from torch_sake.nn.segments import Segments
 
 Outputs = Tuple[Tensor, Tensor, Optional[Tensor]]
 Messages = Tuple[Tensor, Tensor]
@@ -121,9 +124,9 @@ class VectorSAKEConv(KineticConv):
                          cutoff, update_pos, **kwargs)
         self.avg_num_neighbors = check_positive_float('avg_num_neighbors',
                                                       avg_num_neighbors)
-        self.vec_input = vec_input
-        self.vec_output = vec_output
-        self.bound_vec = bound_vec
+        self.vec_input = check_bool('vec_input', vec_input)
+        self.vec_output = check_bool('vec_output', vec_output)
+        self.bound_vec = check_bool('bound_vec', bound_vec)
 
         hidden = self.hidden_channels  # F
         self.basis = ExpNormalBasis(num_rbf, 5.0 if cutoff is None else cutoff)
@@ -160,6 +163,7 @@ class VectorSAKEConv(KineticConv):
         if self.edge_dim is not None:
             reset_linear(self.lin_edge, fan_in)
 
+    @without_autocast
     def forward(
         self,
         x: Tensor,

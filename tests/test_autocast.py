@@ -1,0 +1,62 @@
+"""Within torch.autocast, everything computes in its own precision."""
+
+import pytest
+import torch
+
+from torch_sake import (SAKE, Potential, SAKEConv, SAKENet, VectorSAKE,
+                        VectorSAKEConv, neighbor_list)
+from torch_sake.models.egnn import EGNN
+from torch_sake.neighbors import SkinNeighborList
+from torch_sake.nn import EGNNConv
+
+Z = torch.randint(1, 9, (12, ))
+EDGES = torch.cartesian_prod(torch.arange(12), torch.arange(12)).t()
+EDGES = EDGES[:, EDGES[0] != EDGES[1]]
+
+
+def autocast():
+    return torch.autocast('cpu', torch.bfloat16)
+
+
+@pytest.mark.parametrize('build', [SAKE, VectorSAKE])
+def test_potentials(build):
+    model, pos = build(16, num_layers=2), 3 * torch.rand(12, 3)
+    potential = Potential(model)
+    cell = 6 * torch.eye(3)
+    expected = potential(Z, pos, cell=cell, compute_stress=True)
+    energy = model(Z, pos)
+    with autocast():
+        outputs = potential(z=Z, pos=pos, cell=cell, compute_stress=True)
+        assert torch.equal(model(Z, pos), energy)
+        assert torch.equal(potential.energy(Z, pos, cell=cell), expected[0])
+    for value, other in zip(outputs, expected):
+        assert torch.equal(value, other)
+
+
+@pytest.mark.parametrize('model', [
+    SAKEConv(8, 8), VectorSAKEConv(8, 8), EGNNConv(8), SAKENet(8, 8, 8),
+    SAKENet(8, 8, 8, conv='vector'), EGNN(8, 8, 8)
+], ids=lambda model: type(model).__name__)
+def test_after_layers_in_half_precision(model):
+    before, pos, vel = torch.nn.Linear(4, 8), *torch.randn(2, 12, 3)
+    inputs = torch.randn(12, 4)
+    with autocast():
+        x = before(inputs)
+        outputs = model(x, pos, EDGES, vel)
+    assert x.dtype == torch.bfloat16
+    for value, other in zip(outputs, model(x.float(), pos, EDGES, vel)):
+        assert torch.equal(value, other)
+    outputs[0].sum().backward()
+    assert before.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('find', [
+    neighbor_list, lambda pos, cutoff, batch, cell: SkinNeighborList(
+        cutoff, 1.0)(pos, batch, cell)], ids=['at once', 'with a skin'])
+def test_neighbor_lists(find):
+    inputs = 9 * torch.rand(12, 3), 4.0, None, 3 * torch.rand(3, 3)
+    inputs[3].diagonal().add_(6)
+    with autocast():
+        outputs = find(*inputs)
+    for value, other in zip(outputs, find(*inputs)):
+        assert torch.equal(value, other)
