@@ -37,6 +37,15 @@ def check_positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
+def check_seed(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"'{name}' must be an integer (got {value!r})")
+    if not 0 <= value < 2**63:
+        raise ValueError(f"'{name}' must lie between 0 and 2^63 - 1 "
+                         f"(got {value})")
+    return int(value)
+
+
 def check_float(name: str, value: Any) -> float:
     value = _as_float(name, value)
     if not math.isfinite(value):

@@ -4,7 +4,7 @@ import os
 import os.path as osp
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Dict, Iterator, Optional, Sequence, Union
 
 import numpy as np
@@ -17,7 +17,8 @@ INCOMPLETE = '.incomplete-'
 def replace_when_complete(path: PathLike) -> Iterator[str]:
     r"""Yields a temporary path in the folder of :obj:`path`, created if
     missing, and moves the file written there to :obj:`path` at the end.
-    After an error or an interruption, :obj:`path` is as it was before.
+    After an error, an interruption or a power cut, :obj:`path` is as it was
+    before, or complete.
 
     .. code-block:: python
 
@@ -38,7 +39,21 @@ def replace_when_complete(path: PathLike) -> Iterator[str]:
                                      dir=folder) as tmp:
         temporary = osp.join(tmp, name)
         yield temporary
+        # The name must not get to the disk before what it is the name of.
+        with open(temporary, 'rb+') as file:
+            os.fsync(file.fileno())
         os.replace(temporary, osp.join(folder, name))
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    r"""Gets the names in a folder to the disk, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_incomplete(folder: PathLike, name: Optional[str] = None) -> None:
@@ -57,12 +72,15 @@ def remove_incomplete(folder: PathLike, name: Optional[str] = None) -> None:
             shutil.rmtree(osp.join(folder, entry))
 
 
-def read_arrays(path: PathLike, keys: Sequence[str]) -> Dict[str, np.ndarray]:
-    r"""Reads the arrays :obj:`keys` of an :obj:`.npz` file.
+def read_arrays(path: PathLike, keys: Sequence[str] = (),
+                optional: Sequence[str] = ()) -> Dict[str, np.ndarray]:
+    r"""Reads the arrays :obj:`keys` of an :obj:`.npz` file, and those of the
+    arrays :obj:`optional` that it has.
 
     Args:
         path (str or os.PathLike): The file.
         keys (list of str): Names of the arrays.
+        optional (list of str): Names of arrays that may be missing.
 
     Raises:
         ValueError: If the file is no :obj:`.npz` file, is truncated or lacks
@@ -73,7 +91,8 @@ def read_arrays(path: PathLike, keys: Sequence[str]) -> Dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             present = sorted(archive.files)
-            arrays = {key: archive[key] for key in keys if key in present}
+            arrays = {key: archive[key] for key in (*keys, *optional)
+                      if key in present}
     except FileNotFoundError:
         raise ValueError(f"There is no file '{path}'") from None
     except Exception as error:

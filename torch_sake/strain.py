@@ -37,7 +37,8 @@ def _product(vectors: Tensor, strain: Tensor, graph: Tensor) -> Tensor:
 
 def cell_volumes(cell: Tensor, pbc: Tensor) -> Tensor:
     r"""Returns the volumes of cells, infinite for those of zero volume that
-    are not periodic at all: their stress is zero.
+    are open in some direction, such as slabs without a third vector: their
+    stress is zero.
 
     Shapes:
         - **input:** cells :math:`(B, 3, 3)`, periodic directions
@@ -49,7 +50,7 @@ def cell_volumes(cell: Tensor, pbc: Tensor) -> Tensor:
     """
     volume = torch.linalg.det(cell.detach()).abs()
     empty = volume <= 1e-6 * cell.detach().norm(dim=2).prod(dim=1)
-    wrong = empty & pbc.any(dim=1)
+    wrong = empty & pbc.all(dim=1)
     if bool(wrong.any()) or bool(empty.all()):
         graph = int((wrong if bool(wrong.any()) else empty).nonzero()[0])
         raise ValueError(f"'cell' must have a volume for the stress (got "

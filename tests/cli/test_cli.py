@@ -9,6 +9,7 @@ import pytest
 
 from torch_sake.checkpoint import load_checkpoint
 from torch_sake.cli import main
+from torch_sake.datasets import FramesOnDisk, read_frames
 
 pytest.importorskip('jsonargparse')
 pytest.importorskip('ase')
@@ -136,6 +137,28 @@ def test_interrupt_and_resume(water_file, tmp_path, signum):
     # The number of steps belongs to the schedule, and so to the run.
 
 
+@pytest.mark.parametrize('step, saved', [(1, False), (4, True)])
+def test_dynamics_that_is_interrupted(step, saved, tmp_path, capsys,
+                                      monkeypatch):
+    pytest.importorskip('pytorch_lightning')
+    from torch_sake.dynamics.module import DynamicsModule
+    training_step = DynamicsModule.training_step
+
+    def interrupted(self, batch, batch_idx):
+        if self.step == step:
+            raise KeyboardInterrupt
+        return training_step(self, batch, batch_idx)
+
+    monkeypatch.setattr(DynamicsModule, 'training_step', interrupted)
+    out = str(tmp_path / 'run')
+    assert main(['dynamics', '--model', 'Linear', '--root', str(tmp_path),
+                 '--sizes', '[24, 4, 4]', '--batch_size', '8', '--out',
+                 out]) == 130
+    # Of the three steps of the first epoch, nothing is saved before its end.
+    assert os.path.exists(os.path.join(out, 'last.safetensors')) == saved
+    assert ('--resume' in capsys.readouterr().out) == saved
+
+
 def test_resume_flag(water_file, tmp_path):
     out = str(tmp_path / 'run')
     arguments = ['train', '--data', water_file, '--out', out, *SMALL]
@@ -168,6 +191,23 @@ def test_other_units_and_elements(water_file, tmp_path, capsys):
     assert main(['evaluate', '--checkpoint', out, '--data',
                  str(tmp_path / 'other.extxyz')]) == 2
     assert 'atomic numbers [16]' in capsys.readouterr().err
+
+
+def test_units_of_converted_files(copper_file, tmp_path, monkeypatch, capsys):
+    from torch_sake.datasets import convert
+    monkeypatch.setattr(convert, 'BLOCK', 7)
+    out = str(tmp_path / 'm.frames')
+    arguments = ['convert', '--data', copper_file, '--out', out]
+    assert main([*arguments, '--energy_unit', 'Rydberg']) == 2
+    assert "'energy_unit' must be one of" in capsys.readouterr().err
+    assert main([*arguments, '--energy_unit', 'Hartree', '--length_unit',
+                 'bohr']) == 0
+    assert '(Hartree, Bohr)' in capsys.readouterr().out
+    frames, expected = FramesOnDisk(out), read_frames(copper_file)
+    assert frames.units == {'energy': 'Hartree', 'length': 'Bohr'}
+    for data, other in zip(frames, expected):
+        for key in ('pos', 'cell', 'energy', 'force', 'stress'):
+            assert data[key].nan_to_num().equal(other[key].nan_to_num()), key
 
 
 @pytest.mark.parametrize('command', [[], ['train'], ['evaluate']])

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from torch_sake.datasets import read_frames
+from torch_sake.datasets.ase_file import ase_blocks
 
 ase = pytest.importorskip('ase')
 ase_io = pytest.importorskip('ase.io')
@@ -145,6 +146,23 @@ def test_read_frames_errors(tmp_path):
     path.write_bytes(bytes(range(256)))
     with pytest.raises(ValueError, match="m.xyz', frame 0: The file cannot"):
         read_frames(path)
+
+
+@pytest.mark.parametrize('empty', ['\n', ' \t\n\n'])
+def test_read_frames_after_empty_lines(tmp_path, empty):
+    path = tmp_path / 'm.xyz'
+    for number, atoms in enumerate(molecules()):
+        ase_io.write(tmp_path / f'{number}.xyz', atoms)
+    texts = [(tmp_path / f'{number}.xyz').read_text() for number in range(3)]
+    path.write_text(empty.join(['', *texts, '']))
+    check(read_frames(path), molecules(), 1e-8)
+    assert [len(block) for block in ase_blocks(path, 4)] == [2, 1]
+
+    for other in ('# the end', '-1', '3 atoms'):
+        path.write_text(empty.join([*texts, f'{other}\n']))
+        with pytest.raises(ValueError, match=f"m.xyz', frame 3: .* must begin "
+                           f"with its number of atoms .got '{other}'"):
+            read_frames(path)
 
 
 def test_read_frames_without_ase(tmp_path, monkeypatch):

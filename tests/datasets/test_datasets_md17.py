@@ -200,3 +200,10 @@ def test_md17_real(shared_data):
     energy = frames.energy
     assert abs(energy.mean().item() + 97196.866) < 1e-3
     assert abs(energy.std(correction=0).item() - 4.610) < 1e-3
+
+
+def test_units_that_a_file_declares(tmp_path):
+    path = save(tmp_path / 'md22_DHA.npz', raw(6))
+    np.savez(path, **np.load(path), e_unit='eV', r_unit='bohr')
+    assert md22_frames(tmp_path, 'DHA').units == {'length': 'Bohr',
+                                                  'energy': 'eV'}

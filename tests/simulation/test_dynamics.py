@@ -111,7 +111,9 @@ def test_goes_on_as_if_it_had_not_been_stopped(
 
     assert numpy.array_equal(parts.atoms.positions, whole.atoms.positions)
     assert numpy.array_equal(parts.atoms.cell.array, whole.atoms.cell.array)
-    assert table(tmp_path / 'parts') == table(tmp_path / 'whole')
+    logs = [(tmp_path / part / 'log.csv').read_bytes()
+            for part in ('parts', 'whole')]
+    assert logs[0] == logs[1]
     assert len(table(tmp_path / 'whole')) == 11
     frames = [ase_io.read(tmp_path / part / f'trajectory.{format}', ':')
               for part in ('parts', 'whole')]
@@ -273,3 +275,16 @@ def test_drift():
     assert drift['fluctuation'] == pytest.approx(0.01, rel=0.01)
     assert 'drift 0.199' in describe(rows, 10, True)
     assert '305.0 +- 5.0 K' in describe(rows, 10, False)
+
+
+def test_goes_on_compiled_or_not_as_it_began(checkpoint, molecule_file,
+                                             tmp_path):
+    settings = dict(out=str(tmp_path / 'md'), checkpoint=checkpoint('run'),
+                    structure=molecule_file)
+    simulate(num_steps=2, **settings)
+    settings['resume'] = True
+    assert not Simulation(MDConfig(num_steps=20_000, **settings)).compiled
+    assert Simulation(MDConfig(num_steps=20_000, compile=True,
+                               **settings)).compiled
+    settings.update(out=str(tmp_path / 'other'), resume=False)
+    assert Simulation(MDConfig(num_steps=20_000, **settings)).compiled

@@ -14,6 +14,7 @@ from torch_sake.benchmark.systems import System, all_systems
 from torch_sake.benchmark.work import (Rates, count_work, measure_rates,
                                        peak_memory, synchronize)
 from torch_sake.checks import check_option, check_positive_int
+from torch_sake.device import choose_device
 from torch_sake.files import replace_when_complete
 from torch_sake.version import __version__
 
@@ -72,8 +73,7 @@ def run_benchmark(config: BenchmarkConfig) -> Dict[str, Any]:
     too.
     """
     torch.set_num_threads(config.threads)
-    device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu')
-                          if config.device == 'auto' else config.device)
+    device = choose_device(config.device)
     dtype = getattr(torch, config.precision)
     cases = [case for entry in config.models
              for case in build_cases(entry, config.compiled, device, dtype)]

@@ -7,8 +7,9 @@ from typing import List, Optional
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    r"""Runs a command and returns the exit status: 0, 1 for a simulation that
-    could not go on, 2 for wrong arguments or files, 130 for an interruption.
+    r"""Runs a command and returns the exit status: 0, 1 for a simulation or
+    a training run that could not go on, 2 for wrong arguments or files, 130
+    for an interruption.
     """
     try:
         import ase  # noqa: F401
@@ -29,6 +30,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     from torch_sake.dynamics import DynamicsConfig
     from torch_sake.simulation import MDConfig, SimulationStopped
     from torch_sake.training import TrainConfig
+    from torch_sake.training.diverged import Diverged
 
     commands = {
         'convert': (ConvertConfig, convert,
@@ -74,10 +76,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
     values.pop('config', None)
     try:
         run(config_class(**values))
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, TypeError, ImportError, OSError) as error:
         print(f'torch-sake {settings.command}: {error}', file=sys.stderr)
         return 2
-    except SimulationStopped as error:
+    except (SimulationStopped, Diverged) as error:
         print(f'torch-sake {settings.command}: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,3 +1,6 @@
+import os.path as osp
+
+from torch_sake.checkpoint import LAST
 from torch_sake.dynamics import DynamicsConfig
 
 
@@ -11,8 +14,9 @@ def dynamics(config: DynamicsConfig) -> None:
     try:
         result = run_dynamics(config)
     except KeyboardInterrupt:
-        print(f"\nStopped; '--resume' goes on with the last epoch in "
-              f"{config.out}.")
+        if osp.exists(osp.join(config.out, LAST)):
+            print(f"\nStopped; '--resume' goes on with the last epoch in "
+                  f"{config.out}.")
         raise
     print(f"\nMean squared errors of a coordinate on the test systems "
           f"({config.model}, {result['parameters']} parameters, "

@@ -1,16 +1,18 @@
 import os.path as osp
 from dataclasses import dataclass
-from typing import Dict, Literal, Optional, Tuple
+from typing import Any, Dict, Literal, Optional, Tuple
 
 import torch
 from torch import Tensor
 from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import build_predictor, load_checkpoint
+from torch_sake.checks import check_seed
 from torch_sake.datasets import load_frames, published_split
 from torch_sake.datasets.load import AnyFrames
+from torch_sake.device import choose_device
 from torch_sake.training.batching import EVAL_BATCH_SIZE
-from torch_sake.training.data import load_config_frames
+from torch_sake.training.data import frames_fingerprint, load_config_frames
 from torch_sake.training.metrics import predict, trivial_labels
 from torch_sake.training.report import (check_elements, check_units,
                                         report_errors)
@@ -42,9 +44,13 @@ class EvaluateConfig:
     seed: int = 0
     device: str = 'auto'
 
+    def __post_init__(self):
+        check_seed('seed', self.seed)
+
 
 def evaluate(config: EvaluateConfig) -> None:
     r"""Measures the errors of a trained potential or property."""
+    device = choose_device(config.device)
     tensors, description = load_checkpoint(config.checkpoint)
     potential = build_predictor(tensors, description)
     run = description['config']
@@ -54,13 +60,11 @@ def evaluate(config: EvaluateConfig) -> None:
     else:
         frames = load_frames(config.data, root=config.root)
     check_units(frames.units, description['units'])
-    frames, part = choose_frames(frames, config, tensors, run['data'])
+    frames, part = choose_frames(frames, config, tensors, description)
     loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
     present = torch.cat([data.z.unique() for data in loader]).unique()
     check_elements(present.tolist(), description['elements'])
 
-    device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu')
-                          if config.device == 'auto' else config.device)
     trivial = trivial_labels(potential, loader)
     outputs = predict(potential.to(device), loader,
                       getattr(torch, run['precision']), device)
@@ -75,16 +79,19 @@ def evaluate(config: EvaluateConfig) -> None:
 
 def choose_frames(frames: AnyFrames, config: EvaluateConfig,
                   tensors: Dict[str, Tensor],
-                  run_data: str) -> Tuple[AnyFrames, str]:
+                  description: Dict[str, Any]) -> Tuple[AnyFrames, str]:
     r"""Returns the frames to measure, and which part of the data they are.
 
     Args:
         frames (Frames or FramesOnDisk): All frames.
         config (EvaluateConfig): What to measure.
         tensors (dict): The tensors of the checkpoint.
-        run_data (str): The data of its run.
+        description (dict): Its description.
     """
-    own_data = config.data in (None, run_data)
+    run_data = description['config']['data']
+    own_name = own_data = config.data in (None, run_data)
+    if 'fingerprint' in description:  # not in those of older runs
+        own_data = frames_fingerprint(frames) == description['fingerprint']
     part = config.part or ('test' if config.data is None or config.split
                            else 'all')
     if config.split is not None:
@@ -94,14 +101,15 @@ def choose_frames(frames: AnyFrames, config: EvaluateConfig,
         test = published_split(frames.splits, config.split, len(frames),
                                num_val=0).test
         fitted = torch.cat([tensors['split.train'], tensors['split.val']])
-        if own_data and torch.isin(test, fitted).any():
+        if (own_name or own_data) and torch.isin(test, fitted).any():
             raise ValueError(f"'split' must not have frames for testing that "
                              f"the run was fitted to (got {config.split!r})")
         frames = frames[test]
     elif part == 'test':
         if not own_data:
             raise ValueError(f"'part' must be 'all' for data other than the "
-                             f"run's {run_data!r} (got {config.data!r})")
+                             f"run's, which were {run_data!r} as they were "
+                             f"then (got {config.data or run_data!r})")
         if tensors['split.test'].numel() == 0:
             raise ValueError("'part' must be 'all' for a run without test "
                              "frames (got 'test')")

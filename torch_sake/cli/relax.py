@@ -8,6 +8,7 @@ import torch
 
 from torch_sake.calculators import SAKECalculator
 from torch_sake.checks import check_positive_float, check_positive_int
+from torch_sake.device import choose_device
 from torch_sake.files import replace_when_complete
 from torch_sake.simulation.structures import read_structure
 
@@ -67,8 +68,7 @@ def relax(config: RelaxConfig) -> None:
                          f"pbc={atoms.pbc.tolist()})")
     atoms.calc = SAKECalculator(
         config.checkpoint, dtype=getattr(torch, config.precision),
-        device=('cuda' if torch.cuda.is_available() else 'cpu')
-        if config.device == 'auto' else config.device)
+        device=choose_device(config.device))
     before = atoms.get_potential_energy()
     relaxed = atoms
     if config.cell:

@@ -1,7 +1,7 @@
 import os.path as osp
 from io import StringIO
 from itertools import islice
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 import numpy
 
@@ -36,28 +36,30 @@ def read_frames(path: PathLike) -> Frames:
     if not any(frame['pbc'].any() for frame in frames):
         for frame in frames:
             del frame['cell'], frame['pbc'], frame['stress']
-    return _to_frames(path, frames)
+    return _to_frames(path, frames, UNITS)
 
 
-def ase_blocks(path: PathLike, num_atoms: int) -> Iterator[Frames]:
+def ase_blocks(path: PathLike, num_atoms: int,
+               units: Optional[Dict[str, str]] = None) -> Iterator[Frames]:
     r"""Yields what :func:`read_frames` returns in blocks of at least
     :obj:`num_atoms` atoms, but for the last one, without ever holding more
     than one of them. All blocks have cells, whether or not there is a periodic
-    frame among them.
+    frame among them. Units that are given take the place of those of ASE.
     """
+    units = {**UNITS, **(units or {})}
     first_frame, size, frames = 0, 0, []
     for frame in _labels(path):
         frames.append(frame)
         size += len(frame['z'])
         if size >= num_atoms:
-            yield _to_frames(path, frames, first_frame)
+            yield _to_frames(path, frames, units, first_frame)
             first_frame, size, frames = first_frame + len(frames), 0, []
     if frames:
-        yield _to_frames(path, frames, first_frame)
+        yield _to_frames(path, frames, units, first_frame)
 
 
 def _to_frames(path: PathLike, frames: List[Dict[str, Any]],
-               first_frame: int = 0) -> Frames:
+               units: Dict[str, str], first_frame: int = 0) -> Frames:
     # Of no frames, the message is that there are none.
     columns = {key: [frame[key] for frame in frames]
                for key in (frames[0] if frames else ('z', 'pos', 'energy'))}
@@ -69,7 +71,7 @@ def _to_frames(path: PathLike, frames: List[Dict[str, Any]],
             columns['stress']).any(axis=(1, 2)).all():
         del columns['stress']
     path = osp.expanduser(path)
-    return Frames(**columns, units=UNITS, source=path, first_frame=first_frame,
+    return Frames(**columns, units=units, source=path, first_frame=first_frame,
                   name=osp.splitext(osp.basename(path))[0])
 
 
@@ -143,11 +145,14 @@ def _structures(path: str) -> Iterator[Any]:
 
 
 def _xyz_texts(file: Any) -> Iterator[str]:
-    r"""Yields the text of each frame of an extended XYZ file."""
-    line = file.readline()
-    while line.strip():
+    r"""Yields the text of each frame of an extended XYZ file, without empty
+    lines between frames, at which the readers of ASE end.
+    """
+    for line in filter(str.strip, file):
+        if not line.strip().isdecimal():
+            raise ValueError(f"A frame must begin with its number of atoms "
+                             f"(got '{line.strip()}')")
         yield ''.join([line, *islice(file, int(line) + 1)])
-        line = file.readline()
 
 
 def _check_no_other_forces(atoms: Any, where: str) -> None:

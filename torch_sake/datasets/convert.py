@@ -2,7 +2,7 @@ import json
 import os
 import os.path as osp
 from array import array
-from typing import Any, Dict, Iterable, Iterator, List, Set
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
 
 import torch
 from torch_geometric.data import SQLiteDatabase
@@ -16,13 +16,19 @@ from torch_sake.datasets.frames_on_disk import (ABOUT, APPLICATION_ID, ARRAYS,
 from torch_sake.datasets.npz_file import npz_blocks
 from torch_sake.files import (PathLike, remove_incomplete,
                               replace_when_complete)
+from torch_sake.units import find_unit
 
 BLOCK = 20000  # atoms that are in memory at a time
 
 
-def convert_frames(data: PathLike, out: PathLike) -> FramesOnDisk:
+def convert_frames(data: PathLike, out: PathLike,
+                   energy_unit: Optional[str] = None,
+                   length_unit: Optional[str] = None) -> FramesOnDisk:
     r"""Converts a file of labeled structures to one whose frames can be read
     one by one, in any order. Neither is ever in memory as a whole.
+
+    Numbers are kept as they are, in the units of the data. Forces are in
+    energy per length, stresses in energy per length cubed.
 
     .. code-block:: python
 
@@ -31,21 +37,33 @@ def convert_frames(data: PathLike, out: PathLike) -> FramesOnDisk:
 
     Args:
         data (str or os.PathLike): A file that ASE reads (such as extended XYZ,
-            or a database of ASE), with energies in eV, or an :obj:`.npz` file
-            with the arrays of MD17 or revised MD17, with energies in kcal/mol.
+            or a database of ASE), in eV and Angstrom, or an :obj:`.npz` file
+            with the arrays of MD17 or revised MD17, in the units that it
+            declares as :obj:`e_unit` and :obj:`r_unit`, or else in kcal/mol
+            and Angstrom.
         out (str or os.PathLike): The file to write. There is none of this name
             until it is complete.
+        energy_unit (str, optional): The unit of energies, if the data are in
+            another one: :obj:`"eV"`, :obj:`"meV"`, :obj:`"kcal/mol"`,
+            :obj:`"kJ/mol"` or :obj:`"Hartree"`. (default: :obj:`None`)
+        length_unit (str, optional): The unit of lengths, if the data are in
+            another one: :obj:`"Angstrom"`, :obj:`"Bohr"` or :obj:`"nm"`.
+            (default: :obj:`None`)
 
     Raises:
         ImportError: If ASE is needed and is missing.
-        ValueError: If there is a file :obj:`out`, or a frame of the data
-            cannot be read, is not finite, has arrays of wrong shapes or lacks
-            labels that others have. The error has the number of the frame.
+        ValueError: If there is a file :obj:`out`, a unit is not known or not
+            the one that the data declare, or a frame of the data cannot be
+            read, is not finite, has arrays of wrong shapes or lacks labels
+            that others have. The error has the number of the frame.
     """
+    units = {kind: find_unit(kind, unit, f"'{kind}_unit'") for kind, unit in
+             (('energy', energy_unit), ('length', length_unit))
+             if unit is not None}
     read = npz_blocks if os.fspath(data).endswith('.npz') else ase_blocks
     with tqdm(unit='frame', desc='converting', mininterval=1.0,
               dynamic_ncols=True) as bar:
-        write_frames(_count(read(data, BLOCK), bar), out)
+        write_frames(_count(read(data, BLOCK, units), bar), out)
     return FramesOnDisk(out)
 
 
@@ -80,9 +98,6 @@ def write_frames(blocks: Iterable[Frames], out: PathLike) -> None:
             _write(database, blocks)
         finally:
             database.close()
-        # The name must not get to the disk before what it is the name of.
-        with open(temporary, 'rb') as file:
-            os.fsync(file.fileno())
 
 
 def _write(database: SQLiteDatabase, blocks: Iterable[Frames]) -> None:

@@ -5,8 +5,10 @@ from typing import Any, Dict, List, NamedTuple, Union
 import torch
 from torch import Tensor
 
-from torch_sake.checks import INTEGERS
 from torch_sake.neighbors.lattice import build_lattice
+
+# Of arrays in files, where atomic numbers take a byte:
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class Source(NamedTuple):

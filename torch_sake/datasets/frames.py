@@ -167,6 +167,11 @@ class Frames(InMemoryDataset):
         return 'stress' in self._data
 
     @property
+    def elements(self) -> List[int]:
+        r"""The atomic numbers that there are in the data, ascending."""
+        return self._data.z.unique().tolist()
+
+    @property
     def num_atoms(self) -> Tensor:
         r"""The number of atoms of each frame."""
         return self.slices['z'].diff()[torch.as_tensor(self.indices())]

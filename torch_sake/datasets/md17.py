@@ -10,6 +10,7 @@ from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.raw_files import find_raw_files
 from torch_sake.datasets.split import Split, read_indices
 from torch_sake.files import PathLike, read_arrays
+from torch_sake.units import read_units
 
 UNITS = {'length': 'Angstrom', 'energy': 'kcal/mol'}
 # The names of atomic numbers, positions, energies and forces in the files, and
@@ -123,6 +124,10 @@ def _read_trajectories(paths: List[str], keys: Sequence[str], name: str,
             raise ValueError(f"'{path}' holds another molecule than "
                              f"'{paths[0]}'")
 
+    units = read_units(paths[0], UNITS)
+    for path in paths[1:]:
+        read_units(path, UNITS, units)  # the same
+
     pos, energy, force = (np.concatenate(arrays)
                           for arrays in zip(*(part[1:] for part in parts)))
     return Frames(
@@ -132,7 +137,7 @@ def _read_trajectories(paths: List[str], keys: Sequence[str], name: str,
         force=force.reshape(-1, 3),
         num_atoms=len(z),
         name=name,
-        units=UNITS,
+        units=units,
         source=source,
         test_start=len(parts[0][1]) if len(parts) > 1 else None,
     )

@@ -1,32 +1,39 @@
 import os.path as osp
 import zipfile
-from typing import Iterator, Sequence
+from typing import Dict, Iterator, Optional, Sequence
 
 import numpy as np
 
 from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.md17 import LAYOUTS, UNITS
 from torch_sake.files import PathLike
+from torch_sake.units import read_units
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0,
            (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def npz_blocks(path: PathLike, num_atoms: int) -> Iterator[Frames]:
+def npz_blocks(path: PathLike, num_atoms: int,
+               units: Optional[Dict[str, str]] = None) -> Iterator[Frames]:
     r"""Yields the frames of an :obj:`.npz` file with the arrays of MD17
     (:obj:`z`, :obj:`R`, :obj:`E` and :obj:`F`) or of revised MD17
     (:obj:`nuclear_charges`, :obj:`coords`, :obj:`energies` and
     :obj:`forces`), in blocks of at least :obj:`num_atoms` atoms, but for the
-    last one, without ever holding more than one of them. Energies are in
-    kcal/mol, positions in Angstrom.
+    last one, without ever holding more than one of them. Energies and
+    positions are in the units that the file declares, see
+    :func:`~torch_sake.units.read_units`, or else in kcal/mol and Angstrom.
 
     Args:
         path (str or os.PathLike): The file.
         num_atoms (int): Number of atoms of a block.
+        units (dict, optional): The names of units of a file that does not
+            declare them, with the keys :obj:`'length'` and :obj:`'energy'`, or
+            one of these. (default: :obj:`None`)
 
     Raises:
         ValueError: If the file is no :obj:`.npz` file, is truncated, lacks an
-            array or has one of a wrong shape.
+            array or has one of a wrong shape, or declares a unit that is not
+            known or not the one given.
     """
     path = osp.expanduser(path)
     # A damaged archive fails in as many ways as zlib, zipfile and numpy
@@ -39,6 +46,7 @@ def npz_blocks(path: PathLike, num_atoms: int) -> Iterator[Frames]:
         raise ValueError(f"'{path}' is not a complete .npz file "
                          f"({type(error).__name__}: {error})") from error
     with archive:
+        units = read_units(path, UNITS, units)
         z_key, *keys = _keys(path, archive)
         z = _Rows(path, archive, z_key)
         z = z.read(0, z.shape[0])
@@ -63,7 +71,7 @@ def npz_blocks(path: PathLike, num_atoms: int) -> Iterator[Frames]:
                 force=force.read(begin, number).reshape(-1, 3),
                 num_atoms=z.size,
                 name=osp.splitext(osp.basename(path))[0],
-                units=UNITS,
+                units=units,
                 source=path,
                 first_frame=begin,
             )

@@ -2,7 +2,8 @@ from dataclasses import dataclass
 from typing import Any, Dict, Literal, Optional, Tuple
 
 from torch_sake.checks import (check_option, check_positive_float,
-                               check_positive_int)
+                               check_positive_int, check_seed)
+from torch_sake.device import choose_device
 from torch_sake.models.stack import CONVS
 
 MODELS = ('EGNN', 'GNN', 'Linear', 'RadialField', 'SAKENet')
@@ -78,9 +79,11 @@ class DynamicsConfig:
         for name in ('hidden_channels', 'num_layers', 'num_epochs',
                      'batch_size', 'num_rollout'):
             check_positive_int(name, getattr(self, name))
+        check_seed('seed', self.seed)
         check_option('model', self.model, MODELS)
         check_option('conv', self.conv, CONVS)
         check_option('device', self.device, ('auto', 'cpu', 'cuda'))
+        choose_device(self.device)
         check_positive_float('learning_rate', self.learning_rate)
         for name in ('weight_decay', 'velocity_weight'):
             if not 0 <= getattr(self, name) < float('inf'):

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from typing import List, Literal, Optional, Union
 
 from torch_sake.checks import (check_option, check_positive_float,
-                               check_positive_int)
+                               check_positive_int, check_seed)
 
 ENSEMBLES = ('nve', 'langevin', 'npt')
 FORMATS = ('extxyz', 'traj')
@@ -65,6 +65,9 @@ class MDConfig:
     def __post_init__(self):
         if isinstance(self.checkpoint, str):
             self.checkpoint = [self.checkpoint]
+        if len(self.checkpoint) == 0:
+            raise ValueError("'checkpoint' must be at least one (got [])")
+        check_seed('seed', self.seed)
         check_option('ensemble', self.ensemble, ENSEMBLES)
         check_option('format', self.format, FORMATS)
         for name in ('num_steps', 'interval'):

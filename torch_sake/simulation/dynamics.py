@@ -1,4 +1,3 @@
-import hashlib
 import json
 import os.path as osp
 import time
@@ -11,7 +10,9 @@ import torch
 from tqdm import tqdm
 
 from torch_sake.checkpoint import load_checkpoint
+from torch_sake.device import choose_device
 from torch_sake.files import read_arrays, replace_when_complete
+from torch_sake.fingerprint import fingerprint
 from torch_sake.simulation.config import MDConfig
 from torch_sake.simulation.records import LOG, Records, trajectory_name
 from torch_sake.simulation.structures import read_structure
@@ -58,17 +59,18 @@ class Simulation:
         self.config = config
         self.out = config.out or osp.join(_folder(config.checkpoint[0]), 'md')
         # Checkpoints may move, but not change:
-        self.fingerprints = [_fingerprint(path) for path in config.checkpoint]
+        self.fingerprints = [fingerprint([load_checkpoint(path)[0]])
+                             for path in config.checkpoint]
         state = self._load()
+        self.compiled = self._compiles(state)
         self.atoms = read_structure(config.structure, config.checkpoint[0])
         if config.ensemble == 'npt' and not self.atoms.pbc.all():
             raise ValueError(f"'ensemble' must not be 'npt' for a structure "
                              f"that is not periodic in all directions (got "
                              f"pbc={self.atoms.pbc.tolist()})")
         self.calculator = SAKECalculator(
-            config.checkpoint, compile=self._compiles(),
-            device=('cuda' if torch.cuda.is_available() else 'cpu')
-            if config.device == 'auto' else config.device,
+            config.checkpoint, compile=self.compiled,
+            device=choose_device(config.device),
             dtype=config.precision and getattr(torch, config.precision))
         self.atoms.calc = self.calculator
         self.rng = numpy.random.default_rng(config.seed)
@@ -217,16 +219,21 @@ class Simulation:
         if now > 0:  # a single atom has lost all of its velocity
             atoms.set_momenta(atoms.get_momenta() * (temperature / now)**0.5)
 
-    def _compiles(self) -> bool:
-        if self.config.compile is None:
-            return self.config.num_steps >= 20_000 and all(
-                load_checkpoint(path)[1]['model'] is not None
-                for path in self.config.checkpoint)
-        return self.config.compile
+    def _compiles(self, state: Optional[Dict[str, Any]]) -> bool:
+        if self.config.compile is not None:
+            return self.config.compile
+        if state is not None:  # goes on as it began, digit by digit
+            compiled = json.loads(str(state['config'])).get('compiled')
+            if compiled is not None:
+                return compiled
+        return self.config.num_steps >= 20_000 and all(
+            load_checkpoint(path)[1]['model'] is not None
+            for path in self.config.checkpoint)
 
     def _save(self) -> None:
         state = {
-            'config': json.dumps(self._settings()),
+            'config': json.dumps({**self._settings(),
+                                  'compiled': self.compiled}),
             'step': self.step,
             'num_frames': self.records.num_frames,
             'numbers': self.atoms.numbers,
@@ -277,16 +284,6 @@ class Simulation:
         atoms = self.atoms.copy()  # without energies that may not belong to it
         with replace_when_complete(osp.join(self.out, LAST)) as path:
             ase.io.write(path, atoms, format='extxyz')
-
-
-def _fingerprint(checkpoint: str) -> str:
-    r"""Returns what tells the parameters of checkpoints apart."""
-    tensors, _ = load_checkpoint(checkpoint)
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _folder(checkpoint: str) -> str:

@@ -56,10 +56,10 @@ class Records:
                 os.remove(path)
         if self.num_frames == 0:
             return
-        with open(self.log) as file:
+        with open(self.log, newline='') as file:
             lines = file.readlines()[:self.num_frames + 1]
         with replace_when_complete(self.log) as path:
-            with open(path, 'w') as file:
+            with open(path, 'w', newline='') as file:
                 file.writelines(lines)
         with replace_when_complete(self.trajectory) as path:
             # One after the other: trajectories may be larger than memory, and

@@ -2,7 +2,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Dict, Literal, Optional
 
 from torch_sake.checks import (check_option, check_positive_float,
-                               check_positive_int)
+                               check_positive_int, check_seed)
 from torch_sake.checkpoint import MODELS
 from torch_sake.datasets.qm9 import NUM_TRAIN, NUM_VAL
 from torch_sake.training.batching import EVAL_BATCH_SIZE, BatchLimit
@@ -172,6 +172,8 @@ class TrainConfig:
                      'max_num_atoms', 'max_num_edges'):
             if getattr(self, name) is not None:
                 check_positive_int(name, getattr(self, name))
+        for name in ('seed', 'data_seed'):
+            check_seed(name, getattr(self, name))
         check_option('model', self.model, MODELS)
         check_option('optimizer', self.optimizer, OPTIMIZERS)
         check_option('loss', self.loss, PENALTIES)

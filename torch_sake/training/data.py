@@ -10,6 +10,8 @@ from torch_geometric.loader import DataLoader
 from torch_sake.datasets import (Frames, Split, load_frames,
                                  published_split, random_split, read_split)
 from torch_sake.datasets.load import AnyFrames
+from torch_sake.fingerprint import fingerprint
+from torch_sake.models.readout import NUM_ELEMENTS
 from torch_sake.training.batching import (EVAL_BATCH_SIZE, BatchLimit,
                                           count_edges)
 from torch_sake.training.config import TrainConfig
@@ -39,6 +41,10 @@ class TrainingData:
     @classmethod
     def from_config(cls, config: TrainConfig) -> 'TrainingData':
         frames = load_config_frames(asdict(config))
+        if max(frames.elements) >= NUM_ELEMENTS:
+            raise ValueError(f"The data must have atomic numbers below "
+                             f"{NUM_ELEMENTS}, as the models have (got "
+                             f"{max(frames.elements)})")
         seed = config.seed
         if frames.split_seed is not None:
             seed = frames.split_seed
@@ -106,8 +112,34 @@ class TrainingData:
             'kind': 'potential' if frames.label == 'energy' else 'property',
             'label': frames.label, 'readout': frames.readout,
             'energy_scale': self.output_scale, 'units': frames.units,
-            'elements': self.elements, 'split': vars(self.split)
+            'elements': self.elements, 'split': vars(self.split),
+            'fingerprint': frames_fingerprint(frames)
         }
+
+    def check_elements(self) -> None:
+        r"""Raises an error that names the first frame for validation or for
+        testing with an element that is not learned.
+        """
+        if set(self.frames.elements) <= set(self.elements):
+            return
+        for name in ('val', 'test'):
+            for index in getattr(self.split, name).tolist():
+                unknown = sorted({*self.frames[index].z.tolist()} -
+                                 {*self.elements})
+                if unknown:
+                    raise ValueError(
+                        f"The split must have all elements in 'train' (got "
+                        f"atomic numbers {unknown} in frame {index}, of "
+                        f"'{name}' only)")
+
+
+def frames_fingerprint(frames: AnyFrames) -> str:
+    r"""Returns what tells data apart: how many atoms each frame has, and what
+    up to a thousand frames consist of.
+    """
+    step = math.ceil(len(frames) / 1000)
+    return fingerprint([{'num_atoms': frames.num_atoms},
+                        *(data.to_dict() for data in frames[::step])])
 
 
 def load_config_frames(config: Dict[str, Any]) -> AnyFrames:

@@ -12,6 +12,7 @@ from torch_sake.training.average import MovingAverage
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.distributed import (num_processes,
                                              sum_over_processes)
+from torch_sake.training.diverged import check_loss
 from torch_sake.training.losses import WeightedLoss
 from torch_sake.training.metrics import (Metrics, Predictor, metrics_of_sums,
                                          predict_batch, predict_labels,
@@ -104,11 +105,12 @@ class PotentialModule(LightningModule):
                                       dtype=torch.double, device=self.device)
 
     def on_validation_epoch_end(self) -> None:
-        loss = sum_over_processes(torch.stack(self.losses).mean())
+        loss = float(sum_over_processes(torch.stack(self.losses).mean()))
+        check_loss(loss, self.step, self.config.learning_rate)
         metrics = {
             'step': self.step, 'seconds': self.seconds,
             'learning_rate': self.learning_rate,
-            'loss': float(loss) / num_processes(),
+            'loss': loss / num_processes(),
             **metrics_of_sums(sum_over_processes(self.error_sums),
                               self.properties)
         }

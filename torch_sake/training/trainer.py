@@ -7,6 +7,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from torch_sake.checkpoint import LAST, MODELS, assemble
+from torch_sake.device import choose_device
 from torch_sake.models import MoleculeModel
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
@@ -73,9 +74,7 @@ class Trainer:
         from torch_sake.training.module import PotentialModule
         self.config = config
         self._check_out()
-        self.device = torch.device(
-            ('cuda' if torch.cuda.is_available() else 'cpu'
-             ) if config.device == 'auto' else config.device)
+        self.device = choose_device(config.device)
         if self.device.type == 'cuda':
             available = torch.cuda.device_count()
             if config.devices > available:
@@ -102,6 +101,7 @@ class Trainer:
             description = pretrained.description
         else:
             potential, description = self._build_potential(model)
+        self.data.check_elements()
         self.module = PotentialModule(
             potential.to(self.dtype), self._build_loss(), config,
             {'config': asdict(config), **description,
@@ -229,6 +229,10 @@ class Trainer:
                 f"torch_sake {checkpoint['versions']['torch_sake']} on "
                 f"another loop)")
         self._check_same(checkpoint['config'])
+        found = self.module.description['fingerprint']
+        if checkpoint.get('fingerprint', found) != found:
+            raise ValueError(f"'resume' needs the data of the run (what is in "
+                             f"{self.config.data!r} now differs)")
         for name, value in vars(self.data.split).items():
             if not torch.equal(value, checkpoint['split'][name]):
                 raise ValueError(f"'resume' needs the data of the run (the "

@@ -1,0 +1,143 @@
+"""Runs whose data have changed, or have something in them that was not
+learned, and runs that go wrong.
+"""
+
+import json
+import os
+import shutil
+
+import numpy
+import pytest
+
+from torch_sake.checkpoint import load_checkpoint
+from torch_sake.cli import main
+
+ase_io = pytest.importorskip('ase.io')
+pytest.importorskip('jsonargparse')
+pytest.importorskip('matplotlib')
+
+SMALL = ['--num_train', '16', '--num_val', '4', '--num_steps', '6',
+         '--batch_size', '4', '--val_interval', '3', '--hidden_channels', '8',
+         '--num_layers', '1', '--num_rbf', '4']
+
+
+@pytest.fixture
+def train(tmp_path):
+    def run(data, *arguments):
+        return main(['train', '--data', data, '--out', str(tmp_path / 'run'),
+                     *SMALL, *arguments])
+    return run
+
+
+def scale_labels(frames):
+    for atoms in frames:
+        atoms.calc.results['energy'] *= 23.06
+        atoms.calc.results['forces'] *= 23.06
+    return frames
+
+
+@pytest.mark.parametrize('change', [
+    scale_labels, lambda frames: frames[::-1], lambda frames: frames[:26]
+], ids=['other units', 'other order', 'fewer frames'])
+def test_data_that_have_changed(train, water_file, tmp_path, capsys, change):
+    run = str(tmp_path / 'run')
+    assert train(water_file) == 0
+    before = load_checkpoint(os.path.join(run, 'last.safetensors'))
+    ase_io.write(water_file, change(ase_io.read(water_file, ':')))
+    capsys.readouterr()
+    assert train(water_file, '--num_test', '6', '--resume') == 2
+    assert "'resume' needs the" in capsys.readouterr().err
+    assert train(water_file, '--resume') == 2
+    after = load_checkpoint(os.path.join(run, 'last.safetensors'))
+    assert after[1] == before[1]
+    capsys.readouterr()
+    assert main(['evaluate', '--checkpoint', run]) == 2
+    assert "'part' must be 'all' for data other" in capsys.readouterr().err
+    assert main(['evaluate', '--checkpoint', run, '--part', 'all']) == 0
+
+
+def test_data_that_have_moved(train, water_file, tmp_path):
+    run, moved = str(tmp_path / 'run'), str(tmp_path / 'moved.extxyz')
+    assert train(water_file) == 0
+    trained = json.load(open(os.path.join(run, 'test.json')))
+    shutil.move(water_file, moved)
+    assert main(['evaluate', '--checkpoint', run, '--data', moved, '--part',
+                 'test']) == 0
+    path = os.path.join(run, 'evaluation', 'evaluation.json')
+    assert json.load(open(path)) == trained
+
+
+@pytest.mark.parametrize('part', ['val', 'test'])
+def test_elements_that_are_not_learned(train, water_file, tmp_path, capsys,
+                                       part):
+    frames = ase_io.read(water_file, ':')
+    frames[21].symbols[0] = 'S'
+    ase_io.write(water_file, frames)
+    split = {'train': numpy.arange(16), 'val': numpy.arange(16, 20),
+             'test': numpy.arange(20, 30)}
+    if part == 'val':
+        split['val'], split['test'] = split['test'], split['val']
+    path = str(tmp_path / 'split.npz')
+    numpy.savez(path, **split)
+    assert train(water_file, '--split', path) == 2
+    assert (f"atomic numbers [16] in frame 21, of '{part}' only"
+            in capsys.readouterr().err)
+
+
+def test_elements_that_models_do_not_have(train, water_file, capsys):
+    frames = ase_io.read(water_file, ':')
+    frames[3].symbols[0] = 'Md'
+    ase_io.write(water_file, frames)
+    assert train(water_file) == 2
+    assert 'below 100, as the models have (got 101)' in capsys.readouterr().err
+
+
+def test_slabs_among_crystals_with_stresses(train, copper_file, tmp_path):
+    from ase.build import fcc111
+    from ase.calculators.emt import EMT
+    from ase.calculators.singlepoint import SinglePointCalculator
+    frames = ase_io.read(copper_file, ':')
+    for index in range(0, 24, 4):
+        slab = fcc111('Cu', (1, 1, 2))
+        assert not slab.cell[2].any() and slab.pbc.tolist() == [True, True,
+                                                                False]
+        slab.rattle(0.1, seed=index)
+        slab.calc = EMT()
+        slab.calc = SinglePointCalculator(
+            slab, energy=slab.get_potential_energy(),
+            forces=slab.get_forces())
+        frames[index] = slab
+    path = str(tmp_path / 'slabs.extxyz')
+    ase_io.write(path, frames)
+    assert train(path, '--stress_weight', '1.0', '--cutoff', '4.0') == 0
+    errors = json.load(open(tmp_path / 'run' / 'test.json'))['model']
+    assert 0 < errors['stress_mae'] < 1
+
+
+def test_run_that_diverges(train, water_file, tmp_path, capsys):
+    wild = ['--learning_rate', '1e20']
+    assert train(water_file, '--optimizer', 'adam', '--max_grad_norm', '1e30',
+                 *wild) == 1
+    assert "a 'learning_rate' below 1e+20 may help" in capsys.readouterr().err
+    assert not list(tmp_path.glob('run/*.safetensors'))
+    assert main(['dynamics', '--sizes', '[20, 8, 8]', '--num_epochs', '3',
+                 '--batch_size', '4', '--root', str(tmp_path), '--out',
+                 str(tmp_path / 'dynamics'), *wild]) == 1
+    assert "a 'learning_rate' below 1e+20 may help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['train', '--out', 'file'], "'file'"),
+    (['train', '--device', 'toaster'], "'device' must be 'auto' or"),
+    (['train', '--device', 'cuda:99'], "'device' must be one that torch"),
+    (['train', '--seed', '-1'], "'seed' must lie between 0"),
+    (['evaluate', '--checkpoint', 'x', '--seed', '-1'], "'seed' must lie"),
+    (['md', '--checkpoint', '[]'], "'checkpoint' must be at least one"),
+    (['md', '--checkpoint', 'x', '--seed', '-1'], "'seed' must lie"),
+    (['dynamics', '--device', 'cuda', '--seed', '-1'], "'seed' must lie"),
+], ids=str)
+def test_wrong_arguments(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').write_text('')
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
