@@ -92,6 +92,18 @@ class Ensemble(torch.nn.Module):
         return EnsembleOutput(energies.mean(dim=0), forces.mean(dim=0), stress,
                               energies.std(dim=0), forces.std(dim=0))
 
+    def energy(self, *args, **kwargs) -> Tensor:
+        r"""Returns the means of the energies alone, at a lower cost. All
+        arguments are those of :meth:`torch_sake.Potential.energy`.
+        """
+        return torch.stack([potential.energy(*args, **kwargs)
+                            for potential in self.potentials]).mean(dim=0)
+
+    def references(self, *args, **kwargs) -> Tensor:
+        r"""Returns the means of what there is without the models."""
+        return torch.stack([potential.references(*args, **kwargs)
+                            for potential in self.potentials]).mean(dim=0)
+
     def site_energies(self, *args, **kwargs) -> Tensor:
         r"""Returns the means of the parts of the energies that the members
         ascribe to each atom, :math:`(N)`.

@@ -141,3 +141,30 @@ def test_wrong_arguments(arguments, message, capsys, tmp_path, monkeypatch):
     (tmp_path / 'file').write_text('')
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_ensemble(train, water_file, energy_file, tmp_path, capsys):
+    from torch_sake import load_potential
+    from torch_sake.datasets import load_frames
+    runs = []
+    for seed in range(2):
+        assert train(water_file, '--seed', str(seed)) == 0
+        runs.append(str(tmp_path / f'run-{seed}'))
+        os.rename(tmp_path / 'run', runs[-1])
+    several = ['evaluate', '--checkpoint', str(runs)]
+    assert main(several) == 2
+    assert "'data' must be given" in capsys.readouterr().err
+    assert main([*several, '--data', energy_file]) == 0
+    path = os.path.join(runs[0], 'ensemble', 'evaluation.json')
+    energies = json.load(open(path))['model']
+    assert main([*several, '--data', water_file]) == 0
+    model = json.load(open(path))['model']
+    assert model['energy_mae'] == pytest.approx(energies['energy_mae'])
+    errors = []
+    for data in load_frames(water_file):
+        forces = [load_potential(run)(data.z, data.pos.float())[1].detach()
+                  for run in runs]
+        errors.append(sum(forces) / 2 - data.force)
+    assert model['force_mae'] == pytest.approx(
+        float(sum(error.abs().mean() for error in errors)) / len(errors),
+        rel=1e-4)

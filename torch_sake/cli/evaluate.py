@@ -1,11 +1,12 @@
 import os.path as osp
 from dataclasses import dataclass
-from typing import Any, Dict, Literal, Optional, Tuple
+from typing import Any, Dict, List, Literal, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
 from torch_geometric.loader import DataLoader
 
+from torch_sake.calculators.evaluator import load_checkpoints
 from torch_sake.checkpoint import build_predictor, load_checkpoint
 from torch_sake.checks import check_seed
 from torch_sake.datasets import load_frames, published_split
@@ -23,7 +24,8 @@ class EvaluateConfig:
     r"""What to measure.
 
     Args:
-        checkpoint: Folder of a training run, or one of its checkpoints.
+        checkpoint: Folder of a training run, or one of its checkpoints, or
+            several, whose mean is measured, on other data.
         data: The data, as for 'train'; those of the run if not given.
         root: Folder of the data, as for 'train'.
         part: 'test' takes the test frames of the run's own data, 'all' takes
@@ -31,11 +33,12 @@ class EvaluateConfig:
         split: A split that the data are published with, whose test frames are
             taken, such as 'other' of 'iso17'.
         out: Folder of 'evaluation.json' and the pictures; 'evaluation' beside
-            the checkpoint if not given.
+            the checkpoint if not given, 'ensemble' beside the first of
+            several.
         seed: Seed of the bootstrap of the confidence intervals.
         device: Where to compute; 'auto' takes a GPU if there is one.
     """
-    checkpoint: str
+    checkpoint: Union[str, List[str]]
     data: Optional[str] = None
     root: Optional[str] = None
     part: Optional[Literal['test', 'all']] = None
@@ -45,14 +48,32 @@ class EvaluateConfig:
     device: str = 'auto'
 
     def __post_init__(self):
+        if isinstance(self.checkpoint, str):
+            self.checkpoint = [self.checkpoint]
+        if len(self.checkpoint) == 0:
+            raise ValueError("'checkpoint' must be at least one (got [])")
+        if len(self.checkpoint) > 1 and (self.data is None or self.split
+                                         or self.part == 'test'):
+            raise ValueError(f"'data' must be given, without 'split' or "
+                             f"'part=test', for several checkpoints, which "
+                             f"have test frames of their own (got "
+                             f"{self.data!r})")
         check_seed('seed', self.seed)
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    r"""Measures the errors of a trained potential or property."""
+    r"""Measures the errors of a trained potential or property, or of an
+    ensemble of potentials.
+    """
     device = choose_device(config.device)
-    tensors, description = load_checkpoint(config.checkpoint)
-    potential = build_predictor(tensors, description)
+    tensors, description = load_checkpoint(config.checkpoint[0])
+    if len(config.checkpoint) == 1:
+        name = 'evaluation'
+        potential = build_predictor(tensors, description)
+        elements = description['elements']
+    else:
+        name = 'ensemble'
+        potential, _, elements = load_checkpoints(config.checkpoint)
     run = description['config']
     if config.data in (None, run['data']):
         frames = load_config_frames(
@@ -63,17 +84,17 @@ def evaluate(config: EvaluateConfig) -> None:
     frames, part = choose_frames(frames, config, tensors, description)
     loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
     present = torch.cat([data.z.unique() for data in loader]).unique()
-    check_elements(present.tolist(), description['elements'])
+    check_elements(present.tolist(), elements)
 
     trivial = trivial_labels(potential, loader)
     outputs = predict(potential.to(device), loader,
                       getattr(torch, run['precision']), device)
-    folder = config.checkpoint
+    folder = config.checkpoint[0]
     if not osp.isdir(folder):
         folder = osp.dirname(folder)
-    out = config.out or osp.join(folder, 'evaluation')
+    out = config.out or osp.join(folder, name)
     report_errors(outputs, trivial, frames.units, out, 'evaluation',
-                  f'Errors of {config.checkpoint} on {part} frames of '
+                  f'Errors of {", ".join(config.checkpoint)} on {part} frames of '
                   f'{frames.source} ({len(frames)})', config.seed)
 
 

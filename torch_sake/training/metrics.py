@@ -6,13 +6,14 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_sake.datasets.frames import label_name
+from torch_sake.ensemble import Ensemble
 from torch_sake.models import MoleculeModel
 from torch_sake.potential import Potential
 from torch_sake.property import Property
 
 MAX_Z = 118
 Metrics = Dict[str, float]
-Predictor = Union[Potential, Property]
+Predictor = Union[Potential, Property, Ensemble]
 
 
 def predict_batch(potential: Predictor, data: Data,
@@ -56,7 +57,7 @@ def _inputs(potential: Predictor, data: Data,
         inputs += [data.cell.to(dtype), data.pbc]
     # Spares the package's own models a look at the graphs:
     sizes = {}
-    if isinstance(potential.model, MoleculeModel):
+    if isinstance(getattr(potential, 'model', None), MoleculeModel):
         sizes = {'batch_size': data.num_graphs}
     return inputs, sizes
 
