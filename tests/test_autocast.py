@@ -1,5 +1,8 @@
 """Within torch.autocast, everything computes in its own precision."""
 
+import contextlib
+import copy
+
 import pytest
 import torch
 
@@ -48,6 +51,31 @@ def test_after_layers_in_half_precision(model):
         assert torch.equal(value, other)
     outputs[0].sum().backward()
     assert before.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('build', [SAKE, VectorSAKE])
+def test_models_of_any_type(build):
+    pos = 3 * torch.rand(12, 3)
+    model = build(16, num_layers=2, cutoff=None)
+    half = copy.deepcopy(model).bfloat16()
+    double = copy.deepcopy(model).double()
+    outputs = half(Z, pos.bfloat16()), double(Z, pos.double())
+    with autocast():
+        assert torch.equal(half(Z, pos.bfloat16()), outputs[0])
+        assert torch.equal(double(Z, pos.double()), outputs[1])
+    meta = model.to('meta')(Z.to('meta'), pos.to('meta'), EDGES.new_zeros(
+        12).to('meta'), 1, EDGES.to('meta'))
+    assert meta.shape == (1, 1)
+
+
+@pytest.mark.parametrize('build', [SAKE, VectorSAKE])
+def test_compiled_within(build):
+    model, pos = build(16, num_layers=2), 3 * torch.rand(12, 3)
+    compiled = torch.compile(model, fullgraph=True, backend='aot_eager')
+    inputs = Z, pos, torch.zeros_like(Z), 1, EDGES
+    for context in (contextlib.nullcontext, autocast):
+        with context():
+            assert torch.allclose(compiled(*inputs), model(*inputs))
 
 
 @pytest.mark.parametrize('find', [

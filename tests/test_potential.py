@@ -288,6 +288,37 @@ def test_edges_are_those_of_a_thread(pos):
     assert torch.equal(graph(pos, BATCH)[0], expected)
 
 
+def test_edges_of_an_interaction_graph_of_the_user(pos):
+    class Half(RadiusInteractionGraph):
+        def forward(self, pos, batch=None):
+            return tuple(value[..., ::2] for value in super().forward(
+                pos, batch))
+
+    options = dict(hidden_channels=8, num_layers=2, num_rbf=5, cutoff=2.5)
+    graph = RadiusInteractionGraph(2.5)
+    edge_index, _ = graph(pos, BATCH)
+    model = VectorSAKE(**options, interaction_graph=Half(2.5)).double()
+    plain = VectorSAKE(**options).double()
+    plain.load_state_dict(model.state_dict())
+    expected = plain(Z, pos, BATCH, edge_index=edge_index[:, ::2])
+    assert torch.equal(model(Z, pos, BATCH), expected)
+    with pytest.raises(ValueError, match="'cell' must not be given"):
+        model(Z, pos, cell=4 * torch.eye(3).double())
+    fixed = VectorSAKE(**options, interaction_graph=graph).double()
+    fixed.load_state_dict(model.state_dict())
+    with graph.fixed(edge_index[:, ::2]):
+        assert torch.equal(fixed(Z, pos, BATCH), expected)
+
+
+def test_fixed_edges_that_are_compiled(pos):
+    graph = RadiusInteractionGraph(2.5)
+    edge_index = neighbor_list(pos, 2.5, BATCH)[0][:, ::2]
+    compiled = torch.compile(graph, fullgraph=True, backend='eager')
+    with graph.fixed(edge_index):
+        for value, other in zip(compiled(pos, BATCH), graph(pos, BATCH)):
+            assert torch.equal(value, other)
+
+
 def test_edges_made_in_inference_mode(pos):
     potential = Potential(vector_sake()).double()
     with torch.inference_mode():

@@ -1,31 +1,42 @@
 import functools
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import torch
 from torch import Tensor
 
 
 def without_autocast(function: Callable) -> Callable:
-    r"""Has a function of tensors compute in the precision that it is given or
-    built in within :class:`torch.autocast`, too: positions and forces in half
-    precision are not worth to have, and neither are edges found by them. What
-    comes in the type of autocast, from layers before, becomes single
-    precision.
+    r"""Has a function of tensors, or a method of a module, compute in the
+    precision that it is given or built in within :class:`torch.autocast`, too:
+    positions and forces in half precision are not worth to have, and neither
+    are edges found by them. What comes to a module in the type of autocast,
+    from layers before, gets the type of its parameters.
     """
     @functools.wraps(function)
     def wrapper(*args, **kwargs) -> Any:
-        device = next((value.device.type for value in (*args, *kwargs.values())
-                       if isinstance(value, Tensor)), 'cpu')
-        if not torch.is_autocast_enabled(device):
+        device = 'cpu'
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Tensor):
+                device = value.device.type
+                break
+        if device == 'meta' or not torch.is_autocast_enabled(device):
             return function(*args, **kwargs)
         half = torch.get_autocast_dtype(device)
+        dtype = _type_of_parameters(args[0]) or half
 
         def cast(value: Any) -> Any:
             if isinstance(value, Tensor) and value.dtype == half:
-                return value.float()
+                return value.to(dtype)
             return value
 
         with torch.autocast(device, enabled=False):
             return function(*map(cast, args), **{
                 key: cast(value) for key, value in kwargs.items()})
     return wrapper
+
+
+def _type_of_parameters(value: Any) -> Optional[torch.dtype]:
+    if isinstance(value, torch.nn.Module):
+        for parameter in value.parameters():
+            return parameter.dtype
+    return None

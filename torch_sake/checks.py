@@ -11,6 +11,7 @@ import math
 from numbers import Integral, Real
 from typing import Any, Iterable, Optional
 
+import numpy
 import torch
 from torch import Tensor
 from torch_geometric import is_debug_enabled
@@ -70,9 +71,9 @@ def _as_float(name: str, value: Any) -> float:
 
 
 def check_bool(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
+    if not isinstance(value, (bool, numpy.bool_)):
         raise TypeError(f"'{name}' must be a bool (got {value!r})")
-    return value
+    return bool(value)
 
 
 def check_option(name: str, value: Any, options: Iterable[str]) -> str:

@@ -195,5 +195,7 @@ def test_wrong_inputs(change, error, match):
 
 
 def test_settings_of_the_stack_are_not_for_the_user():
+    with pytest.raises(TypeError, match="'vel_input' must be a bool"):
+        SAKENet(3, 8, 2, vel_input=1)
     with pytest.raises(TypeError, match='bound_vec'):
         SAKENet(3, 8, 2, conv='vector', bound_vec=False)

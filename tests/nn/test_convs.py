@@ -239,7 +239,8 @@ def test_pyg_features(conv_class):
 @pytest.mark.parametrize('conv_class', CONVS)
 def test_numbers_of_numpy(conv_class):
     conv, inputs = build(conv_class, cutoff=numpy.float32(2.5),
-                         in_channels=numpy.int64(3))
+                         in_channels=numpy.int64(3),
+                         update_pos=numpy.True_)
     assert type(conv.cutoff) is float and type(conv.in_channels) is int
     conv(**inputs)
 

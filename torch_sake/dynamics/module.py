@@ -14,7 +14,7 @@ from torch_sake.dynamics.data import Batches, reverse_time
 from torch_sake.dynamics.evaluation import EVAL_BATCH_SIZE
 from torch_sake.dynamics.forecaster import Forecaster
 from torch_sake.training.average import MovingAverage
-from torch_sake.training.diverged import check_loss
+from torch_sake.training.diverged import check_finite
 
 WARMUP = 0.01  # of the steps
 MAX_GRAD_NORM = 1.0
@@ -96,7 +96,8 @@ class DynamicsModule(pytorch_lightning.LightningModule):
         r"""Adds the epoch to the history."""
         self.seconds += time.process_time() - self.began
         loss = float(torch.stack(self.losses).mean())
-        check_loss(loss, self.step, self.config.learning_rate)
+        check_finite({'loss': loss, 'val_mse': self.mse}, self.step,
+                     self.config.learning_rate)
         self.history.append({
             'epoch': self.epoch, 'step': self.step, 'seconds': self.seconds,
             'learning_rate': self.learning_rate(),

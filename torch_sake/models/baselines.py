@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Linear, Parameter, Sequential, SiLU, Tanh
 
+from torch_sake.autocast import without_autocast
 from torch_sake.checks import (check_batch, check_edge_index, check_pos,
                                check_positive_int, check_tensor)
 from torch_sake.neighbors import neighbor_list
@@ -23,6 +24,7 @@ class Baseline(torch.nn.Module):
     :class:`~torch_sake.SAKENet`, which checks its arguments and finds all
     pairs where no edges are given.
     """
+    @without_autocast
     def forward(
         self,
         x: Tensor,

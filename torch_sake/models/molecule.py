@@ -224,11 +224,12 @@ class MoleculeModel(torch.nn.Module):
         r"""Returns the neighbor list, of shape :obj:`[2, E]`, and, if there is
         a cell, the shifts of the edges, :obj:`[E, 3]`.
         """
-        graph = self.interaction_graph
-        if graph is None or isinstance(graph, RadiusInteractionGraph):
-            edge_index, edge_shift = neighbor_list(pos, (
-                self.cutoff if graph is None else graph.cutoff), batch, cell,
-                pbc)
+        graph, cutoff = self.interaction_graph, self.cutoff
+        if cell is not None and type(graph) is RadiusInteractionGraph:
+            graph, cutoff = None, graph.cutoff  # which knows no cells
+        if graph is None:
+            edge_index, edge_shift = neighbor_list(pos, cutoff, batch, cell,
+                                                   pbc)
             return edge_index, None if cell is None else edge_shift
         if cell is not None:
             raise ValueError("'cell' must not be given to a model with an "

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from torch_sake.checks import check_option, check_positive_int
+from torch_sake.checks import check_bool, check_option, check_positive_int
 from torch_sake.nn.linear import contexts_of_checkpoint
 from torch_sake.nn.sake_conv import SAKEConv
 from torch_sake.nn.vector_sake_conv import VectorSAKEConv
@@ -41,6 +41,7 @@ class SAKEStack(torch.nn.Module):
                  vel_input: bool = True, **kwargs):
         super().__init__()
         check_positive_int('num_layers', num_layers)
+        vel_input = check_bool('vel_input', vel_input)
         conv_class = CONVS[check_option('conv', conv, CONVS)]
         update_pos = expand_update_pos(update_pos, num_layers)
         self.convs = torch.nn.ModuleList()

@@ -1,6 +1,6 @@
+import threading
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Dict, Iterator, Optional, Tuple
+from typing import Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -9,11 +9,9 @@ from torch_sake.checks import check_positive_float
 from torch_sake.geometry import edge_vectors
 from torch_sake.neighbors.search import neighbor_list
 
-Edges = Tuple[Tensor, Optional[Tensor]]
-
-# Not in the graphs, as other threads may call the same model:
-_FIXED: ContextVar[Dict['RadiusInteractionGraph', Edges]] = ContextVar(
-    'fixed edges', default={})
+# The edges of each graph that has fixed ones: not in the graphs, as several
+# threads may call the same model.
+_state = threading.local()
 
 
 class RadiusInteractionGraph(torch.nn.Module):
@@ -43,10 +41,12 @@ class RadiusInteractionGraph(torch.nn.Module):
     def forward(self, pos: Tensor,
                 batch: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
         """"""  # noqa: D419
-        edges = _FIXED.get().get(self)
-        if edges is None:
-            edges = neighbor_list(pos, self.cutoff, batch)[0], None
-        edge_index, edge_shift = edges
+        for graph, edge_index, edge_shift in getattr(_state, 'fixed', ()):
+            if graph is self:
+                break
+        else:
+            edge_index, _ = neighbor_list(pos, self.cutoff, batch)
+            edge_shift = None
         return edge_index, edge_vectors(pos, edge_index,
                                         edge_shift).norm(dim=-1)
 
@@ -54,11 +54,12 @@ class RadiusInteractionGraph(torch.nn.Module):
     def fixed(self, edge_index: Tensor,
               edge_shift: Optional[Tensor] = None) -> Iterator[None]:
         r"""Has the given edges handed out in the place of those found."""
-        token = _FIXED.set({**_FIXED.get(), self: (edge_index, edge_shift)})
+        before = getattr(_state, 'fixed', ())
+        _state.fixed = ((self, edge_index, edge_shift), *before)
         try:
             yield
         finally:
-            _FIXED.reset(token)
+            _state.fixed = before
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}(cutoff={self.cutoff})'

@@ -97,10 +97,11 @@ class KineticConv(MessagePassing):
         if cutoff is not None:
             self.cutoff = check_positive_float('cutoff', cutoff)
             self.envelope = build_envelope(envelope, cutoff)
-        elif not isinstance(envelope, torch.nn.Module):
+        elif not isinstance(envelope, (torch.nn.Module, type(None))):
             check_option('envelope', envelope, ENVELOPES)
         self.update_pos = check_bool('update_pos', update_pos)
-        self.vel_gate = check_bool('vel_gate', vel_gate) and update_pos
+        self.vel_gate = check_bool('vel_gate',
+                                   vel_gate) and self.update_pos
         self.look_at_values = True  # off inside a stack, which looks itself
 
         self.lin_skip = None

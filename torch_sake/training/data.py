@@ -37,6 +37,7 @@ class TrainingData:
     moment_size: float
     volume_per_atom: float
     elements: List[int]
+    fingerprint: str
 
     @classmethod
     def from_config(cls, config: TrainConfig) -> 'TrainingData':
@@ -75,7 +76,8 @@ class TrainingData:
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
                             frames.label, frames.readout)
         return cls(frames=frames, split=split, eval_limit=config.eval_limit,
-                   sizes=sizes, **vars(summary))
+                   sizes=sizes, fingerprint=frames_fingerprint(frames),
+                   **vars(summary))
 
     @property
     def output_scale(self) -> float:
@@ -113,7 +115,7 @@ class TrainingData:
             'label': frames.label, 'readout': frames.readout,
             'energy_scale': self.output_scale, 'units': frames.units,
             'elements': self.elements, 'split': vars(self.split),
-            'fingerprint': frames_fingerprint(frames)
+            'fingerprint': self.fingerprint
         }
 
     def check_elements(self) -> None:
@@ -135,11 +137,14 @@ class TrainingData:
 
 def frames_fingerprint(frames: AnyFrames) -> str:
     r"""Returns what tells data apart: how many atoms each frame has, and what
-    up to a thousand frames consist of.
+    the frames consist of, or a thousand of them, for those on disk.
     """
-    step = math.ceil(len(frames) / 1000)
+    if isinstance(frames, Frames):
+        parts = [frames._data]
+    else:
+        parts = frames[::math.ceil(len(frames) / 1000)]
     return fingerprint([{'num_atoms': frames.num_atoms},
-                        *(data.to_dict() for data in frames[::step])])
+                        *(data.to_dict() for data in parts)])
 
 
 def load_config_frames(config: Dict[str, Any]) -> AnyFrames:

@@ -1,14 +1,17 @@
 import math
+from typing import Dict
 
 
 class Diverged(RuntimeError):
     r"""A run that could not go on. What it had written is kept."""
 
 
-def check_loss(loss: float, step: int, learning_rate: float) -> None:
-    r"""Raises an error if a loss, the mean over the last steps, is not finite:
-    the weights will not be anything else any more.
+def check_finite(numbers: Dict[str, float], step: int,
+                 learning_rate: float) -> None:
+    r"""Raises an error if a loss or an error, by its name, is not finite: the
+    weights will not be anything else any more.
     """
-    if not math.isfinite(loss):
-        raise Diverged(f"The loss was {loss} before step {step}; a "
-                       f"'learning_rate' below {learning_rate:g} may help")
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise Diverged(f"'{name}' was {value} at step {step}; a "
+                           f"'learning_rate' below {learning_rate:g} may help")

@@ -12,7 +12,7 @@ from torch_sake.training.average import MovingAverage
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.distributed import (num_processes,
                                              sum_over_processes)
-from torch_sake.training.diverged import check_loss
+from torch_sake.training.diverged import check_finite
 from torch_sake.training.losses import WeightedLoss
 from torch_sake.training.metrics import (Metrics, Predictor, metrics_of_sums,
                                          predict_batch, predict_labels,
@@ -106,13 +106,15 @@ class PotentialModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         loss = float(sum_over_processes(torch.stack(self.losses).mean()))
-        check_loss(loss, self.step, self.config.learning_rate)
+        errors = metrics_of_sums(sum_over_processes(self.error_sums),
+                                 self.properties)
+        check_finite({'loss': loss, **errors}, self.step,
+                     self.config.learning_rate)
         metrics = {
             'step': self.step, 'seconds': self.seconds,
             'learning_rate': self.learning_rate,
             'loss': loss / num_processes(),
-            **metrics_of_sums(sum_over_processes(self.error_sums),
-                              self.properties)
+            **errors
         }
         self.history.append(metrics)
         # For loggers and for callbacks of the user's:
