@@ -42,7 +42,8 @@ def scale_some_labels(frames):
 
 
 @pytest.mark.parametrize('change', [
-    scale_some_labels, scale_labels, lambda frames: frames[::-1], lambda frames: frames[:26]
+    scale_some_labels, scale_labels, lambda frames: frames[::-1],
+    lambda frames: frames[:26]
 ], ids=['a few labels', 'other units', 'other order', 'fewer frames'])
 def test_data_that_have_changed(train, water_file, tmp_path, capsys, change):
     run = str(tmp_path / 'run')

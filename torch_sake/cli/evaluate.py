@@ -94,8 +94,8 @@ def evaluate(config: EvaluateConfig) -> None:
         folder = osp.dirname(folder)
     out = config.out or osp.join(folder, name)
     report_errors(outputs, trivial, frames.units, out, 'evaluation',
-                  f'Errors of {", ".join(config.checkpoint)} on {part} frames of '
-                  f'{frames.source} ({len(frames)})', config.seed)
+                  f'Errors of {", ".join(config.checkpoint)} on {part} '
+                  f'frames of {frames.source} ({len(frames)})', config.seed)
 
 
 def choose_frames(frames: AnyFrames, config: EvaluateConfig,
