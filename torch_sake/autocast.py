@@ -32,6 +32,9 @@ def without_autocast(function: Callable) -> Callable:
         with torch.autocast(device, enabled=False):
             return function(*map(cast, args), **{
                 key: cast(value) for key, value in kwargs.items()})
+
+    # Code of its own: torch compiles a piece of code a few times at most.
+    wrapper.__code__ = wrapper.__code__.replace(co_name=function.__qualname__)
     return wrapper
 
 
