@@ -17,7 +17,7 @@ from torch_sake.training.batching import (EVAL_BATCH_SIZE, BatchLimit,
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.summary import summarize
 
-# Of frames that say how many neighbors an atom has:
+# Of frames that say how many neighbors an atom has, and what the data are:
 SAMPLE = 10000
 
 
@@ -136,15 +136,12 @@ class TrainingData:
 
 
 def frames_fingerprint(frames: AnyFrames) -> str:
-    r"""Returns what tells data apart: how many atoms each frame has, and what
-    the frames consist of, or a thousand of them, for those on disk.
+    r"""Returns what tells data apart, in memory or on disk: how many atoms
+    each frame has, and what up to 10,000 frames consist of.
     """
-    if isinstance(frames, Frames):
-        parts = [frames._data]
-    else:
-        parts = frames[::math.ceil(len(frames) / 1000)]
+    sample = frames[::math.ceil(len(frames) / SAMPLE)]
     return fingerprint([{'num_atoms': frames.num_atoms},
-                        *(data.to_dict() for data in parts)])
+                        *(data.to_dict() for data in sample)])
 
 
 def load_config_frames(config: Dict[str, Any]) -> AnyFrames:
