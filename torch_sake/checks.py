@@ -9,7 +9,7 @@ the device anyway, and everything that reads files always look at the values.
 
 import math
 from numbers import Integral, Real
-from typing import Any, Iterable, Optional
+from typing import Any, Iterable, List, Optional
 
 import numpy
 import torch
@@ -74,6 +74,15 @@ def check_bool(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, numpy.bool_)):
         raise TypeError(f"'{name}' must be a bool (got {value!r})")
     return bool(value)
+
+
+def check_paths(name: str, value: Any) -> List[str]:
+    r"""Returns a path, or a list of some, as a list."""
+    if isinstance(value, str):
+        return [value]
+    if len(value) == 0:
+        raise ValueError(f"'{name}' must be at least one (got {value})")
+    return value
 
 
 def check_option(name: str, value: Any, options: Iterable[str]) -> str:

@@ -15,14 +15,10 @@ pytest.importorskip('jsonargparse')
 pytest.importorskip('ase')
 pytest.importorskip('matplotlib')
 
-SMALL = ['--num_train', '16', '--num_val', '4', '--num_steps', '6',
-         '--batch_size', '4', '--val_interval', '3', '--hidden_channels', '8',
-         '--num_layers', '1', '--num_rbf', '4']
 
-
-def test_train_and_evaluate(water_file, tmp_path, capsys):
+def test_train_and_evaluate(water_file, tmp_path, capsys, small):
     out = str(tmp_path / 'run')
-    assert main(['train', '--data', water_file, '--out', out, *SMALL]) == 0
+    assert main(['train', '--data', water_file, '--out', out, *small]) == 0
     assert sorted(os.listdir(out)) == [
         'best.safetensors', 'config.yaml', 'error_distribution.png',
         'last.safetensors', 'learning_curve.png', 'metrics.csv', 'parity.png',
@@ -43,9 +39,9 @@ def test_train_and_evaluate(water_file, tmp_path, capsys):
     assert '(30)' in capsys.readouterr().out
 
 
-def test_fine_tuning(water_file, tmp_path, capsys):
+def test_fine_tuning(water_file, tmp_path, capsys, small):
     out = str(tmp_path / 'run')
-    arguments = ['train', '--data', water_file, *SMALL]
+    arguments = ['train', '--data', water_file, *small]
     assert main([*arguments, '--out', out]) == 0
     tuning = [*arguments, '--out', out + '-2', '--init', out, '--freeze', '1']
     assert main([*tuning, '--num_layers', '2']) == 2
@@ -55,9 +51,10 @@ def test_fine_tuning(water_file, tmp_path, capsys):
     assert main(['evaluate', '--checkpoint', out + '-2']) == 0
 
 
-def test_train_and_evaluate_on_energies_alone(energy_file, tmp_path, capsys):
+def test_train_and_evaluate_on_energies_alone(energy_file, tmp_path, capsys,
+                                              small):
     out = str(tmp_path / 'run')
-    arguments = ['train', '--data', energy_file, '--out', out, *SMALL]
+    arguments = ['train', '--data', energy_file, '--out', out, *small]
     assert main(arguments) == 0
     assert main([*arguments, '--resume']) == 0
     assert main(['evaluate', '--checkpoint', out]) == 0
@@ -81,10 +78,10 @@ def test_train_and_evaluate_on_energies_alone(energy_file, tmp_path, capsys):
     ('energy_file', 'water_file', True),
 ])
 def test_evaluate_on_other_labels(trained, evaluated, has_forces, request,
-                                  tmp_path, capsys):
+                                  tmp_path, capsys, small):
     out = str(tmp_path / 'run')
     assert main(['train', '--data', request.getfixturevalue(trained), '--out',
-                 out, *SMALL]) == 0
+                 out, *small]) == 0
     capsys.readouterr()
     assert main(['evaluate', '--checkpoint', out, '--data',
                  request.getfixturevalue(evaluated)]) == 0
@@ -95,9 +92,9 @@ def test_evaluate_on_other_labels(trained, evaluated, has_forces, request,
     assert model['energy_mae'] > 0
 
 
-def test_run_without_test_frames(water_file, tmp_path, capsys):
+def test_run_without_test_frames(water_file, tmp_path, capsys, small):
     out = str(tmp_path / 'run')
-    assert main(['train', '--data', water_file, '--out', out, *SMALL,
+    assert main(['train', '--data', water_file, '--out', out, *small,
                  '--num_test', '0']) == 0
     assert 'Errors on the val frames (4;' in capsys.readouterr().out
     assert os.path.exists(os.path.join(out, 'val.json'))
@@ -105,9 +102,9 @@ def test_run_without_test_frames(water_file, tmp_path, capsys):
     assert 'without test frames' in capsys.readouterr().err
 
 
-def test_config_file_of_a_run_repeats_it(water_file, tmp_path):
+def test_config_file_of_a_run_repeats_it(water_file, tmp_path, small):
     out = str(tmp_path / 'run')
-    assert main(['train', '--data', water_file, '--out', out, *SMALL]) == 0
+    assert main(['train', '--data', water_file, '--out', out, *small]) == 0
     assert main(['train', '--config', os.path.join(out, 'config.yaml'),
                  '--out', out + '-2']) == 0
     first, second = (json.load(open(os.path.join(path, 'test.json')))
@@ -117,11 +114,11 @@ def test_config_file_of_a_run_repeats_it(water_file, tmp_path):
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
 @pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_and_resume(water_file, tmp_path, signum):
+def test_interrupt_and_resume(water_file, tmp_path, signum, small):
     out = str(tmp_path / 'run')
     command = [sys.executable, '-c', 'import sys; from torch_sake.cli import '
                'main; sys.exit(main())', 'train', '--data', water_file,
-               '--out', out, *SMALL, '--num_steps', '100000']
+               '--out', out, *small, '--num_steps', '100000']
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not os.path.exists(os.path.join(out, 'metrics.csv')):
         assert process.poll() is None, process.stderr.read()
@@ -132,7 +129,7 @@ def test_interrupt_and_resume(water_file, tmp_path, signum):
     step = load_checkpoint(os.path.join(out, 'last.safetensors'))[1]['step']
     assert step >= 3
     assert main(['evaluate', '--checkpoint', out]) == 0
-    assert main(['train', '--data', water_file, '--out', out, *SMALL,
+    assert main(['train', '--data', water_file, '--out', out, *small,
                  '--num_steps', str(step + 2), '--resume']) == 2
     # The number of steps belongs to the schedule, and so to the run.
 
@@ -159,9 +156,9 @@ def test_dynamics_that_is_interrupted(step, saved, tmp_path, capsys,
     assert ('--resume' in capsys.readouterr().out) == saved
 
 
-def test_resume_flag(water_file, tmp_path):
+def test_resume_flag(water_file, tmp_path, small):
     out = str(tmp_path / 'run')
-    arguments = ['train', '--data', water_file, '--out', out, *SMALL]
+    arguments = ['train', '--data', water_file, '--out', out, *small]
     assert main(arguments) == 0
     assert main(arguments) == 2
     assert main([*arguments, '--resume']) == 0
@@ -179,9 +176,9 @@ def test_wrong_arguments(arguments, message, capsys, tmp_path, monkeypatch):
     assert message in capsys.readouterr().err
 
 
-def test_other_units_and_elements(water_file, tmp_path, capsys):
+def test_other_units_and_elements(water_file, tmp_path, capsys, small):
     out = str(tmp_path / 'run')
-    assert main(['train', '--data', water_file, '--out', out, *SMALL]) == 0
+    assert main(['train', '--data', water_file, '--out', out, *small]) == 0
     import ase.io
     atoms = ase.io.read(water_file)
     calc = atoms.calc

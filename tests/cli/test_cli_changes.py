@@ -16,16 +16,12 @@ ase_io = pytest.importorskip('ase.io')
 pytest.importorskip('jsonargparse')
 pytest.importorskip('matplotlib')
 
-SMALL = ['--num_train', '16', '--num_val', '4', '--num_steps', '6',
-         '--batch_size', '4', '--val_interval', '3', '--hidden_channels', '8',
-         '--num_layers', '1', '--num_rbf', '4']
-
 
 @pytest.fixture
-def train(tmp_path):
+def train(small, tmp_path):
     def run(data, *arguments):
         return main(['train', '--data', data, '--out', str(tmp_path / 'run'),
-                     *SMALL, *arguments])
+                     *small, *arguments])
     return run
 
 

@@ -8,7 +8,7 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.calculators.evaluator import load_checkpoints
 from torch_sake.checkpoint import build_predictor, load_checkpoint
-from torch_sake.checks import check_seed
+from torch_sake.checks import check_paths, check_seed
 from torch_sake.datasets import load_frames, published_split
 from torch_sake.datasets.load import AnyFrames
 from torch_sake.device import choose_device
@@ -48,10 +48,7 @@ class EvaluateConfig:
     device: str = 'auto'
 
     def __post_init__(self):
-        if isinstance(self.checkpoint, str):
-            self.checkpoint = [self.checkpoint]
-        if len(self.checkpoint) == 0:
-            raise ValueError("'checkpoint' must be at least one (got [])")
+        self.checkpoint = check_paths('checkpoint', self.checkpoint)
         if len(self.checkpoint) > 1 and (self.data is None or self.split
                                          or self.part == 'test'):
             raise ValueError(f"'data' must be given, without 'split' or "

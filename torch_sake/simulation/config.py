@@ -2,8 +2,9 @@ import math
 from dataclasses import dataclass
 from typing import List, Literal, Optional, Union
 
-from torch_sake.checks import (check_option, check_positive_float,
-                               check_positive_int, check_seed)
+from torch_sake.checks import (check_option, check_paths,
+                               check_positive_float, check_positive_int,
+                               check_seed)
 
 ENSEMBLES = ('nve', 'langevin', 'npt')
 FORMATS = ('extxyz', 'traj')
@@ -63,10 +64,7 @@ class MDConfig:
     compile: Optional[bool] = None
 
     def __post_init__(self):
-        if isinstance(self.checkpoint, str):
-            self.checkpoint = [self.checkpoint]
-        if len(self.checkpoint) == 0:
-            raise ValueError("'checkpoint' must be at least one (got [])")
+        self.checkpoint = check_paths('checkpoint', self.checkpoint)
         check_seed('seed', self.seed)
         check_option('ensemble', self.ensemble, ENSEMBLES)
         check_option('format', self.format, FORMATS)
