@@ -7,9 +7,10 @@ hot path of training. :func:`torch_sake.neighbor_list`, which has to wait for
 the device anyway, and everything that reads files always look at the values.
 """
 
+import json
 import math
 from numbers import Integral, Real
-from typing import Any, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Set
 
 import numpy
 import torch
@@ -193,3 +194,17 @@ def check_edge_shift(edge_shift: Any, edge_index: Tensor,
                      pos: Tensor) -> Tensor:
     return check_tensor('edge_shift', edge_shift,
                         (edge_index.size(1), pos.size(1)), pos.dtype)
+
+
+def check_same_settings(settings: Dict[str, Any], found: Dict[str, Any],
+                        free: Set[str], what: str = 'run') -> None:
+    r"""Checks that what goes on has the settings it began with, those
+    :obj:`found` in a file, but for some that are free. What an older file does
+    not know may be anything.
+    """
+    # Through JSON, as those of the file came, which has no tuples:
+    for key, value in json.loads(json.dumps(settings)).items():
+        if key not in free and value != found.get(key, value):
+            raise ValueError(f"'resume' needs the settings of the {what}: "
+                             f"'{key}' must be {found[key]!r} "
+                             f"(got {value!r})")

@@ -95,10 +95,10 @@ def test_read_frames_without_forces(tmp_path, name):
 def test_read_frames_with_forces_under_another_name(tmp_path):
     structures = molecules()
     for atoms in structures:
-        atoms.arrays['REF_forces'] = atoms.calc.results.pop('forces')
+        atoms.arrays['dft_forces'] = atoms.calc.results.pop('forces')
     ase_io.write(tmp_path / 'm.xyz', structures)
-    with pytest.raises(ValueError, match=r"frame 0: Forces must be called "
-                       r"'forces' \(got \['REF_forces'\]"):
+    with pytest.raises(ValueError, match=r"frame 0: The forces must be called "
+                       r"'forces' or 'REF_forces' \(got \['dft_forces'\]"):
         read_frames(tmp_path / 'm.xyz')
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from torch_sake.datasets import load, load_frames
 
@@ -28,6 +29,27 @@ def test_load_frames_file(tmp_path, convert):
     assert frames[0].force[:, 2].tolist() == [1.0, -1.0]
     with pytest.raises(TypeError, match="'num_frames'"):
         load_frames(str(path), num_frames=5)
+
+
+def test_load_frames_npz(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = dict(z=np.array([1, 8]), R=rng.normal(size=(3, 2, 3)),
+                  E=rng.normal(size=3), F=rng.normal(size=(3, 2, 3)))
+    np.savez(tmp_path / 'm.npz', **arrays, e_unit='eV')
+    frames = load_frames(tmp_path / 'm.npz')
+    assert frames.units == {'energy': 'eV', 'length': 'Angstrom'}
+    assert [data.energy.item() for data in frames] == arrays['E'].tolist()
+    assert np.array_equal(torch.stack([data.pos for data in frames]),
+                          arrays['R'])
+    assert np.array_equal(torch.stack([data.force for data in frames]),
+                          arrays['F'])
+    np.savez(tmp_path / 'm.npz', **{key: value[:0] if key != 'z' else value
+                                    for key, value in arrays.items()})
+    with pytest.raises(ValueError, match="m.npz' has no frames"):
+        load_frames(tmp_path / 'm.npz')
+    np.savez(tmp_path / 'm.npz', x=np.ones(3))
+    with pytest.raises(ValueError, match=r"m.npz' must have the arrays .*'x'"):
+        load_frames(tmp_path / 'm.npz')
 
 
 def test_load_frames_xtb(monkeypatch):

@@ -207,6 +207,9 @@ def test_bad_input(checkpoint, molecule_file, crystal_file, tmp_path):
         MDConfig(path, max_force_std=1.0)
     with pytest.raises(ValueError, match="'timestep' must be positive"):
         MDConfig(path, timestep=0.0)
+    for settings in ({'pressure': 1.0}, {'isotropic': False}):
+        with pytest.raises(ValueError, match="are settings of ensemble 'npt'"):
+            MDConfig(path, ensemble='nve', **settings)
     with pytest.raises(ValueError, match="'resume' needs a simulation"):
         Simulation(MDConfig(path, structure=molecule_file, resume=True))
     out = str(tmp_path / 'md')

@@ -49,3 +49,6 @@ def test_bad_input(checkpoint, molecule_file, capsys):
     assert main(['relax', '--checkpoint', checkpoint('run'), '--structure',
                  molecule_file, '--cell', 'true']) == 2
     assert "'cell' must not be set for a structure" in capsys.readouterr().err
+    assert main(['relax', '--checkpoint', checkpoint('run'), '--structure',
+                 molecule_file, '--pressure', '1.0']) == 2
+    assert "'pressure' must be finite, and zero" in capsys.readouterr().err

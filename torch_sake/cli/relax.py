@@ -1,4 +1,5 @@
 import json
+import math
 import os.path as osp
 from dataclasses import dataclass
 from typing import Literal, Optional
@@ -46,6 +47,11 @@ class RelaxConfig:
     def __post_init__(self):
         check_positive_float('fmax', self.fmax)
         check_positive_int('num_steps', self.num_steps)
+        if not math.isfinite(self.pressure) or (self.pressure != 0
+                                                and not self.cell):
+            raise ValueError(f"'pressure' must be finite, and zero without "
+                             f"'cell' (got pressure={self.pressure} with "
+                             f"cell={self.cell})")
 
 
 def relax(config: RelaxConfig) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import numpy
 
+from torch_sake.datasets.ase_labels import energy_of, forces_of, stress_of
 from torch_sake.datasets.frames import Frames
 from torch_sake.files import PathLike
 
@@ -17,10 +18,12 @@ def read_frames(path: PathLike) -> Frames:
     stresses from any file that :meth:`ase.io.read` understands, such as
     extended XYZ.
 
-    Energies are in eV and positions in Angstrom, the units of ASE. Forces are
+    Energies are in eV and positions in Angstrom, the units of ASE. Labels are
+    called :obj:`energy`, :obj:`forces` and :obj:`stress`, or :obj:`REF_energy`
+    and so on where results of a calculator are beside them. Forces are
     those of the energy, whatever constraints the file holds; either all frames
     have them or none has. Frames may be periodic, and some of them may have a
-    stress.
+    stress or a virial, its negative times the volume, in eV.
 
     Args:
         path (str or os.PathLike): The file.
@@ -100,22 +103,14 @@ def _labels(path: PathLike) -> Iterator[Dict[str, Any]]:
                              f"({type(error).__name__}: {error})") from error
         if atoms is None:
             return
-        results = {} if atoms.calc is None else atoms.calc.results
-        if results.get('energy') is None:
-            present = sorted({*results, *atoms.info, *atoms.arrays})
-            raise ValueError(f"{where}: There is no 'energy' "
-                             f"(it has {present})")
-        if results.get('forces') is None:
-            _check_no_other_forces(atoms, where)
         yield {
             'z': atoms.numbers,
             'pos': atoms.positions,
-            'energy': results['energy'],
-            'force': results.get('forces'),
+            'energy': energy_of(atoms, where),
+            'force': forces_of(atoms, where),
             'cell': atoms.cell.array,
             'pbc': atoms.pbc,
-            'stress': (atoms.get_stress(voigt=False) if 'stress' in results
-                       else numpy.full((3, 3), numpy.nan)),
+            'stress': stress_of(atoms, where),
         }
         number += 1
 
@@ -153,11 +148,3 @@ def _xyz_texts(file: Any) -> Iterator[str]:
             raise ValueError(f"A frame must begin with its number of atoms "
                              f"(got '{line.strip()}')")
         yield ''.join([line, *islice(file, int(line) + 1)])
-
-
-def _check_no_other_forces(atoms: Any, where: str) -> None:
-    # Forces under a name that ASE does not know would be lost without a word.
-    names = [name for name in atoms.arrays if 'force' in name.lower()]
-    if names:
-        raise ValueError(f"{where}: Forces must be called 'forces' "
-                         f"(got {names})")

@@ -7,6 +7,7 @@ from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.frames_on_disk import FramesOnDisk, is_frames_on_disk
 from torch_sake.datasets.iso17 import ISO17
 from torch_sake.datasets.md17 import md17_frames, md22_frames
+from torch_sake.datasets.npz_file import npz_frames
 from torch_sake.datasets.qm9 import qm9_frames
 from torch_sake.datasets.xtb import xtb_frames
 from torch_sake.files import PathLike
@@ -34,13 +35,16 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None, seed: int = 0,
         load_frames('qm9:homo', root='data/qm9')          # qm9_frames
         load_frames('iso17', root='data')                 # ISO17
         load_frames('molecules.xyz')                      # read_frames
+        load_frames('trajectory.npz')                     # arrays of MD17
         load_frames('molecules.frames')                   # FramesOnDisk
 
     Args:
         data (str or os.PathLike): :obj:`'xtb:NAME'`, :obj:`'md17:NAME'`,
             :obj:`'rmd17:NAME'` (the revised trajectory), :obj:`'md22:NAME'`,
-            :obj:`'qm9:TARGET'`, :obj:`'iso17'` or a file, one of
-            :func:`~torch_sake.datasets.convert_frames` or any that ASE reads.
+            :obj:`'qm9:TARGET'`, :obj:`'iso17'` or a file: one of
+            :func:`~torch_sake.datasets.convert_frames`, an :obj:`.npz` file
+            with the arrays of MD17 (in the units that it declares, or else in
+            kcal/mol and Angstrom) or any that ASE reads.
         root (str or os.PathLike, optional): Folder of the files of the data
             set or, for :obj:`'xtb:NAME'`, of the generated ones. A file has
             its own. (default: :obj:`None`)
@@ -69,7 +73,7 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None, seed: int = 0,
     if is_frames_on_disk(data):
         return FramesOnDisk(data)
     if osp.isfile(osp.expanduser(data)):
-        return read_frames(data)
+        return (npz_frames if data.endswith('.npz') else read_frames)(data)
     raise ValueError(f"'data' must be 'xtb:NAME' (a molecule to generate), "
                      f"'md17:NAME', 'rmd17:NAME' or 'md22:NAME' (a "
                      f"trajectory), 'qm9:TARGET' (a target of QM9), 'iso17' "

@@ -1,4 +1,5 @@
 import os.path as osp
+import sys
 import zipfile
 from typing import Dict, Iterator, Optional, Sequence
 
@@ -11,6 +12,13 @@ from torch_sake.units import read_units
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0,
            (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def npz_frames(path: PathLike) -> Frames:
+    r"""Reads all that :func:`npz_blocks` yields."""
+    for frames in npz_blocks(path, sys.maxsize):
+        return frames
+    raise ValueError(f"'{path}' has no frames")
 
 
 def npz_blocks(path: PathLike, num_atoms: int,

@@ -14,6 +14,7 @@ from torch_geometric.data import InMemoryDataset
 from tqdm import tqdm
 
 from torch_sake.checkpoint import BEST, LAST
+from torch_sake.checks import check_same_settings
 from torch_sake.dynamics.config import DynamicsConfig
 from torch_sake.dynamics.data import load_dynamics
 from torch_sake.dynamics.evaluation import evaluate
@@ -63,7 +64,7 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
                             max(len(train) // config.batch_size, 1))
     if config.resume:
         checkpoint = SafetensorsIO().load_checkpoint(last)
-        check_same(config, checkpoint['config'])
+        check_same_settings(asdict(config), checkpoint['config'], FREE)
         module.on_load_checkpoint(checkpoint)
     if module.epoch < config.num_epochs:
         _fit(module, DynamicsData(config, train, val),
@@ -104,15 +105,6 @@ def build(config: DynamicsConfig, train: InMemoryDataset) -> Forecaster:
         float(vec.square().sum(dim=1).mean().sqrt()), config.hidden_channels,
         config.num_layers, config.conv, config.cutoff,
         source.numel() / data.pos.size(0), config.velocity_weight > 0)
-
-
-def check_same(config: DynamicsConfig, found: Dict[str, Any]) -> None:
-    # Through JSON, which has no tuples:
-    for key, value in json.loads(json.dumps(asdict(config))).items():
-        if key not in FREE and value != found.get(key):
-            raise ValueError(f"'resume' needs the settings of the run: "
-                             f"'{key}' must be {found.get(key)!r} "
-                             f"(got {value!r})")
 
 
 class RunFiles(Checkpoint):

@@ -15,6 +15,7 @@ from torch_sake.dynamics.evaluation import EVAL_BATCH_SIZE
 from torch_sake.dynamics.forecaster import Forecaster
 from torch_sake.training.average import MovingAverage
 from torch_sake.training.diverged import check_finite
+from torch_sake.training.schedule import Schedule
 
 WARMUP = 0.01  # of the steps
 MAX_GRAD_NORM = 1.0
@@ -54,7 +55,8 @@ class DynamicsModule(pytorch_lightning.LightningModule):
         self.config, self.forecaster = config, forecaster
         self.average = MovingAverage(forecaster, config.ema_decay)
         self.steps_per_epoch = steps_per_epoch
-        self.num_steps = steps_per_epoch * config.num_epochs
+        self.schedule = Schedule('cosine', config.learning_rate,
+                                 steps_per_epoch * config.num_epochs, WARMUP)
         self.step = 0
         self.seconds = 0.0  # processor time of training and validation
         self.history: List[Dict[str, float]] = []
@@ -117,12 +119,7 @@ class DynamicsModule(pytorch_lightning.LightningModule):
 
     def learning_rate(self) -> float:
         r"""Returns the learning rate of the next step."""
-        progress = self.step / self.num_steps
-        if progress < WARMUP:
-            return self.config.learning_rate * (self.step + 1) / (
-                WARMUP * self.num_steps + 1)
-        rest = (progress - WARMUP) / (1 - WARMUP)
-        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * rest))
+        return self.schedule(self.step, ())
 
     @property
     def best(self) -> float:

@@ -75,6 +75,12 @@ class MDConfig:
         if not math.isfinite(self.pressure):
             raise ValueError(f"'pressure' must be finite "
                              f"(got {self.pressure})")
+        if self.ensemble != 'npt' and (self.pressure != 0
+                                       or not self.isotropic):
+            raise ValueError(
+                f"'pressure' and 'isotropic' are settings of ensemble 'npt' "
+                f"(got pressure={self.pressure}, isotropic={self.isotropic} "
+                f"with {self.ensemble!r})")
         if self.max_force_std is not None:
             check_positive_float('max_force_std', self.max_force_std)
             if len(self.checkpoint) < 2:

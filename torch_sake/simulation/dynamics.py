@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from torch_sake.checkpoint import load_checkpoint
+from torch_sake.checks import check_same_settings
 from torch_sake.device import choose_device
 from torch_sake.files import read_arrays, replace_when_complete
 from torch_sake.fingerprint import fingerprint
@@ -22,6 +23,9 @@ RESTART = 'restart.npz'
 LAST = 'last.extxyz'
 SECONDS_BETWEEN_SAVES = 10.0
 PRESSURE_TAU = 1000.0  # fs, time of the barostat
+# Settings that may change when a simulation goes on:
+FREE = {'out', 'resume', 'num_steps', 'device', 'compile', 'max_force_std',
+        'structure'}
 
 
 class SimulationStopped(RuntimeError):
@@ -262,22 +266,13 @@ class Simulation:
         state = read_arrays(path, (
             'config', 'step', 'num_frames', 'numbers', 'positions', 'momenta',
             'cell', 'cell_momentum', 'cell_force', 'rng'))
-        config = json.loads(str(state['config']))
-        for key, value in self._settings().items():
-            # Simulations of earlier versions do not know their checkpoints.
-            if value != config.get(key, value):
-                raise ValueError(f"'resume' needs the settings of the "
-                                 f"simulation: '{key}' must be "
-                                 f"{config[key]!r} (got {value!r})")
+        check_same_settings(self._settings(), json.loads(str(state['config'])),
+                            FREE, 'simulation')
         return state
 
     def _settings(self) -> Dict[str, Any]:
-        r"""What must not change from one part of a simulation to the next."""
-        free = {'out', 'resume', 'num_steps', 'device', 'compile',
-                'max_force_std', 'structure', 'checkpoint'}
-        settings = {key: value for key, value in asdict(self.config).items()
-                    if key not in free}
-        return dict(settings, checkpoint=self.fingerprints)
+        r"""The configuration, with what is in its checkpoints."""
+        return dict(asdict(self.config), checkpoint=self.fingerprints)
 
     def _write_last(self) -> None:
         import ase.io

@@ -22,7 +22,8 @@ class TrainConfig:
         data: 'xtb:NAME' (a molecule, labeled by GFN2-xTB), 'md17:NAME',
             'rmd17:NAME' or 'md22:NAME' (a trajectory, below 'root'),
             'qm9:TARGET' (a target of QM9, below 'root'), 'iso17' (below
-            'root'), a file that ASE reads or one of 'torch-sake convert'.
+            'root'), a file that ASE reads, an npz file with the arrays of MD17
+            or a file of 'torch-sake convert'.
         root: Folder of the files of a data set, or of the generated ones.
         num_frames: Number of frames that are generated for 'xtb:NAME'; 2000 if
             not given.

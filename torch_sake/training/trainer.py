@@ -7,6 +7,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from torch_sake.checkpoint import LAST, MODELS, assemble
+from torch_sake.checks import check_same_settings
 from torch_sake.device import choose_device
 from torch_sake.models import MoleculeModel
 from torch_sake.training.config import TrainConfig
@@ -228,7 +229,9 @@ class Trainer:
                 f"'resume' needs a run of this version (got one of "
                 f"torch_sake {checkpoint['versions']['torch_sake']} on "
                 f"another loop)")
-        self._check_same(checkpoint['config'])
+        check_same_settings(
+            asdict(self.config),
+            {**asdict(TrainConfig()), **checkpoint['config']}, FREE)
         found = self.module.description['fingerprint']
         if checkpoint.get('fingerprint', found) != found:
             raise ValueError(f"'resume' needs the data of the run (what is in "
@@ -249,11 +252,3 @@ class Trainer:
             raise ValueError(f"'resume' needs a run in 'out', which has no "
                              f"'{LAST}' (got {self.config.out})")
         os.makedirs(self.config.out, exist_ok=True)
-
-    def _check_same(self, config: Dict[str, Any]) -> None:
-        config = {**asdict(TrainConfig()), **config}  # of an older version
-        for key, value in asdict(self.config).items():
-            if key not in FREE and value != config[key]:
-                raise ValueError(f"'resume' needs the settings of the run: "
-                                 f"'{key}' must be {config[key]!r} "
-                                 f"(got {value!r})")

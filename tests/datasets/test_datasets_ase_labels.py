@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from torch_sake.datasets import read_frames
+
+ase_io = pytest.importorskip('ase.io')
+
+
+def crystals():
+    """Crystals of copper, strained and shaken, with energies and forces of a
+    model, and no stress."""
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    rng = np.random.default_rng(0)
+    structures = []
+    for size in ((1, 1, 2), (1, 2, 2)):
+        atoms = bulk('Cu', cubic=True) * size
+        atoms.set_cell(atoms.cell @ (np.eye(3) + 0.03 * rng.normal(
+            size=(3, 3))), scale_atoms=True)
+        atoms.rattle(0.05, rng=rng)
+        atoms.calc = EMT()
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=atoms.get_potential_energy(),
+            forces=atoms.get_forces())
+        structures.append(atoms)
+    return structures
+
+
+def virial(atoms, step=1e-4):
+    """Minus the derivative of the energy by a symmetric strain."""
+    from ase.calculators.emt import EMT
+
+    out = np.empty((3, 3))
+    for i in range(3):
+        for j in range(3):
+            energies = []
+            for sign in (1, -1):
+                strain = np.eye(3)
+                strain[i, j] += sign * step / 2
+                strain[j, i] += sign * step / 2
+                moved = atoms.copy()
+                moved.set_cell(moved.cell @ strain, scale_atoms=True)
+                moved.calc = EMT()
+                energies.append(moved.get_potential_energy())
+            out[i, j] = -(energies[0] - energies[1]) / (2 * step)
+    return out
+
+
+def test_references_beside_results(tmp_path):
+    path = tmp_path / 'm.xyz'
+    structures = crystals()
+    for atoms in structures:
+        results = atoms.calc.results
+        atoms.arrays['REF_forces'] = results.pop('forces')
+        atoms.info['REF_energy'] = results.pop('energy')
+        atoms.info['REF_stress'] = np.arange(6.0)
+    ase_io.write(path, structures)
+    for data, atoms in zip(read_frames(path), crystals()):
+        results = atoms.calc.results
+        assert abs(data.energy.item() - results['energy']) < 1e-8
+        assert np.abs(data.force.numpy() - results['forces']).max() < 1e-7
+        assert data.stress[0].tolist() == [[0, 5, 4], [5, 1, 3], [4, 3, 2]]
+    # Which of two is meant, nobody knows:
+    structures[1].calc.results['energy'] = 1.0
+    ase_io.write(path, structures)
+    with pytest.raises(ValueError, match="frame 1: 'energy' and 'REF_energy' "
+                       "must be the same"):
+        read_frames(path)
+    structures[1].info['REF_energy'] = 1.0
+    ase_io.write(path, structures)
+    assert read_frames(path)[1].energy == 1.0
+
+
+@pytest.mark.parametrize('name', ['virial', 'virials', 'REF_virials'])
+def test_virial(tmp_path, name):
+    from ase.calculators.emt import EMT
+
+    structures = crystals()
+    structures[0].info[name] = virial(structures[0])
+    ase_io.write(tmp_path / 'm.xyz', structures)
+    frames = read_frames(tmp_path / 'm.xyz')
+    structures[0].calc = EMT()
+    expected = structures[0].get_stress(voigt=False)
+    assert np.abs(expected).max() > 1e-2
+    assert np.abs(frames[0].stress[0].numpy() - expected).max() < 1e-6
+    assert frames[1].stress.isnan().all()
+
+
+def test_stress_of_other_shape_or_name(tmp_path):
+    path = tmp_path / 'm.xyz'
+    structures = crystals()
+    structures[1].info['virials'] = np.arange(4.0)
+    ase_io.write(path, structures)
+    with pytest.raises(ValueError, match="frame 1: 'virials' must have nine"):
+        read_frames(path)
+    structures[1].info = {'dft_stress': np.eye(3), 'stress_weight': 2.0}
+    ase_io.write(path, structures)
+    with pytest.raises(ValueError, match=r"frame 1: The stress must be called "
+                       r"'stress' or 'REF_stress' \(got \['dft_stress'\]"):
+        read_frames(path)

@@ -1,0 +1,103 @@
+from typing import Any, List, Optional
+
+import numpy
+
+# The virial is minus the stress times the volume, in eV:
+VIRIALS = ('virial', 'virials', 'REF_virial', 'REF_virials')
+
+
+def energy_of(atoms: Any, where: str) -> Any:
+    r"""Returns the energy of a structure of ASE.
+
+    Args:
+        atoms (ase.Atoms): The structure.
+        where (str): File and frame, for errors.
+
+    Raises:
+        ValueError: If there is none, or several.
+    """
+    energy = _label(atoms, 'energy', where)
+    if energy is None:
+        results = () if atoms.calc is None else atoms.calc.results
+        raise ValueError(f"{where}: There is no 'energy' (it has "
+                         f"{sorted({*results, *atoms.info, *atoms.arrays})})")
+    return energy
+
+
+def forces_of(atoms: Any, where: str) -> Optional[numpy.ndarray]:
+    r"""Returns the forces of a structure of ASE, or :obj:`None` if it has
+    none, without what constraints would make of them.
+
+    Args:
+        atoms (ase.Atoms): The structure.
+        where (str): File and frame, for errors.
+
+    Raises:
+        ValueError: If there are several, or none under that name.
+    """
+    forces = _label(atoms, 'forces', where)
+    if forces is None:
+        _check_no_other_name(
+            'forces', [name for name in atoms.arrays
+                       if 'force' in name.lower()], where)
+    return forces
+
+
+def stress_of(atoms: Any, where: str) -> numpy.ndarray:
+    r"""Returns the stress of a structure of ASE, or that of its virial, or NaN
+    if it has neither.
+
+    Args:
+        atoms (ase.Atoms): The structure.
+        where (str): File and frame, for errors.
+
+    Shapes:
+        - **output:** stress :math:`[3, 3]`
+
+    Raises:
+        ValueError: If there are several, or none under that name, or one of
+            another shape.
+    """
+    stress = _label(atoms, 'stress', where)
+    if stress is not None:
+        return _matrix('stress', stress, where)
+    for name in VIRIALS:
+        if name in atoms.info and atoms.cell.rank == 3:
+            return -_matrix(name, atoms.info[name], where) / atoms.cell.volume
+    if atoms.pbc.any():
+        _check_no_other_name(
+            'stress', [name for name, value in atoms.info.items()
+                       if 'stress' in name.lower()
+                       and numpy.size(value) in (6, 9)], where)
+    return numpy.full((3, 3), numpy.nan)
+
+
+def _label(atoms: Any, name: str, where: str) -> Optional[Any]:
+    # ASE takes what has its names for results of a calculator. References
+    # that must be kept apart from those have a prefix.
+    reference = f'REF_{name}'
+    results = {} if atoms.calc is None else atoms.calc.results
+    found = {key: values[key] for key, values in (
+        (name, results), (reference, {**atoms.info, **atoms.arrays}))
+        if values.get(key) is not None}
+    if len(found) == 2 and not numpy.array_equal(*found.values()):
+        raise ValueError(f"{where}: '{name}' and '{reference}' must be the "
+                         f"same where a frame has both")
+    return next(iter(found.values()), None)
+
+
+def _matrix(name: str, value: Any, where: str) -> numpy.ndarray:
+    from ase.stress import voigt_6_to_full_3x3_stress
+    array = numpy.asarray(value)
+    if array.dtype.kind not in 'if' or array.size not in (6, 9):
+        raise ValueError(f"{where}: '{name}' must have nine numbers, or the "
+                         f"six of Voigt (got {value!r})")
+    return (array.reshape(3, 3) if array.size == 9 else
+            voigt_6_to_full_3x3_stress(array.flatten()))
+
+
+def _check_no_other_name(expected: str, names: List[str], where: str) -> None:
+    # What has a name that is not known would be lost without a word.
+    if names:
+        raise ValueError(f"{where}: The {expected} must be called "
+                         f"'{expected}' or 'REF_{expected}' (got {names})")
