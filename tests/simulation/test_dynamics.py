@@ -291,3 +291,31 @@ def test_goes_on_compiled_or_not_as_it_began(checkpoint, molecule_file,
                                **settings)).compiled
     settings.update(out=str(tmp_path / 'other'), resume=False)
     assert Simulation(MDConfig(num_steps=20_000, **settings)).compiled
+
+
+def test_what_a_state_counts_is_on_the_disk_before_it(
+        checkpoint, molecule_file, tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync  # by inode, as temporary names change
+
+    def record(descriptor):
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, 'fsync', record)
+    simulate(tmp_path / 'md', checkpoint=checkpoint('run'), num_steps=2,
+             structure=molecule_file)
+    last = {inode: number for number, inode in enumerate(synced)}
+    order = [last[os.stat(tmp_path / 'md' / name).st_ino]
+             for name in ('trajectory.extxyz', 'log.csv', 'restart.npz')]
+    assert order == sorted(order)
+
+
+def test_leftovers_of_a_kill(checkpoint, molecule_file, tmp_path):
+    settings = dict(out=str(tmp_path / 'md'), checkpoint=checkpoint('run'),
+                    structure=molecule_file)
+    simulate(num_steps=2, **settings)
+    for name in ('restart.npz', 'last.extxyz', 'log.csv', 'mine'):
+        (tmp_path / 'md' / f'.incomplete-{name}-x').mkdir()
+    Simulation(MDConfig(num_steps=4, resume=True, **settings))
+    assert [path.name for path in (tmp_path / 'md').glob('.*')] == [
+        '.incomplete-mine-x']

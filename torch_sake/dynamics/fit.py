@@ -23,7 +23,7 @@ from torch_sake.dynamics.module import (MAX_GRAD_NORM, DynamicsData,
                                         DynamicsModule)
 from torch_sake.dynamics.plots import (plot_learning_curve,
                                        plot_trajectories)
-from torch_sake.files import replace_when_complete
+from torch_sake.files import remove_incomplete, replace_when_complete
 from torch_sake.training.checkpoint_io import SafetensorsIO
 from torch_sake.training.lightning import quiet
 
@@ -57,6 +57,8 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
             f"'out' must be the folder of a run with 'resume', and a folder "
             f"without one otherwise (got {config.out!r} with "
             f"resume={config.resume})")
+    if osp.isdir(config.out):
+        remove_incomplete(config.out)
     train, val = (load_dynamics(**config.data_arguments, split=split)
                   for split in ('train', 'val'))
     torch.manual_seed(config.seed)

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from torch_sake.checkpoint import load_checkpoint
 from torch_sake.checks import check_same_settings
 from torch_sake.device import choose_device
-from torch_sake.files import read_arrays, replace_when_complete
+from torch_sake.files import (read_arrays, remove_incomplete,
+                              replace_when_complete)
 from torch_sake.fingerprint import fingerprint
 from torch_sake.simulation.config import MDConfig
 from torch_sake.simulation.records import LOG, Records, trajectory_name
@@ -87,6 +88,8 @@ class Simulation:
             self._restore(state)
         self.dynamics = self._build_dynamics(state)
         self.records = Records(self.out, config.format, num_frames)
+        for name in (RESTART, LAST):
+            remove_incomplete(self.out, name)
 
     def run(self) -> None:
         r"""Simulates up to the last step.
@@ -248,6 +251,7 @@ class Simulation:
             'cell_force': getattr(self.dynamics, 'force_eps', 0.0),
             'rng': json.dumps(self.rng.bit_generator.state),
         }
+        self.records.sync()
         with replace_when_complete(osp.join(self.out, RESTART)) as path:
             numpy.savez(path, **state)
 

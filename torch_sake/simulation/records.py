@@ -3,7 +3,7 @@ import os
 import os.path as osp
 from typing import Any, Dict, List
 
-from torch_sake.files import replace_when_complete
+from torch_sake.files import remove_incomplete, replace_when_complete
 
 LOG = 'log.csv'
 
@@ -24,6 +24,8 @@ class Records:
         self.log = osp.join(folder, LOG)
         self.num_frames = num_frames
         os.makedirs(folder, exist_ok=True)
+        for path in (self.trajectory, self.log):
+            remove_incomplete(folder, osp.basename(path))
         self._cut()
 
     def append(self, atoms: Any, row: Dict[str, float]) -> None:
@@ -41,6 +43,12 @@ class Records:
                 writer.writeheader()
             writer.writerow(row)
         self.num_frames += 1
+
+    def sync(self) -> None:
+        r"""Gets to the disk what is written, before a state that counts it."""
+        for path in filter(osp.exists, (self.trajectory, self.log)):
+            with open(path, 'rb+') as file:
+                os.fsync(file.fileno())
 
     def rows(self) -> Dict[str, List[float]]:
         r"""Returns the columns of the log."""
