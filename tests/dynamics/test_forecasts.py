@@ -307,6 +307,42 @@ def test_molecules(run, tmp_path):
         assert row['model'] < row['no motion']
 
 
+def test_trajectories_of_a_file(run, tmp_path, monkeypatch):
+    """Twelve of four nodes in a plane, with all that a file may have."""
+    monkeypatch.chdir(tmp_path)
+    rng = numpy.random.default_rng(0)
+    start, vel = rng.normal(size=(2, 12, 1, 4, 2))
+    time = 0.5 * numpy.arange(9).reshape(-1, 1, 1)
+    arrays = dict(pos=start + vel * time, time_step=0.5,
+                  vel=numpy.broadcast_to(vel, (12, 9, 4, 2)),
+                  x=rng.normal(size=(12, 4, 3)),
+                  edge_index=[[0, 1, 2, 3], [1, 2, 3, 0]],
+                  edge_attr=rng.normal(size=(4, 2)))
+    numpy.savez('ring.npz', **arrays)
+    config = DynamicsConfig(
+        data='ring.npz', horizon=4, hidden_channels=8, num_layers=2,
+        num_epochs=1, batch_size=5, num_rollout=2, velocity_weight=1.0)
+    assert config.out == 'runs/ring-SAKENet'
+    result = run(config)
+    assert [row['systems'] for row in result['rollout']] == [10, 2]
+    for row in result['rollout']:  # nodes move along straight lines
+        assert row['constant velocity'] < 1e-9 < row['no motion']
+        assert row['model'] < row['no motion']
+    net = load_forecaster(config.out)
+    assert net.time == 2.0
+    assert net.arguments['in_channels'] == 3 and (
+        net.arguments['edge_dim'] == 2)
+    run(replace(config, resume=True))
+    with pytest.raises(ValueError, match="'num_rollout' must be at most 2 "
+                       "for these data .got 3.: .*'horizon' must be at most"):
+        run(replace(config, out='other', num_rollout=3))
+    assert not os.path.exists('other')  # that was before training
+    numpy.savez('ring.npz', **dict(arrays, pos=2 * arrays['pos']))
+    with pytest.raises(ValueError, match="'resume' needs the data of the run "
+                       r".what is in 'ring.npz' now differs"):
+        run(replace(config, resume=True))
+
+
 def test_checkpoints_of_potentials_are_refused():
     path = os.path.join(os.path.dirname(__file__), '..', '..', 'examples',
                         'potentials', 'ethanol.safetensors')

@@ -15,6 +15,7 @@ from torch_sake.datasets.nbody import NBody
 from torch_sake.datasets.qm9 import qm9_frames
 from torch_sake.datasets.split import (Split, published_split, random_split,
                                        read_split)
+from torch_sake.datasets.trajectories import Trajectories, read_trajectories
 from torch_sake.datasets.xtb import xtb_frames
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     'MD17Trajectory',
     'NBody',
     'Split',
+    'Trajectories',
     'convert_frames',
     'load_frames',
     'md17_frames',
@@ -34,6 +36,7 @@ __all__ = [
     'random_split',
     'read_frames',
     'read_split',
+    'read_trajectories',
     'write_frames',
     'xtb_frames',
 ]

@@ -1,20 +1,11 @@
 from typing import Optional, Tuple
 
-import torch
-from torch_geometric.data import InMemoryDataset
-
-from torch_sake.checks import (check_option, check_positive_float,
-                               check_positive_int)
 from torch_sake.datasets.md17 import md17_frames
-from torch_sake.datasets.nbody import SPLITS
-from torch_sake.datasets.windows import Windows, fill
+from torch_sake.datasets.trajectories import Trajectories
 from torch_sake.files import PathLike
-from torch_sake.neighbors import neighbor_list
-
-SHARES = (0.6, 0.2, 0.2)  # of the trajectory
 
 
-class MD17Trajectory(InMemoryDataset):
+class MD17Trajectory(Trajectories):
     r"""A molecule of MD17 in motion: where will the atoms be some frames
     later?
 
@@ -65,40 +56,13 @@ class MD17Trajectory(InMemoryDataset):
         velocity: str = 'next',
         cutoff: Optional[float] = None,
     ):
-        super().__init__()
-        index = SPLITS.index(check_option('split', split, SPLITS))
-        windows = Windows(horizon, velocity).check()
-        self.time = float(horizon)  # in frames, as velocities are
-        if cutoff is not None:
-            check_positive_float('cutoff', cutoff)
         if 'revised' in name or 'CCSD' in name:
             raise ValueError(f"'name' must be that of frames in the order of "
                              f"time (got {name!r})")
         frames = md17_frames(root, name)
-        begin, end = (round(share * len(frames)) for share in (
-            sum(SHARES[:index]), sum(SHARES[:index + 1])))
         z = frames[0].z
-        pos = frames._data.pos.view(len(frames), -1, 3)[begin:end]
-        starts = list(windows.starts(len(pos)))
-        if sizes is not None:
-            if len(sizes) != len(SPLITS):
-                raise ValueError(f"'sizes' must be those of {SPLITS} "
-                                 f"(got {sizes})")
-            size = check_positive_int('sizes', sizes[index])
-            if size > len(starts):
-                raise ValueError(
-                    f"'sizes' must be at most {len(starts)} for the "
-                    f"{end - begin} frames of {split!r} and a horizon of "
-                    f"{horizon} (got {size})")
-            starts = [starts[i * len(starts) // size] for i in range(size)]
-        elif not starts:
-            raise ValueError(f"'horizon' must be at most {end - begin - 2} "
-                             f"for the {end - begin} frames of {split!r} "
-                             f"(got {horizon})")
-        states = {key: value.float()
-                  for key, value in windows.cut(pos, starts).items()}
-        edges = [(neighbor_list(pos, cutoff)[0], ) for pos in
-                 (states['pos'][:1] if cutoff is None else states['pos'])]
-        kinds = torch.unique(z)
-        fill(self, states, dict(z=z, x=(z.view(-1, 1) == kinds).float()),
-             edges)
+        super().__init__(
+            frames._data.pos.view(1, len(frames), len(z), 3), split, horizon,
+            sizes, velocity, cutoff, x=(z.view(-1, 1) == z.unique()).float())
+        self._data.z, self.slices['z'] = z.repeat(len(self)), (
+            self.slices['pos'])

@@ -1,6 +1,6 @@
 r"""Windows of trajectories: a frame, and another some frames later."""
 
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -17,39 +17,49 @@ class Windows(NamedTuple):
 
     Args:
         horizon (int): Number of frames from input to target.
-        velocity (str): :obj:`"next"` for the next frame minus this one,
-            :obj:`"previous"` for this one minus the previous.
+        velocity (str, optional): :obj:`"next"` for the next frame minus this
+            one, :obj:`"previous"` for this one minus the previous,
+            :obj:`None` where the trajectories have velocities of their own.
     """
     horizon: int
-    velocity: str
+    velocity: Optional[str]
 
     def check(self) -> 'Windows':
         check_positive_int('horizon', self.horizon)
-        check_option('velocity', self.velocity, VELOCITIES)
+        if self.velocity is not None:
+            check_option('velocity', self.velocity, VELOCITIES)
         return self
 
     @property
     def size(self) -> int:
         r"""Number of frames that a window needs."""
-        return self.horizon + 2
+        return self.horizon + 1 + int(self.velocity is not None)
 
     def starts(self, num_frames: int) -> range:
         r"""Returns the input frames of all windows."""
         first = int(self.velocity == 'previous')
         return range(first, first + num_frames - self.size + 1)
 
-    def cut(self, pos: Tensor, starts: List[int]) -> Dict[str, Tensor]:
+    def cut(self, pos: Tensor, starts: Sequence[int],
+            vel: Optional[Tensor] = None) -> Dict[str, Tensor]:
         r"""Returns positions and velocities of input and target.
 
         Shapes:
-            - **input:** trajectory :math:`(T, n, D)`
+            - **input:** trajectory :math:`(T, n, D)`, its velocities
+              :math:`(T, n, D)` *(if they are no differences)*
             - **output:** tensors :math:`(W, n, D)`
         """
-        start = torch.tensor(starts, dtype=torch.long)
-        end, step = start + self.horizon, VELOCITIES[self.velocity]
-        return dict(pos=pos[start], vel=step * (pos[start + step] -
-                                                pos[start]),
-                    y=pos[end], y_vel=step * (pos[end + step] - pos[end]))
+        start = torch.tensor(list(starts), dtype=torch.long)
+        end = start + self.horizon
+
+        def velocity(frame: Tensor) -> Tensor:
+            if self.velocity is None:
+                return vel[frame]
+            step = VELOCITIES[self.velocity]
+            return step * (pos[frame + step] - pos[frame])
+
+        return dict(pos=pos[start], vel=velocity(start), y=pos[end],
+                    y_vel=velocity(end))
 
 
 def fill(dataset: InMemoryDataset, states: Dict[str, Tensor],

@@ -1,3 +1,4 @@
+import os.path as osp
 from dataclasses import dataclass
 from typing import Any, Dict, Literal, Optional, Tuple
 
@@ -16,13 +17,14 @@ class DynamicsConfig:
 
     Args:
         data: 'nbody' (charged particles), 'cmu-walk' (a walking person, whose
-            files are below 'root') or 'md17:NAME' (a trajectory of MD17, below
-            'root').
+            files are below 'root'), 'md17:NAME' (a trajectory of MD17, below
+            'root') or an npz file with trajectories of your own.
         root: Folder of the data.
         horizon: Number of frames from input to target; those of the published
             settings if not given (10 of 'nbody', 30 of the others).
-        sizes: Numbers of systems for training, validation and testing, of
-            'nbody' and 'md17:NAME'; those of the data set if not given.
+        sizes: Numbers of systems for training, validation and testing, but
+            for 'cmu-walk'; those of the data set, and all of a file, if not
+            given.
         out: Folder of the run; 'runs/', the name of the data and the model if
             not given.
         resume: Go on with the run in the folder 'out'.
@@ -108,6 +110,8 @@ class DynamicsConfig:
                              "people do not walk backward like that")
         if self.out is None:
             name = self.data.replace(':', '-').replace('/', '-')
+            if self.data.endswith('.npz'):
+                name = osp.splitext(osp.basename(self.data))[0]
             self.out = f'runs/{name}-{self.model}'
 
     @property

@@ -5,7 +5,8 @@ from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
 from torch_sake.checks import check_positive_int
-from torch_sake.datasets import CMUMotion, MD17Trajectory, NBody
+from torch_sake.datasets import (CMUMotion, MD17Trajectory, NBody,
+                                 read_trajectories)
 from torch_sake.files import PathLike
 
 FIRST_FRAME, FRAMES = 30, 10  # of the published setting of charged particles
@@ -37,8 +38,10 @@ def load_dynamics(data: str, root: PathLike, split: str,
         return CMUMotion(root, split, horizon=horizon)
     if kind == 'md17' and name:
         return MD17Trajectory(root, name, split, horizon, **options)
-    raise ValueError(f"'data' must be 'nbody', 'cmu-walk' or 'md17:NAME' "
-                     f"(got {data!r})")
+    if data.endswith('.npz'):
+        return read_trajectories(data, split=split, horizon=horizon, **options)
+    raise ValueError(f"'data' must be 'nbody', 'cmu-walk', 'md17:NAME' or an "
+                     f".npz file (got {data!r})")
 
 
 class Batches:

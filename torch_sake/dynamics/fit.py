@@ -24,6 +24,7 @@ from torch_sake.dynamics.module import (MAX_GRAD_NORM, DynamicsData,
 from torch_sake.dynamics.plots import (plot_learning_curve,
                                        plot_trajectories)
 from torch_sake.files import remove_incomplete, replace_when_complete
+from torch_sake.fingerprint import fingerprint
 from torch_sake.training.checkpoint_io import SafetensorsIO
 from torch_sake.training.lightning import quiet
 
@@ -47,7 +48,8 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
 
     Raises:
         ValueError: If the folder holds a run already and :obj:`config.resume`
-            is not set, or is set and the run there has other settings.
+            is not set, or is set and the run there has other settings or data,
+            or if trajectories are too short.
         KeyboardInterrupt: After an interruption; the run can go on from its
             last epoch.
     """
@@ -61,20 +63,25 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
         remove_incomplete(config.out)
     train, val = (load_dynamics(**config.data_arguments, split=split)
                   for split in ('train', 'val'))
+    # Before training, as trajectories may be too short for them:
+    tests = [_load_test(config, number)
+             for number in range(1, config.num_rollout + 1)]
     torch.manual_seed(config.seed)
-    module = DynamicsModule(config, build(config, train),
-                            max(len(train) // config.batch_size, 1))
+    module = DynamicsModule(
+        config, build(config, train), max(len(train) // config.batch_size, 1),
+        fingerprint([train._data.to_dict(), val._data.to_dict()]))
     if config.resume:
         checkpoint = SafetensorsIO().load_checkpoint(last)
         check_same_settings(asdict(config), checkpoint['config'], FREE)
+        if checkpoint.get('fingerprint', module.fingerprint) != (
+                module.fingerprint):
+            raise ValueError(f"'resume' needs the data of the run (what is in "
+                             f"{config.data!r} now differs)")
         module.on_load_checkpoint(checkpoint)
     if module.epoch < config.num_epochs:
         _fit(module, DynamicsData(config, train, val),
              last if config.resume else None)
 
-    tests = [load_dynamics(**config.data_arguments, split='test',
-                           num_horizons=number)
-             for number in range(1, config.num_rollout + 1)]
     forecaster = load_forecaster(config.out)
     result, rollout = evaluate(forecaster, train, tests)
     result = dict(result, val_mse=module.best, seconds=module.seconds,
@@ -88,6 +95,18 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
     plot_trajectories(tests, rollout, osp.join(config.out,
                                                'trajectories.png'))
     return result
+
+
+def _load_test(config: DynamicsConfig, num_horizons: int) -> InMemoryDataset:
+    try:
+        return load_dynamics(**config.data_arguments, split='test',
+                             num_horizons=num_horizons)
+    except ValueError as error:
+        if num_horizons == 1:
+            raise
+        raise ValueError(f"'num_rollout' must be at most {num_horizons - 1} "
+                         f"for these data (got {config.num_rollout}): {error}"
+                         ) from error
 
 
 def build(config: DynamicsConfig, train: InMemoryDataset) -> Forecaster:

@@ -48,10 +48,12 @@ class DynamicsModule(pytorch_lightning.LightningModule):
         config (DynamicsConfig): What the run is made of.
         forecaster (Forecaster): The forecaster.
         steps_per_epoch (int): Number of steps of an epoch.
+        fingerprint (str): That of the data, which checkpoints keep.
     """
     def __init__(self, config: DynamicsConfig, forecaster: Forecaster,
-                 steps_per_epoch: int):
+                 steps_per_epoch: int, fingerprint: str):
         super().__init__()
+        self.fingerprint = fingerprint
         self.config, self.forecaster = config, forecaster
         self.average = MovingAverage(forecaster, config.ema_decay)
         self.steps_per_epoch = steps_per_epoch
@@ -132,6 +134,7 @@ class DynamicsModule(pytorch_lightning.LightningModule):
             'kind': 'dynamics',
             'config': asdict(self.config),
             'arguments': self.forecaster.arguments,
+            'fingerprint': self.fingerprint,
             'step': self.step,
             'seconds': self.seconds,
             'history': self.history,
