@@ -248,3 +248,34 @@ def test_models_take_cells():
     model = VectorSAKE(8, 1, 5, cutoff=2.5).double()
     energy = Potential(model).energy(z, pos, None, cell, pbc)
     assert torch.equal(model(z, pos, cell=cell, pbc=pbc).squeeze(1), energy)
+
+
+def test_derivatives_of_the_stress_with_respect_to_the_cell(potential):
+    z, pos, cell, pbc = crystal()
+    fractional = pos @ torch.linalg.inv(cell)
+
+    def stress(cell):
+        return potential(z, fractional @ cell, None, cell, pbc,
+                         compute_stress=True)[2][0]
+
+    slopes = torch.autograd.functional.jacobian(stress, cell)
+    assert slopes.abs().max() > 1e-3
+    for i, j in ((0, 0), (1, 2), (2, 2)):
+        step = torch.zeros_like(cell)
+        step[i, j] = 1e-5
+        expected = (stress(cell + step) - stress(cell - step)) / 2e-5
+        assert torch.allclose(slopes[..., i, j], expected, atol=1e-7)
+    with torch.no_grad():
+        assert not stress(cell.requires_grad_()).requires_grad
+
+
+@pytest.mark.parametrize('build', [sake, vector_sake])
+@pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16])
+def test_half_precision_in_a_cell(build, dtype):
+    z, pos, cell, pbc = crystal()
+    potential = build()
+    expected = potential.energy(z, pos.float(), None, cell.float(), pbc)
+    energy = potential.to(dtype).energy(z, pos.to(dtype), None,
+                                        cell.to(dtype), pbc)
+    assert energy.dtype == dtype
+    assert torch.allclose(energy.float(), expected, rtol=0.1, atol=0.1)

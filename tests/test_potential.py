@@ -1,3 +1,4 @@
+import contextlib
 import copy
 import inspect
 import pickle
@@ -528,3 +529,39 @@ def test_wrong_options():
         Potential(sake(), atomic_energies=torch.zeros(100, 1))
     with pytest.raises(ValueError, match="'model' must return energies"):
         Potential(lambda z, pos, batch: pos)(Z, torch.randn(8, 3))
+
+
+def replica(module):
+    """What DataParallel makes of a module for another device."""
+    copies = {part: part._replicate_for_data_parallel()
+              for part in module.modules()}
+    for part, copy in copies.items():
+        for name, child in part._modules.items():
+            copy._modules[name] = copies.get(child)
+        for name, parameter in part._parameters.items():
+            if parameter is None:
+                copy._parameters[name] = None
+            else:
+                setattr(copy, name, parameter.clone())
+    return copies[module]
+
+
+@pytest.mark.parametrize('build', [sake, vector_sake])
+def test_replicas(pos, build):
+    potential = Potential(build()).double()
+    assert not list(replica(potential).parameters())
+    for context in (contextlib.nullcontext(), torch.autocast('cpu')):
+        with context:
+            for value, expected in zip(replica(potential)(Z, pos, BATCH)[:2],
+                                       potential(Z, pos, BATCH)):
+                assert value.dtype == torch.double
+                assert torch.equal(value, expected)
+
+
+def test_energies_of_atoms_from_tensors_made_in_inference_mode(pos):
+    potential = Potential(vector_sake()).double()
+    expected = potential.site_energies(Z, pos, BATCH)
+    with torch.inference_mode():
+        inputs = Z.clone(), pos.clone(), BATCH.clone()
+    assert torch.equal(potential.site_energies(*inputs), expected)
+    assert torch.equal(potential(*inputs)[0], potential.energy(*inputs))

@@ -39,7 +39,11 @@ def without_autocast(function: Callable) -> Callable:
 
 
 def _type_of_parameters(value: Any) -> Optional[torch.dtype]:
-    if isinstance(value, torch.nn.Module):
-        for parameter in value.parameters():
-            return parameter.dtype
+    modules = value.modules() if isinstance(value, torch.nn.Module) else ()
+    for module in modules:
+        # Parameters of replicas, as DataParallel makes them, are attributes.
+        for parameter in (*module._parameters.values(),
+                          *vars(module).values()):
+            if isinstance(parameter, Tensor) and parameter.is_floating_point():
+                return parameter.dtype
     return None

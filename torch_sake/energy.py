@@ -120,10 +120,8 @@ class EnergyModel(Compilable):
         r"""Checks everything and returns the numbers alone, compiled or
         not."""
         cell, pbc = self._check_inputs(z, pos, batch, cell, pbc)
-        z, pos, batch, cell = (usable(value)
-                               for value in (z, pos, batch, cell))
-        kwargs = self._find_edges(pos, batch, cell, pbc, {
-            key: usable(value) for key, value in kwargs.items()})
+        z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
+        kwargs = self._find_edges(pos, batch, cell, pbc, kwargs)
         energy = None
         if self._takes_compiled(pos, cell):
             energy = self._call_compiled(EnergyModel._energy, z, pos, batch,
@@ -214,7 +212,13 @@ def _as_vector(energy: Tensor) -> Tensor:
 
 
 def usable(value: Any) -> Any:
-    r"""Tensors made in inference mode cannot take part in a derivative."""
+    r"""Tensors made in inference mode cannot take part in a derivative: copies
+    of them can, here also of those in tuples and dictionaries.
+    """
+    if isinstance(value, tuple):
+        return tuple(map(usable, value))
+    if isinstance(value, dict):
+        return {key: usable(entry) for key, entry in value.items()}
     if isinstance(value, Tensor) and value.is_inference():
         return value.clone()
     return value

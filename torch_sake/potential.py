@@ -124,10 +124,8 @@ class Potential(EnergyModel):
             raise ValueError("'compute_stress' needs a 'cell' (got none)")
         differentiable = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
-            z, pos, batch, cell = (usable(value)
-                                   for value in (z, pos, batch, cell))
-            kwargs = self._find_edges(pos, batch, cell, pbc, {
-                key: usable(value) for key, value in kwargs.items()})
+            z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
+            kwargs = self._find_edges(pos, batch, cell, pbc, kwargs)
             strain = volume = None
             if compute_stress:
                 volume = cell_volumes(cell, pbc)
@@ -151,6 +149,7 @@ class Potential(EnergyModel):
                 stress = virial[0] / volume.view(-1, 1, 1)
         if not differentiable:
             energy, forces = energy.detach(), forces.detach()
+            stress = None if stress is None else stress.detach()
         return energy, forces, stress
 
     @without_autocast
@@ -214,6 +213,7 @@ class Potential(EnergyModel):
                                                        SumAggregation):
             raise ValueError(f"'model' must sum over atoms to have energies "
                              f"of atoms (got the readout {readout})")
+        z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
         kwargs = self._find_edges(pos, batch, cell, pbc, kwargs, always=True)
         # Edges are known: it only matters for the sums what a graph is.
         kwargs.pop('batch_size', None)

@@ -55,4 +55,7 @@ def cell_volumes(cell: Tensor, pbc: Tensor) -> Tensor:
         graph = int((wrong if bool(wrong.any()) else empty).nonzero()[0])
         raise ValueError(f"'cell' must have a volume for the stress (got "
                          f"{cell[graph].tolist()} for graph {graph})")
-    return torch.where(empty, torch.inf, volume)
+    # With derivatives, of which those of empty cells would not be finite:
+    eye = torch.eye(cell.size(1), dtype=cell.dtype, device=cell.device)
+    volume = torch.linalg.det(torch.where(empty.view(-1, 1, 1), eye, cell))
+    return torch.where(empty, torch.inf, volume.abs())

@@ -266,3 +266,33 @@ def test_tools_of_ase(tmp_path):
     phonons.read(acoustic=True)
     energies = phonons.band_structure([[0, 0, 0]])[0]
     assert numpy.abs(energies[:3]).max() < 1e-4  # translations
+
+
+def test_stress_of_one_structure_does_not_break_the_energy_of_another():
+    from ase.build import graphene
+    from ase.calculators.calculator import PropertyNotImplementedError
+
+    calculator = SAKECalculator(potential())
+    layer, crystal = graphene(), bulk('Si', cubic=True)
+    assert layer.cell.rank == 2
+    for atoms in (layer, molecule('CH3OH')):
+        atoms.rattle(0.1, seed=1)
+        energy = SAKECalculator(potential()).get_potential_energy(atoms)
+        calculator.get_stress(crystal)
+        assert calculator.get_potential_energy(atoms) == energy
+        with pytest.raises(PropertyNotImplementedError, match="must have a "
+                           "volume for the stress"):
+            calculator.get_stress(atoms)
+        assert calculator.get_potential_energy(atoms) == energy
+
+
+@pytest.mark.parametrize('pbc', [False, True])
+def test_atoms_far_away_in_single_precision(pbc):
+    atoms = bulk('Si', cubic=True) if pbc else molecule('CH3CH2OH')
+    atoms.rattle(0.1, seed=1)
+    atoms.calc = SAKECalculator(potential(), dtype=torch.float32)
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    atoms.positions += [1e4, -2e4, 3e4]
+    assert abs(atoms.get_potential_energy() - energy) < 1e-4
+    assert numpy.abs(atoms.get_forces() - forces).max() < (
+        2e-5 * numpy.abs(forces).max())

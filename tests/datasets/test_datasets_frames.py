@@ -208,3 +208,15 @@ def test_frames_errors():
         make(**whole, num_atoms=torch.tensor([8, 2]))
     with pytest.raises(TypeError, match="'num_atoms' must be of integer"):
         make(**whole, num_atoms=2.5)
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_a_stress_is_known_or_not(value):
+    cell = np.tile(9 * np.eye(3), (4, 1, 1))
+    stress = np.tile(np.eye(3), (4, 1, 1))
+    stress[1] = np.nan
+    assert make(cell=cell, stress=stress).has_stress
+    stress[2, 0, 1] = value
+    with pytest.raises(ValueError, match="mixed.xyz, frame 2: 'stress' must "
+                       "be finite, or all NaN"):
+        make(cell=cell, stress=stress)

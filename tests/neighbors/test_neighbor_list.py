@@ -134,6 +134,8 @@ def test_interaction_graph_of_pyg_models():
     (dict(pos=torch.zeros(3)), ValueError, r"'pos' must have shape \[N, D\]"),
     (dict(pos=torch.zeros(3, 3).long()), TypeError, "'pos' must be of float"),
     (dict(pos=torch.full((3, 3), torch.inf)), ValueError, "must be finite"),
+    (dict(pos=torch.full((3, 3), torch.nan), cutoff=None), ValueError,
+     "must be finite"),
     (dict(batch=torch.zeros(4).long()), ValueError, r"'batch' must have"),
     (dict(batch=torch.zeros(3)), TypeError, "'batch' must be of integer"),
     (dict(batch=torch.tensor([0, -1, 0])), ValueError, "must not be negative"),

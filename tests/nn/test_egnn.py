@@ -103,3 +103,18 @@ def test_bad_input():
         conv(x[:, :4], pos, edge_index)
     with pytest.raises(ValueError, match="'edge_attr' needs 'edge_index'"):
         EGNN(5, 8, 1, edge_dim=2).double()(x, pos, edge_attr=edge_attr)
+
+
+def test_flow():
+    conv = EGNNConv(5, 2).double()
+    other = EGNNConv(5, 2, flow='target_to_source').double()
+    other.load_state_dict(conv.state_dict())
+    with torch.no_grad():
+        for net in (conv, other):
+            net.mlp_pos[-1].weight *= 1000
+    x, pos, edge_index, vel, edge_attr = inputs()
+    shift = torch.randn(edge_index.size(1), 3).double()
+    for value, expected in zip(
+            other(x, pos, edge_index.flip(0), vel, edge_attr, shift),
+            conv(x, pos, edge_index, vel, edge_attr, shift)):
+        assert torch.allclose(value, expected, atol=1e-12)

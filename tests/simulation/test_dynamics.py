@@ -219,9 +219,23 @@ def test_bad_input(checkpoint, molecule_file, crystal_file, tmp_path):
     with pytest.raises(ValueError, match="'timestep' must be 0.5 "):
         Simulation(MDConfig(path, structure=molecule_file, out=out,
                             resume=True, timestep=1.0))
-    with pytest.raises(ValueError, match='got other elements'):
+    with pytest.raises(ValueError, match='got other numbers'):
         Simulation(MDConfig(path, structure=crystal_file, out=out,
                             resume=True))
+    from ase.constraints import FixAtoms
+    for name in ('pbc', 'masses', 'constraints'):
+        atoms = ase_io.read(molecule_file)
+        if name == 'pbc':
+            atoms.set_cell([9, 9, 9])
+            atoms.pbc = True
+        elif name == 'masses':
+            atoms.set_masses(2 * atoms.get_masses())
+        else:
+            atoms.set_constraint(FixAtoms([0]))
+        atoms.write(tmp_path / 'other.traj')
+        with pytest.raises(ValueError, match=f'got other {name}'):
+            Simulation(MDConfig(path, structure=str(tmp_path / 'other.traj'),
+                                out=out, resume=True))
     tensors, description = load_checkpoint(path)
     name = next(key for key in tensors if key.startswith('potential.'))
     save_checkpoint(tmp_path / 'trained.safetensors',

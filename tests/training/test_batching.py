@@ -22,6 +22,9 @@ def test_share():
         [5, 2, 4], [1, 3]]
     assert [share(batch, torch.ones(6), rank, 3) for rank in range(3)] == [
         [1, 3], [5, 4], [2]]
+    sizes = torch.tensor([10, 0, 0, 0])  # each of them gets a frame
+    assert [share([0, 1, 2, 3], sizes, rank, 3) for rank in range(3)] == [
+        [0], [1, 3], [2]]
 
 
 def test_sizes(copper_file):

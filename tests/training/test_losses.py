@@ -81,3 +81,20 @@ def test_single_precision_stays():
     loss({'energy': outputs['energy'], 'force': force}, labels,
          NUM_ATOMS).backward()
     assert force.grad.dtype == torch.float
+
+
+def test_score_is_per_atom_as_the_loss_is():
+    weights, units = {'force': 1.0, 'energy': 0.5}, {'force': 2.0,
+                                                     'energy': 4.0}
+    metrics = {'force_mae': 6.0, 'energy_mae': 80.0,
+               'energy_per_atom_mae': 8.0}
+    for energy_per_atom, expected in ((False, 13.0), (True, 4.0)):
+        loss = WeightedLoss('l1', weights, units, energy_per_atom)
+        assert loss.score(metrics) == pytest.approx(expected)
+
+
+def test_no_row_is_known():
+    outputs, labels = build_case()
+    labels['stress'][:, 0, 0] = math.nan
+    loss = WeightedLoss('norm', {'stress': 1.0}, {'stress': 1.0})
+    assert float(loss(outputs, labels, NUM_ATOMS)) == 0.0

@@ -121,8 +121,9 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(
     expected = load_potential(config.out).state_dict()
     for key, value in load_potential(resumed.config.out).state_dict().items():
         assert torch.equal(value, expected[key]), key
-    steps = [metrics['step'] for metrics in resumed.history]
-    assert steps == [4, 8, 12]
+    assert [metrics['step'] for metrics in resumed.history] == [4, 8, 12]
+    for metrics, expected in zip(resumed.history, whole.history):
+        assert dict(metrics, seconds=0) == dict(expected, seconds=0)
 
 
 def test_long_runs_are_compiled(config):

@@ -4,7 +4,9 @@ import torch
 
 try:
     from ase import Atoms
-    from ase.calculators.calculator import Calculator, all_changes
+    from ase.calculators.calculator import (Calculator,
+                                            PropertyNotImplementedError,
+                                            all_changes)
     from ase.stress import full_3x3_to_voigt_6_stress
 except ImportError as error:
     raise ImportError("'SAKECalculator' needs ASE: "
@@ -50,6 +52,8 @@ class SAKECalculator(Calculator):
         TypeError, ValueError: If an argument is of the wrong type or range. In
             use, if the potential was not trained on an element (which is
             named), or if a force is not finite.
+        ase.calculators.calculator.PropertyNotImplementedError: In use, if the
+            stress of a cell without a volume is asked for.
     """
     implemented_properties = ['energy', 'free_energy', 'forces', 'stress',
                               'energies']
@@ -79,11 +83,16 @@ class SAKECalculator(Calculator):
         structure = [atoms.numbers, atoms.positions]
         if atoms.pbc.any() or atoms.cell.rank == 3:
             structure += [atoms.cell.array, atoms.pbc]
+        has_volume = atoms.cell.rank == 3
+        if 'stress' in properties and not has_volume:
+            raise PropertyNotImplementedError(
+                f"'cell' must have a volume for the stress "
+                f"(got {atoms.cell.tolist()})")
         # Who has asked for the stress once will do so at the next step, too,
         # after the forces, and it comes with them at little cost.
         self._wants_stress |= 'stress' in properties
-        out = self.evaluator(*structure, compute_stress=len(structure) == 4
-                             and self._wants_stress or 'stress' in properties)
+        out = self.evaluator(*structure, compute_stress=has_volume
+                             and self._wants_stress)
         self.results = {'energy': out.energy, 'free_energy': out.energy,
                         'forces': out.forces}
         if out.stress is not None:

@@ -155,7 +155,11 @@ class Evaluator:
             check_known_elements(numbers, self.elements)
             self._known = numpy.array(numbers)
         z = torch.as_tensor(numbers, dtype=torch.long, device=self.device)
-        pos = self._tensor(positions)
+        # From their middle, or single precision would lose what tells atoms
+        # apart that have drifted away.
+        positions = numpy.asarray(positions, dtype=float)
+        pos = self._tensor(positions - positions.mean(axis=0, keepdims=True)
+                           if len(positions) > 0 else positions)
         if cell is not None:
             cell = self._tensor(cell)
             pbc = torch.as_tensor(pbc, dtype=torch.bool, device=self.device)

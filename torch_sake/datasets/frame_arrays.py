@@ -138,6 +138,14 @@ def check_cells(source: Source, num_frames: int, cell: Any, pbc: Any,
         if list(value.shape) != expected:
             raise ValueError(f"{source}: '{name}' of all frames must have "
                              f"shape {expected} (got {list(value.shape)})")
+    if stress is not None:
+        numbers = arrays['stress'].flatten(1)
+        wrong = ~(numbers.isfinite().all(dim=1) | numbers.isnan().all(dim=1))
+        if wrong.any():
+            index = int(wrong.nonzero()[0])
+            raise ValueError(f"{source.frame(index)}: 'stress' must be "
+                             f"finite, or all NaN if it is not known "
+                             f"(got {arrays['stress'][index].tolist()})")
     try:
         build_lattice(arrays['cell'], arrays['pbc'])
     except ValueError:

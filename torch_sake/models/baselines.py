@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.nn import Linear, Parameter, Sequential, SiLU, Tanh
 
 from torch_sake.autocast import without_autocast
-from torch_sake.checks import (check_batch, check_edge_index, check_pos,
-                               check_positive_int, check_tensor)
-from torch_sake.neighbors import neighbor_list
+from torch_sake.checks import check_pos, check_positive_int, check_tensor
+from torch_sake.models.graph import given_or_found_edges
 from torch_sake.nn.scatter import sum_edges
 from torch_sake.nn.segments import group_edges
 
@@ -40,13 +39,8 @@ class Baseline(torch.nn.Module):
         check_tensor('x', x, ('N', 'F'))
         check_pos(pos, x.size(0), dtype=x.dtype)
         check_tensor('vel', vel, tuple(pos.shape), x.dtype)
-        if batch is not None:
-            check_batch(batch, x.size(0))
-        if edge_index is None:
-            if edge_attr is not None:
-                raise ValueError("'edge_attr' needs 'edge_index' (got None)")
-            edge_index, _ = neighbor_list(pos, None, batch)
-        check_edge_index(edge_index, x.size(0))
+        edge_index = given_or_found_edges(pos, edge_index, batch,
+                                          edge_attr=edge_attr)
         if edge_attr is not None:
             check_tensor('edge_attr', edge_attr, (edge_index.size(1), 'A'),
                          x.dtype)

@@ -5,9 +5,9 @@ from torch import Tensor
 from torch.nn import Linear
 
 from torch_sake.autocast import without_autocast
-from torch_sake.checks import (check_batch, check_pos, check_positive_float,
+from torch_sake.checks import (check_pos, check_positive_float,
                                check_positive_int, check_tensor)
-from torch_sake.neighbors import neighbor_list
+from torch_sake.models.graph import given_or_found_edges
 from torch_sake.nn.egnn_conv import EGNNConv
 
 
@@ -77,12 +77,8 @@ class EGNN(torch.nn.Module):
         """
         check_tensor('x', x, ('N', self.in_channels), self.lin_in.weight.dtype)
         check_pos(pos, x.size(0), dtype=x.dtype)
-        if batch is not None:
-            check_batch(batch, x.size(0))
-        if edge_index is None:
-            if edge_attr is not None:
-                raise ValueError("'edge_attr' needs 'edge_index' (got None)")
-            edge_index, _ = neighbor_list(pos, self.cutoff, batch)
+        edge_index = given_or_found_edges(pos, edge_index, batch, self.cutoff,
+                                          edge_attr)
         x, new_vel = self.lin_in(x), vel
         for conv in self.convs:
             x, pos, new_vel = conv(x, pos, edge_index, vel, edge_attr)

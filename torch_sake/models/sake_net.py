@@ -5,11 +5,9 @@ from torch import Tensor
 from torch.nn import Linear, Sequential, SiLU
 
 from torch_sake.autocast import without_autocast
-from torch_sake.checks import (check_batch, check_edge_index,
-                               check_edge_shift, check_pos,
-                               check_positive_int, check_tensor)
+from torch_sake.checks import check_pos, check_positive_int, check_tensor
+from torch_sake.models.graph import given_or_found_edges
 from torch_sake.models.stack import SAKEStack
-from torch_sake.neighbors import neighbor_list
 from torch_sake.nn.init import reset_linears
 
 
@@ -145,19 +143,8 @@ class SAKENet(torch.nn.Module):
         dtype = self.lin_in.weight.dtype
         check_tensor('x', x, ('N', self.in_channels), dtype)
         check_pos(pos, x.size(0), dtype=dtype)
-        if batch is not None:
-            check_batch(batch, x.size(0))
-        if edge_index is None:
-            for name, value in (('edge_attr', edge_attr),
-                                ('edge_shift', edge_shift)):
-                if value is not None:
-                    raise ValueError(f"'{name}' needs 'edge_index' "
-                                     f"(got None)")
-            edge_index, _ = neighbor_list(pos, self.cutoff, batch)
-        else:
-            check_edge_index(edge_index, x.size(0))
-            if edge_shift is not None:
-                check_edge_shift(edge_shift, edge_index, pos)
+        edge_index = given_or_found_edges(pos, edge_index, batch, self.cutoff,
+                                          edge_attr, edge_shift)
         x, pos, vel = self.stack(self.lin_in(x), pos, edge_index, vel,
                                  edge_attr, edge_shift)
         return self.mlp_out(x), pos, vel

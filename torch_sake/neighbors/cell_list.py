@@ -27,7 +27,7 @@ def vesin_pairs(
     """
     size = pos.size(1)
     points = numpy.zeros((pos.size(0), 3))
-    points[:, :size] = pos.detach().cpu().numpy()
+    points[:, :size] = pos.detach().cpu().double().numpy()
     neighbors = NeighborList(cutoff=cutoff * (1 + MARGIN), full_list=True)
     counts = torch.bincount(batch).tolist()
     boxes = numpy.zeros((len(counts), 3, 3))
@@ -59,7 +59,7 @@ def _boxes(lattice: Lattice) -> numpy.ndarray:
     r"""Returns the lattice vectors in three dimensions, :math:`(B, 3, 3)`."""
     size = lattice.vectors.size(1)
     boxes = numpy.zeros((lattice.vectors.size(0), 3, 3))
-    boxes[:, :size, :size] = lattice.vectors.detach().cpu().numpy()
+    boxes[:, :size, :size] = lattice.vectors.detach().cpu().double().numpy()
     return boxes
 
 

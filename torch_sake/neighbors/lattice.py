@@ -124,6 +124,6 @@ def build_lattice(cell: Tensor, pbc: Tensor) -> Lattice:
             f"'cell' must have a volume in its periodic directions (got "
             f"{cell[graph].tolist()} with pbc={pbc[graph].tolist()} for graph "
             f"{graph})")
-    inverse = torch.linalg.pinv(vectors)
+    inverse = torch.linalg.pinv(vectors.double()).to(vectors.dtype)
     # Where a column is zero it must be so to the last digit:
     return Lattice(vectors, torch.where(pbc.unsqueeze(1), inverse, 0.0))

@@ -74,7 +74,7 @@ def neighbor_list(
             span no volume.
         ImportError: If the backend is not installed.
     """
-    check_pos(pos, look=False)
+    check_pos(pos, look=cutoff is None)  # else a search looks
     if batch is not None:
         check_batch(batch, pos.size(0))
     cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)

@@ -113,7 +113,9 @@ class EGNNConv(MessagePassing):
         if edge_attr is not None:
             check_tensor('edge_attr', edge_attr, (edge_index.size(1),
                                                   self.edge_dim), x.dtype)
-        vec = -edge_vectors(pos, edge_index, edge_shift)  # [E, D]
+        from_sources = (edge_index if self.flow == 'source_to_target' else
+                        edge_index.flip(0))
+        vec = -edge_vectors(pos, from_sources, edge_shift)  # [E, D]
         # propagate_type: (x: Tensor, vec: Tensor, edge_attr: OptTensor)
         message, step = self.propagate(edge_index, x=x, vec=vec,
                                        edge_attr=edge_attr,

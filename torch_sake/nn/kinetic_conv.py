@@ -178,7 +178,8 @@ class KineticConv(MessagePassing):
         if isinstance(edge_index, EdgeIndex):
             # Its row pointers lead to operators without second derivatives.
             edge_index = edge_index.as_tensor()
-        dtype = next(self.parameters()).dtype
+        # Replicas, as DataParallel makes them, have no 'parameters()'.
+        dtype = self.mlp_node[0].weight.dtype
         check_tensor('x', x, ('N', self.in_channels), dtype)
         check_pos(pos, x.size(0), dtype=dtype, look=self.look_at_values)
         check_edge_index(edge_index, x.size(0), look=self.look_at_values)

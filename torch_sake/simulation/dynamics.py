@@ -15,10 +15,10 @@ from torch_sake.device import choose_device
 from torch_sake.files import (read_arrays, remove_incomplete,
                               replace_when_complete)
 from torch_sake.fingerprint import fingerprint
+from torch_sake.interrupt import DeferredInterrupt
 from torch_sake.simulation.config import MDConfig
 from torch_sake.simulation.records import LOG, Records, trajectory_name
-from torch_sake.simulation.structures import read_structure
-from torch_sake.training.interrupt import DeferredInterrupt
+from torch_sake.simulation.structures import identity_of, read_structure
 
 RESTART = 'restart.npz'
 LAST = 'last.extxyz'
@@ -202,9 +202,11 @@ class Simulation:
         return dynamics
 
     def _restore(self, state: Dict[str, Any]) -> None:
-        if state['numbers'].tolist() != self.atoms.numbers.tolist():
-            raise ValueError("'resume' needs the structure of the simulation "
-                             "(got other elements)")
+        for name, value in identity_of(self.atoms).items():
+            # Simulations of earlier versions know the elements only.
+            if not numpy.array_equal(state.get(name, value), value):
+                raise ValueError(f"'resume' needs the structure of the "
+                                 f"simulation (got other {name})")
         self.atoms.set_cell(state['cell'])
         self.atoms.positions[:] = state['positions']
         self.atoms.set_momenta(state['momenta'], apply_constraint=False)
@@ -243,7 +245,7 @@ class Simulation:
                                   'compiled': self.compiled}),
             'step': self.step,
             'num_frames': self.records.num_frames,
-            'numbers': self.atoms.numbers,
+            **identity_of(self.atoms),
             'positions': self.atoms.positions,
             'momenta': self.atoms.get_momenta(),
             'cell': self.atoms.cell.array,
@@ -269,7 +271,8 @@ class Simulation:
                              f"has no '{RESTART}' (got {self.out})")
         state = read_arrays(path, (
             'config', 'step', 'num_frames', 'numbers', 'positions', 'momenta',
-            'cell', 'cell_momentum', 'cell_force', 'rng'))
+            'cell', 'cell_momentum', 'cell_force', 'rng'),
+            optional=('pbc', 'masses', 'constraints'))
         check_same_settings(self._settings(), json.loads(str(state['config'])),
                             FREE, 'simulation')
         return state

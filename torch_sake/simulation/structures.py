@@ -1,5 +1,5 @@
 import os.path as osp
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from torch_sake.checkpoint import check_kind, load_checkpoint
 from torch_sake.files import PathLike
@@ -40,6 +40,20 @@ def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
         raise ValueError(f"'structure' must have atoms (got {path!r})")
     atoms.calc = None
     return atoms
+
+
+def identity_of(atoms: Any) -> Dict[str, Any]:
+    r"""Returns what of a structure stays as it is in a simulation: atomic
+    numbers, periodic directions, masses, and constraints as text.
+    """
+    from ase.io.jsonio import encode
+    return {
+        'numbers': atoms.numbers,
+        'pbc': atoms.pbc,
+        'masses': atoms.get_masses(),
+        'constraints': encode([constraint.todict()
+                               for constraint in atoms.constraints]),
+    }
 
 
 def _first_frame(checkpoint: PathLike) -> Any:

@@ -71,7 +71,8 @@ def share(batch: List[int], sizes: Tensor, rank: int,
           num_processes: int) -> List[int]:
     r"""Returns the frames of a batch that are those of one of several
     processes: from the largest to the smallest, each goes to the process that
-    has least. Each process gets a frame, if there are as many.
+    has least, and fewest if there are several. Each process gets a frame, if
+    there are as many.
 
     Args:
         batch (list of int): The frames.
@@ -80,10 +81,11 @@ def share(batch: List[int], sizes: Tensor, rank: int,
         num_processes (int): The number of processes.
     """
     size = dict(zip(batch, sizes[batch].tolist()))
-    loads, owner = [0] * num_processes, {}
+    loads, owner = [(0, 0)] * num_processes, {}
     for index in sorted(batch, key=lambda index: -size[index]):
-        owner[index] = loads.index(min(loads))
-        loads[owner[index]] += size[index]
+        load, number = min(loads)
+        owner[index] = loads.index((load, number))
+        loads[owner[index]] = load + size[index], number + 1
     return [index for index in batch if owner[index] == rank]
 
 

@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from torch_sake.checkpoint import BEST, LAST
 from torch_sake.files import remove_incomplete, replace_when_complete
+from torch_sake.interrupt import DeferredInterrupt
 from torch_sake.training.checkpoint_io import SafetensorsIO
 from torch_sake.training.distributed import any_process
-from torch_sake.training.interrupt import DeferredInterrupt
 from torch_sake.training.module import PotentialModule
 from torch_sake.training.schedule import waits
 

@@ -93,11 +93,19 @@ class WeightedLoss:
         counts = torch.stack([
             known[name].sum() if name in known else num_atoms.new_zeros(())
             for name in self.weights])
-        return dict(zip(self.weights, sum_over_processes(counts)))
+        counts = sum_over_processes(counts).clamp(min=1)
+        return dict(zip(self.weights, counts))
 
     def score(self, metrics: Metrics) -> float:
         r"""Returns the weighted sum of mean absolute errors in their units,
-        by which validations are compared.
+        by which validations are compared; those of energies are per atom if
+        they are so in the loss.
         """
-        return sum(weight * metrics.get(f'{name}_mae', 0.0) / self.units[name]
-                   for name, weight in self.weights.items())
+        score = 0.0
+        for name, weight in self.weights.items():
+            column = name
+            if name == 'energy' and self.energy_per_atom:
+                column = 'energy_per_atom'
+            score += weight * metrics.get(f'{column}_mae', 0.0) / (
+                self.units[name])
+        return score

@@ -26,7 +26,7 @@ def predict_batch(potential: Predictor, data: Data,
           :math:`(B)`, :obj:`"force"` :math:`(N, 3)` *(optional)*,
           :obj:`"stress"` :math:`(B, 3, 3)` *(optional)*
     """
-    has_stress = 'stress' in data and not bool(data.stress.isnan().all())
+    has_stress = 'stress' in data and bool(known_rows(data.stress).any())
     if 'force' not in data and not has_stress:
         name = potential.name if isinstance(potential, Property) else 'energy'
         return {name: predict_label(potential, data, dtype)}

@@ -96,7 +96,6 @@ class PotentialModule(LightningModule):
             self.average.module, data, self.number_type), self.properties)
 
     def on_train_epoch_start(self) -> None:
-        self.losses = []
         self.began = time.process_time()
 
     def on_validation_epoch_start(self) -> None:
@@ -106,6 +105,7 @@ class PotentialModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         loss = float(sum_over_processes(torch.stack(self.losses).mean()))
+        self.losses = []
         errors = metrics_of_sums(sum_over_processes(self.error_sums),
                                  self.properties)
         check_finite({'loss': loss, **errors}, self.step,
@@ -167,12 +167,16 @@ class PotentialModule(LightningModule):
         for name in ('state_dict', 'loops', 'epoch', 'global_step'):
             del checkpoint[name]
         checkpoint.update(self.kept(), raw=self.potential.state_dict(),
-                          random_state=torch.get_rng_state())
+                          random_state=torch.get_rng_state(),
+                          losses=torch.stack(self.losses) if self.losses
+                          else torch.empty(0))
 
     def on_load_checkpoint(self, checkpoint: Dict[str, Any]) -> None:
         self.step = checkpoint['step']
         self.seconds = checkpoint['seconds']
         self.history = checkpoint['history']
+        self.losses = [loss.to(self.device)
+                       for loss in checkpoint.get('losses', ())]
         torch.set_rng_state(checkpoint['random_state'])
         checkpoint['state_dict'] = {
             'average.n_averaged': torch.tensor(self.step),
