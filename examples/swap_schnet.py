@@ -74,8 +74,8 @@ train_frames, test_frames = generate(args.num_train), generate(args.num_test)
 models = {
     'SchNet': SchNet(64, 64, 3, cutoff=5.0,
                      interaction_graph=RadiusInteractionGraph(5.0)),
-    'SAKE': SAKE(64, 3, cutoff=5.0),
-    'VectorSAKE': VectorSAKE(64, 3, cutoff=5.0),
+    'SAKE': SAKE(hidden_channels=64, num_layers=3, cutoff=5.0),
+    'VectorSAKE': VectorSAKE(hidden_channels=64, num_layers=3, cutoff=5.0),
 }
 test = next(iter(DataLoader(test_frames, len(test_frames))))
 trivial = [(test.energy - test.energy.mean()).abs().mean(),

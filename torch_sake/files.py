@@ -1,11 +1,12 @@
 r"""Writing files completely or not at all, and reading arrays from them."""
 
+import json
 import os
 import os.path as osp
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
-from typing import Dict, Iterator, Optional, Sequence, Union
+from typing import Any, Dict, Iterator, Optional, Sequence, Union
 
 import numpy as np
 
@@ -70,6 +71,18 @@ def remove_incomplete(folder: PathLike, name: Optional[str] = None) -> None:
         if entry.startswith(INCOMPLETE) and name in (
                 None, entry[len(INCOMPLETE):].rpartition('-')[0]):
             shutil.rmtree(osp.join(folder, entry))
+
+
+def write_settings(path: PathLike, settings: Dict[str, Any]) -> None:
+    r"""Writes the settings of a run to a YAML file, which commands take as
+    :obj:`--config`.
+    """
+    import yaml
+    with replace_when_complete(path) as temporary:
+        with open(temporary, 'w') as file:
+            # Through JSON, which has no tuples:
+            yaml.safe_dump(json.loads(json.dumps(settings)), file,
+                           sort_keys=False)
 
 
 def read_arrays(path: PathLike, keys: Sequence[str] = (),

@@ -296,3 +296,13 @@ def test_atoms_far_away_in_single_precision(pbc):
     assert abs(atoms.get_potential_energy() - energy) < 1e-4
     assert numpy.abs(atoms.get_forces() - forces).max() < (
         2e-5 * numpy.abs(forces).max())
+
+
+def test_types_and_devices():
+    for dtype in ('float64', torch.long):
+        with pytest.raises(TypeError, match="'dtype' must be a type of num"):
+            SAKECalculator(potential(), dtype=dtype)
+    with pytest.raises(ValueError, match="'device' must be"):
+        SAKECalculator(potential(), device='cuda:99')
+    with pytest.raises(ValueError, match="'device' must be"):
+        SAKECalculator(potential(), device='nvidia')

@@ -100,3 +100,21 @@ def test_stress_of_other_shape_or_name(tmp_path):
     with pytest.raises(ValueError, match=r"frame 1: The stress must be called "
                        r"'stress' or 'REF_stress' \(got \['dft_stress'\]"):
         read_frames(path)
+
+
+def test_single_atoms_have_no_forces(tmp_path):
+    from ase import Atoms
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    atom = Atoms('Cu', [[0.1, 0.2, 0.3]])
+    atom.calc = SinglePointCalculator(atom, energy=-1.5)
+    ase_io.write(tmp_path / 'm.xyz', [atom, *crystals()])
+    frames = read_frames(tmp_path / 'm.xyz')
+    assert frames[0].force.tolist() == [[0, 0, 0]]
+    assert frames[1].force.abs().max() > 0.1
+    ase_io.write(tmp_path / 'm.xyz', [atom])
+    assert not read_frames(tmp_path / 'm.xyz').has_forces
+    atom.pbc, atom.cell = True, [3, 3, 3]
+    ase_io.write(tmp_path / 'm.xyz', [atom, *crystals()])
+    with pytest.raises(ValueError, match="frame 0: 'force' must be given"):
+        read_frames(tmp_path / 'm.xyz')

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy
 import pytest
 import torch
+import yaml
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
@@ -218,8 +219,8 @@ def test_run(run, config, options):
     config = replace(config, **options)
     result = run(config)
     assert sorted(os.listdir(config.out)) == [
-        'best.safetensors', 'last.safetensors', 'learning_curve.png',
-        'metrics.csv', 'test.json', 'trajectories.png']
+        'best.safetensors', 'config.yaml', 'last.safetensors',
+        'learning_curve.png', 'metrics.csv', 'test.json', 'trajectories.png']
     assert json.load(open(os.path.join(config.out, 'test.json'))) == result
     with open(os.path.join(config.out, 'metrics.csv')) as file:
         rows = list(csv.DictReader(file))
@@ -307,6 +308,34 @@ def test_molecules(run, tmp_path):
         assert row['model'] < row['no motion']
 
 
+def test_what_a_forecaster_is_given():
+    generator = torch.Generator().manual_seed(0)
+    pos, vel = torch.randn(2, 3, 2, generator=generator)
+    good = dict(pos=pos, vel=vel, x=torch.zeros(3, 4),
+                edge_attr=torch.zeros(2, 1),
+                edge_index=torch.tensor([[0, 1], [1, 2]]))
+    net = forecaster(in_channels=4)
+    net(Data(**good))
+    for change, match in (
+            ({'vel': None}, r"it has no \['vel'\]"),
+            ({'edge_index': None}, r"it has no \['edge_index'\]"),
+            ({'edge_index': torch.tensor([[0, 1], [1, 3]])}, "'edge_index' m"),
+            ({'vel': vel[:2]}, r"'vel' must have shape \[3, 2\]"),
+            ({'vel': vel / 0}, "'vel' must be finite"),
+            ({'x': torch.zeros(3, 1)}, r"'x' must have shape \[3, 4\]"),
+            ({'x': None}, "'data' must have 'x' of 4 features"),
+            ({'edge_attr': None}, "'data' must have 'edge_attr' of 1"),
+            ({'edge_attr': torch.zeros(2, 3)}, r"'edge_attr' .* \[2, 1\]")):
+        with pytest.raises(ValueError, match=match):
+            net(Data(**{**good, **change}))
+    with pytest.raises(ValueError, match="'x' of 0 features"):
+        forecaster()(Data(**good))
+    with pytest.raises(ValueError, match=r"'pos' must have shape .*3\]"):
+        forecaster('GNN', in_channels=4)(Data(**good))
+    with pytest.raises(TypeError, match="'data' must be of torch_geometric"):
+        net(pos)
+
+
 def test_trajectories_of_a_file(run, tmp_path, monkeypatch):
     """Twelve of four nodes in a plane, with all that a file may have."""
     monkeypatch.chdir(tmp_path)
@@ -328,6 +357,10 @@ def test_trajectories_of_a_file(run, tmp_path, monkeypatch):
     for row in result['rollout']:  # nodes move along straight lines
         assert row['constant velocity'] < 1e-9 < row['no motion']
         assert row['model'] < row['no motion']
+    with pytest.raises(ValueError, match="'cutoff' must be larger than the s"):
+        run(replace(config, out='narrow', cutoff=1e-6))
+    settings = yaml.safe_load(open(os.path.join(config.out, 'config.yaml')))
+    assert DynamicsConfig(**settings) == config
     net = load_forecaster(config.out)
     assert net.time == 2.0
     assert net.arguments['in_channels'] == 3 and (

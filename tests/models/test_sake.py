@@ -166,3 +166,17 @@ def test_wrong_inputs(change, error, match):
     model, pos = build()
     with pytest.raises(error, match=match):
         model(**dict(dict(z=Z, pos=pos, batch=BATCH), **change))
+
+
+@pytest.mark.parametrize('model_class', [SAKE, VectorSAKE])
+def test_arguments_of_schnet_and_typing_errors(model_class):
+    with pytest.raises(TypeError, match="'num_interactions' is 'num_layers', "
+                       "'max_num_neighbors' is not there"):
+        model_class(hidden_channels=8, num_interactions=2,
+                    max_num_neighbors=32)
+    with pytest.raises(TypeError, match=r"Conv has no arguments "
+                       r"\['depth', 'hidden_chanels'\]"):
+        model_class(hidden_chanels=8, depth=2)
+    with pytest.raises(ValueError, match="'readout' must be 'add', 'mean', "
+                       ".*got 'foo'"):
+        model_class(8, readout='foo')

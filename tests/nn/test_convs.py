@@ -376,3 +376,9 @@ def test_vectors_that_a_layer_does_not_take():
         conv(**inputs)
     with pytest.raises(ValueError, match="'vec' must be given"):
         build(VectorSAKEConv)[0](**inputs, vec=vec)
+
+
+@pytest.mark.parametrize('conv_class', CONVS)
+def test_sums_are_not_up_to_the_user(conv_class):
+    with pytest.raises(TypeError, match=r"Conv has no arguments \['aggr'\]"):
+        conv_class(3, 3, aggr='max')

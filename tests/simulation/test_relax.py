@@ -52,3 +52,47 @@ def test_bad_input(checkpoint, molecule_file, capsys):
     assert main(['relax', '--checkpoint', checkpoint('run'), '--structure',
                  molecule_file, '--pressure', '1.0']) == 2
     assert "'pressure' must be finite, and zero" in capsys.readouterr().err
+
+
+def test_vibrations_of_atoms_that_are_free(checkpoint, molecule_file,
+                                           tmp_path):
+    from ase.constraints import FixAtoms
+    from ase.vibrations import Vibrations
+
+    from torch_sake.calculators import SAKECalculator
+    path, out = checkpoint('run'), tmp_path / 'out'
+    atoms = ase_io.read(molecule_file)
+    atoms.set_constraint(FixAtoms([0, 4]))
+    atoms.write(tmp_path / 'fixed.traj')
+    assert main(['relax', '--checkpoint', path, '--structure',
+                 str(tmp_path / 'fixed.traj'), '--out', str(out),
+                 '--num_steps', '1', '--vibrations', 'true']) == 0
+    relaxed = ase_io.read(out / 'relaxed.extxyz')
+    assert numpy.allclose(relaxed.positions[4], atoms.positions[4])
+    relaxed.calc = SAKECalculator(path)
+    relaxed.set_constraint(FixAtoms([0, 4]))
+    vibrations = Vibrations(relaxed, name=str(tmp_path / 'vib'), delta=0.005)
+    vibrations.run()
+    expected = vibrations.get_frequencies()
+    expected = numpy.sort(expected.real - expected.imag)
+    found = json.loads((out / 'relax.json').read_text())
+    found = numpy.array(found['wavenumbers [1/cm]'])
+    assert len(found) == 21
+    assert numpy.allclose(found, expected, atol=0.5)
+
+
+def test_volume_that_changes_much(checkpoint, crystal_file, tmp_path, capsys):
+    atoms = ase_io.read(crystal_file)
+    atoms.set_cell(1.5 * atoms.cell.array)  # atoms that do not see each other
+    atoms.set_scaled_positions(atoms.get_scaled_positions())
+    for pressure, expected in ((0.0, False), (10.0, True)):
+        assert main(['relax', '--checkpoint', checkpoint('run'), '--cell',
+                     'true', '--structure', crystal_file, '--pressure',
+                     str(-pressure), '--num_steps', '40', '--out',
+                     str(tmp_path / 'out')]) == 0
+        printed = capsys.readouterr().out
+        assert ('The volume has changed so much' in printed) == expected
+        results = json.loads((tmp_path / 'out' / 'relax.json').read_text())
+        before = ase_io.read(crystal_file).get_volume()
+        assert results['change of volume'] == pytest.approx(
+            results['volume [Angstrom^3]'] / before - 1)

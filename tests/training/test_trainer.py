@@ -126,6 +126,19 @@ def test_resumed_run_ends_where_an_uninterrupted_one_does(
         assert dict(metrics, seconds=0) == dict(expected, seconds=0)
 
 
+@pytest.mark.parametrize('model', ['SAKE', 'VectorSAKE'])
+def test_cutoff_in_which_there_is_nobody(config, model):
+    with pytest.raises(ValueError, match=r"'cutoff' must be larger than the "
+                       r"distance .*, in Angstrom \(got 0.5\)"):
+        Trainer(replace(config, model=model, cutoff=0.5))
+
+
+def test_weight_of_stresses_that_are_not_there(config):
+    with pytest.raises(ValueError, match="'stress_weight' must not be given "
+                       "for data without stresses .got 5.0"):
+        Trainer(replace(config, stress_weight=5.0))
+
+
 def test_long_runs_are_compiled(config):
     assert not replace(config, num_steps=2999).compiles
     assert replace(config, num_steps=3000).compiles

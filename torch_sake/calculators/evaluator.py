@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from torch_sake.checkpoint import build_potential, load_checkpoint
+from torch_sake.device import choose_device
 from torch_sake.ensemble import Ensemble
 from torch_sake.files import PathLike
 from torch_sake.neighbors import SkinNeighborList
@@ -76,6 +77,12 @@ class Evaluator:
         self._known = numpy.empty(0)
         self.length, self.energy = check_units(
             UNITS if units is None else units)
+        if device is not None:
+            device = choose_device(str(device))
+        if dtype is not None and not (isinstance(dtype, torch.dtype)
+                                      and dtype.is_floating_point):
+            raise TypeError(f"'dtype' must be a type of numbers, such as "
+                            f"torch.float64 (got {dtype!r})")
         self.potential = potential.to(device=device, dtype=dtype)
         if compile:
             self.potential.compile()

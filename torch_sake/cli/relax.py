@@ -75,7 +75,7 @@ def relax(config: RelaxConfig) -> None:
     atoms.calc = SAKECalculator(
         config.checkpoint, dtype=getattr(torch, config.precision),
         device=choose_device(config.device))
-    before = atoms.get_potential_energy()
+    before, volume = atoms.get_potential_energy(), atoms.cell.volume
     relaxed = atoms
     if config.cell:
         relaxed = FrechetCellFilter(
@@ -92,6 +92,8 @@ def relax(config: RelaxConfig) -> None:
     }
     if config.cell:
         results['cell [Angstrom]'] = atoms.cell.array.tolist()
+        results['volume [Angstrom^3]'] = atoms.get_volume()
+        results['change of volume'] = atoms.get_volume() / volume - 1
     if config.vibrations:
         results['wavenumbers [1/cm]'] = _wavenumbers(atoms)
     with replace_when_complete(osp.join(out, 'relaxed.extxyz')) as path:
@@ -101,6 +103,9 @@ def relax(config: RelaxConfig) -> None:
             json.dump(results, file, indent=2)
     for name, value in results.items():
         print(f'{name}: {value}')
+    if not 0.5 < results.get('change of volume', 0) + 1 < 2:
+        print('The volume has changed so much that the potential may not know '
+              'such structures')
     if not converged:
         print(f'Not relaxed to fmax={config.fmax} in {config.num_steps} steps')
     print(f'The structure is in {out}')
@@ -108,21 +113,24 @@ def relax(config: RelaxConfig) -> None:
 
 def _wavenumbers(atoms, step: float = 0.005):
     r"""Returns the wavenumbers of the vibrations in 1/cm, imaginary ones as
-    negative numbers, from central differences of forces.
+    negative numbers, from central differences of forces. Atoms that are fixed
+    do not vibrate.
     """
     from ase import units
+    from ase.vibrations import VibrationsData
+    free = VibrationsData.indices_from_constraints(atoms)
     moved = atoms.copy()
     moved.calc = atoms.calc
-    size = 3 * len(atoms)
+    size = 3 * len(free)
     hessian = numpy.empty((size, size))
     for index in range(size):
         forces = []
         for sign in (1, -1):
             moved.positions = atoms.positions
-            moved.positions[index // 3, index % 3] += sign * step
-            forces.append(moved.get_forces(apply_constraint=False))
+            moved.positions[free[index // 3], index % 3] += sign * step
+            forces.append(moved.get_forces(apply_constraint=False)[free])
         hessian[index] = (forces[1] - forces[0]).flatten() / (2 * step)
-    mass = numpy.repeat(atoms.get_masses(), 3)**0.5
+    mass = numpy.repeat(atoms.get_masses()[free], 3)**0.5
     values = numpy.linalg.eigvalsh((hessian + hessian.T) / 2 /
                                    numpy.outer(mass, mass))
     energies = numpy.sign(values) * numpy.sqrt(numpy.abs(values)) * (

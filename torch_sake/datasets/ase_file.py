@@ -64,10 +64,17 @@ def ase_blocks(path: PathLike, num_atoms: int,
 def _to_frames(path: PathLike, frames: List[Dict[str, Any]],
                units: Dict[str, str], first_frame: int = 0) -> Frames:
     # Of no frames, the message is that there are none.
+    pbcs = [frame.get('pbc', numpy.zeros(3)) for frame in frames]
     columns = {key: [frame[key] for frame in frames]
                for key in (frames[0] if frames else ('z', 'pos', 'energy'))}
-    if 'force' in columns and all(rows is None for rows in columns['force']):
-        del columns['force']
+    if 'force' in columns:
+        if all(rows is None for rows in columns['force']):
+            del columns['force']
+        else:  # an atom on its own has none, whether or not the file says so
+            columns['force'] = [
+                numpy.zeros((1, 3)) if rows is None and len(z) == 1
+                and not pbc.any() else rows for rows, z, pbc in
+                zip(columns['force'], columns['z'], pbcs)]
     for key in {'cell', 'pbc', 'stress'} & columns.keys():
         columns[key] = numpy.stack(columns[key])
     if 'stress' in columns and numpy.isnan(

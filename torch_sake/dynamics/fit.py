@@ -2,9 +2,10 @@ r"""A run: data, training, checkpoints, errors and pictures."""
 
 import csv
 import json
+import os
 import os.path as osp
 import signal
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Dict, Optional
 
 import pytorch_lightning
@@ -23,7 +24,8 @@ from torch_sake.dynamics.module import (MAX_GRAD_NORM, DynamicsData,
                                         DynamicsModule)
 from torch_sake.dynamics.plots import (plot_learning_curve,
                                        plot_trajectories)
-from torch_sake.files import remove_incomplete, replace_when_complete
+from torch_sake.files import (remove_incomplete, replace_when_complete,
+                              write_settings)
 from torch_sake.fingerprint import fingerprint
 from torch_sake.training.checkpoint_io import SafetensorsIO
 from torch_sake.training.lightning import quiet
@@ -36,9 +38,9 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
 
     The folder :obj:`config.out` gets the checkpoint of the best validation,
     :obj:`best.safetensors`, the checkpoint to go on from,
-    :obj:`last.safetensors`, the validations, :obj:`metrics.csv`, the errors on
-    the test systems, :obj:`test.json`, and the pictures
-    :obj:`learning_curve.png` and :obj:`trajectories.png`.
+    :obj:`last.safetensors`, the validations, :obj:`metrics.csv`, the settings,
+    :obj:`config.yaml`, the errors on the test systems, :obj:`test.json`, and
+    the pictures :obj:`learning_curve.png` and :obj:`trajectories.png`.
 
     Args:
         config (DynamicsConfig): What the run is made of.
@@ -59,13 +61,13 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
             f"'out' must be the folder of a run with 'resume', and a folder "
             f"without one otherwise (got {config.out!r} with "
             f"resume={config.resume})")
-    if osp.isdir(config.out):
-        remove_incomplete(config.out)
     train, val = (load_dynamics(**config.data_arguments, split=split)
                   for split in ('train', 'val'))
     # Before training, as trajectories may be too short for them:
     tests = [_load_test(config, number)
              for number in range(1, config.num_rollout + 1)]
+    os.makedirs(config.out, exist_ok=True)
+    remove_incomplete(config.out)
     torch.manual_seed(config.seed)
     module = DynamicsModule(
         config, build(config, train), max(len(train) // config.batch_size, 1),
@@ -79,6 +81,8 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
                              f"{config.data!r} now differs)")
         module.on_load_checkpoint(checkpoint)
     if module.epoch < config.num_epochs:
+        write_settings(osp.join(config.out, 'config.yaml'),
+                       asdict(replace(config, resume=False)))
         _fit(module, DynamicsData(config, train, val),
              last if config.resume else None)
 
@@ -119,11 +123,16 @@ def build(config: DynamicsConfig, train: InMemoryDataset) -> Forecaster:
     first = train.slices['pos'][:-1].repeat_interleave(
         train.slices['edge_index'].diff())
     vec = data.pos[first + source] - data.pos[first + target]
+    dist = vec.norm(dim=1)
+    if config.cutoff is not None and not bool((dist < config.cutoff).any()):
+        raise ValueError(f"'cutoff' must be larger than the shortest edge of "
+                         f"the training systems, {float(dist.min()):.4g} "
+                         f"(got {config.cutoff})")
     return Forecaster(
         config.model, 0 if data.x is None else data.x.size(1),
         0 if data.edge_attr is None else data.edge_attr.size(1),
         data.pos.size(1), train.time,
-        float(vec.square().sum(dim=1).mean().sqrt()), config.hidden_channels,
+        float(dist.square().mean().sqrt()), config.hidden_channels,
         config.num_layers, config.conv, config.cutoff,
         source.numel() / data.pos.size(0), config.velocity_weight > 0)
 

@@ -5,7 +5,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_sake.checkpoint import load_checkpoint
-from torch_sake.checks import check_option, check_positive_float
+from torch_sake.checks import (check_edge_index, check_finite, check_option,
+                               check_pos, check_positive_float, check_tensor,
+                               values_are_visible)
 from torch_sake.dynamics.config import MODELS
 from torch_sake.files import PathLike
 from torch_sake.models import (EGNN, GNN, LinearDynamics, RadialField,
@@ -87,6 +89,7 @@ class Forecaster(torch.nn.Module):
         Shapes:
             - **output:** positions :math:`(N, D)`, velocities :math:`(N, D)`
         """
+        self._check(data)
         pos = data.pos / self.length
         # The way of a step of a layer:
         unit = self.length * self.num_steps / self.time
@@ -104,6 +107,35 @@ class Forecaster(torch.nn.Module):
         if not self.has_velocity:
             new_vel = (new_pos - pos) / self.num_steps
         return self.length * new_pos, unit * new_vel
+
+    def _check(self, data: Data) -> None:
+        if not isinstance(data, Data):
+            raise TypeError(f"'data' must be of torch_geometric.data.Data "
+                            f"(got {type(data)})")
+        missing = [key for key in ('pos', 'vel', 'edge_index')
+                   if data.get(key) is None]
+        if missing:
+            raise ValueError(f"'data' must have 'pos', 'vel' and "
+                             f"'edge_index' (it has no {missing})")
+        num_nodes, num_dimensions = check_pos(
+            data.pos, num_dimensions=self.arguments['num_dimensions']
+            if self.arguments['model'] == 'GNN' else None).shape
+        check_edge_index(data.edge_index, num_nodes)
+        sizes = {'vel': (num_nodes, num_dimensions)}
+        for key, rows, size in (
+                ('x', num_nodes, self.arguments['in_channels']),
+                ('edge_attr', data.edge_index.size(1),
+                 self.arguments['edge_dim'])):
+            if (data.get(key) is None) != (size == 0):
+                raise ValueError(f"'data' must have '{key}' of {size} "
+                                 f"features, as it had in training (got "
+                                 f"{None if size else data[key].shape})")
+            if size > 0:
+                sizes[key] = (rows, size)
+        for key, size in sizes.items():
+            check_tensor(key, data[key], size, data.pos.dtype)
+            if values_are_visible(data[key]):
+                check_finite(key, data[key])
 
     def __repr__(self) -> str:
         return (f"{self.__class__.__name__}({self.model}, time={self.time}, "

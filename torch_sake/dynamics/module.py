@@ -48,10 +48,11 @@ class DynamicsModule(pytorch_lightning.LightningModule):
         config (DynamicsConfig): What the run is made of.
         forecaster (Forecaster): The forecaster.
         steps_per_epoch (int): Number of steps of an epoch.
-        fingerprint (str): That of the data, which checkpoints keep.
+        fingerprint (str, optional): That of the data, which checkpoints
+            keep. (default: :obj:`""`)
     """
     def __init__(self, config: DynamicsConfig, forecaster: Forecaster,
-                 steps_per_epoch: int, fingerprint: str):
+                 steps_per_epoch: int, fingerprint: str = ''):
         super().__init__()
         self.fingerprint = fingerprint
         self.config, self.forecaster = config, forecaster

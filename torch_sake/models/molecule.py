@@ -1,4 +1,4 @@
-from typing import Callable, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -14,6 +14,14 @@ from torch_sake.models.readout import NUM_ELEMENTS, atomic_masses, center
 from torch_sake.models.stack import SAKEStack
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.nn.init import reset_linears
+
+# Arguments of SchNet, and what they are here:
+SCHNET_ARGUMENTS = {
+    'num_filters': "'hidden_channels'",
+    'num_interactions': "'num_layers'",
+    'num_gaussians': "'num_rbf'",
+    'max_num_neighbors': "not there, as all within the cutoff are neighbors",
+}
 
 
 class MoleculeModel(torch.nn.Module):
@@ -88,6 +96,7 @@ class MoleculeModel(torch.nn.Module):
         **kwargs,
     ):
         super().__init__()
+        _check_no_arguments_of_schnet(kwargs)
         self.hidden_channels = check_positive_int('hidden_channels',
                                                   hidden_channels)
         self.num_layers = check_positive_int('num_layers', num_layers)
@@ -109,8 +118,7 @@ class MoleculeModel(torch.nn.Module):
         if dipole and self.extent:
             raise ValueError("'readout' must not be 'extent' for a model of "
                              "the dipole moment, 'dipole=True'")
-        self.readout = aggregation_resolver(
-            'sum' if self.is_moment else readout)
+        self.readout = _resolve('sum' if self.is_moment else readout)
         if self.is_moment:
             self.register_buffer('atomic_mass', atomic_masses())
 
@@ -244,6 +252,22 @@ class MoleculeModel(torch.nn.Module):
         return (f'{self.__class__.__name__}('
                 f'hidden_channels={self.hidden_channels}, '
                 f'num_layers={self.num_layers}, cutoff={self.cutoff})')
+
+
+def _check_no_arguments_of_schnet(kwargs: Dict[str, Any]) -> None:
+    hints = [f"'{name}' is {SCHNET_ARGUMENTS[name]}" for name in kwargs
+             if name in SCHNET_ARGUMENTS]
+    if hints:
+        raise TypeError(f"Some arguments of SchNet have other names here: "
+                        f"{', '.join(hints)}")
+
+
+def _resolve(readout: Any) -> torch.nn.Module:
+    try:
+        return aggregation_resolver(readout)
+    except ValueError as error:
+        raise ValueError(f"'readout' must be 'add', 'mean', 'extent' or an "
+                         f"aggregation of PyG (got {readout!r})") from error
 
 
 def _check_atomref(atomref: Optional[Tensor]) -> Optional[Tensor]:

@@ -13,7 +13,8 @@ class SAKE(MoleculeModel):
     Its layers are :class:`~torch_sake.nn.SAKEConv`.
 
     Args:
-        hidden_channels (int, optional): Size of the hidden features.
+        hidden_channels (int, optional): Size of the hidden features. Give
+            what follows by name: the order is not that of SchNet.
             (default: :obj:`64`)
         num_layers (int, optional): Number of layers. (default: :obj:`6`)
         heads (int, optional): Number of attention heads. (default: :obj:`4`)

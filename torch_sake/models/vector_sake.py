@@ -10,7 +10,8 @@ class VectorSAKE(MoleculeModel):
     same way.
 
     Args:
-        hidden_channels (int, optional): Size of the hidden features.
+        hidden_channels (int, optional): Size of the hidden features. Give
+            what follows by name: the order is not that of SchNet.
             (default: :obj:`64`)
         num_layers (int, optional): Number of layers. (default: :obj:`3`)
         num_rbf (int, optional): Number of radial functions.

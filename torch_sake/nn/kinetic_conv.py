@@ -1,3 +1,4 @@
+import inspect
 from typing import NamedTuple, Optional, Tuple, Union
 
 import torch
@@ -14,6 +15,11 @@ from torch_sake.nn.envelope import ENVELOPES, build_envelope
 from torch_sake.nn.init import reset_linears
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.segments import Segments, group_edges
+
+
+# Those of MessagePassing that layers leave to the user:
+PYG_ARGUMENTS = inspect.signature(MessagePassing).parameters.keys() - {
+    'aggr', 'node_dim', 'kwargs'}
 
 
 class EdgeGeometry(NamedTuple):
@@ -79,6 +85,10 @@ class KineticConv(MessagePassing):
         envelope: Union[str, torch.nn.Module] = 'polynomial',
         **kwargs,
     ):
+        unknown = sorted(kwargs.keys() - PYG_ARGUMENTS)
+        if unknown:
+            raise TypeError(f"{self.__class__.__name__} has no arguments "
+                            f"{unknown}")
         if kwargs.get('decomposed_layers', 1) != 1:
             raise ValueError(f"'decomposed_layers' must be 1, as channels do "
                              f"not stand alone (got "
@@ -188,7 +198,8 @@ class KineticConv(MessagePassing):
             check_tensor('vel', vel, (x.size(0), num_dimensions), dtype)
             if self.update_pos and not self.vel_gate:
                 raise ValueError("'vel' was given to a layer without a gate "
-                                 "for it (built with 'vel_gate=False')")
+                                 "for it (built with 'vel_gate=False', or in "
+                                 "a network with 'vel_input=False')")
         if (edge_attr is None) != (self.edge_dim is None):
             raise ValueError(
                 f"'edge_attr' must be given exactly if the layer has an "

@@ -9,7 +9,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from tqdm import tqdm
 
 from torch_sake.checkpoint import BEST, LAST
-from torch_sake.files import remove_incomplete, replace_when_complete
+from torch_sake.files import (remove_incomplete, replace_when_complete,
+                              write_settings)
 from torch_sake.interrupt import DeferredInterrupt
 from torch_sake.training.checkpoint_io import SafetensorsIO
 from torch_sake.training.distributed import any_process
@@ -40,7 +41,8 @@ class RunFolder(Checkpoint):
                      module: PotentialModule) -> None:
         if trainer.is_global_zero:
             remove_incomplete(self.folder)
-            self._write_config(module)
+            write_settings(osp.join(self.folder, 'config.yaml'),
+                           asdict(replace(module.config, resume=False)))
 
     # Lightning has handlers of signals of its own, which do not save, from
     # before this hook to after the other two.
@@ -78,14 +80,6 @@ class RunFolder(Checkpoint):
         trainer.save_checkpoint(osp.join(self.folder, LAST))
         if any_process(self.interrupt.requested, module.device):
             raise Interrupted
-
-    def _write_config(self, module: PotentialModule) -> None:
-        import yaml
-        path = osp.join(self.folder, 'config.yaml')
-        with replace_when_complete(path) as temporary:
-            with open(temporary, 'w') as file:
-                yaml.safe_dump(asdict(replace(module.config, resume=False)),
-                               file, sort_keys=False)
 
     def _write_history(self, module: PotentialModule) -> None:
         path = osp.join(self.folder, 'metrics.csv')

@@ -100,10 +100,18 @@ class TrainingData:
         return limit.batches(self.frames[getattr(self.split, name)])
 
     def avg_num_neighbors(self, cutoff: Optional[float]) -> float:
-        r"""Returns the average number of neighbors of an atom, at least 1."""
+        r"""Returns the average number of neighbors of an atom, at least 1.
+
+        Raises:
+            ValueError: If no atom of several has a neighbor.
+        """
         train = self.split.train
         sample = self.frames[train[::math.ceil(train.numel() / SAMPLE)]]
         num_edges = int(count_edges(sample, cutoff).sum())
+        if num_edges == 0 and int(sample.num_atoms.max()) > 1:
+            raise ValueError(f"'cutoff' must be larger than the distance of "
+                             f"some atoms of the training frames, in "
+                             f"{self.frames.units['length']} (got {cutoff})")
         return max(num_edges / int(sample.num_atoms.sum()), 1.0)
 
     @property

@@ -95,6 +95,10 @@ class Trainer:
             if getattr(config, name) and label != 'energy':
                 raise ValueError(f"'{name}' must not be set for data without "
                                  f"energies (got '{label}')")
+        if config.stress_weight != TrainConfig.stress_weight and (
+                self.data.volume_per_atom == 0):
+            raise ValueError(f"'stress_weight' must not be given for data "
+                             f"without stresses (got {config.stress_weight})")
         torch.manual_seed(config.seed)
         if pretrained is not None:
             self.data = pretrained.adapt(self.data, config)
@@ -195,9 +199,9 @@ class Trainer:
         if model is None:
             arguments = {**config.model_arguments,
                          **READOUT_ARGUMENTS[data.frames.readout]}
+            avg_num_neighbors = data.avg_num_neighbors(config.cutoff)
             if config.model == 'VectorSAKE':
-                arguments['avg_num_neighbors'] = data.avg_num_neighbors(
-                    config.cutoff)
+                arguments['avg_num_neighbors'] = avg_num_neighbors
             model = MODELS[config.model](**arguments)
             description['model'] = {'name': config.model,
                                     'arguments': arguments}
