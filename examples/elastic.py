@@ -2,7 +2,7 @@
 potential and from the labeled frames that it can be compared with.
 
     torch-sake train --data Si_train.xyz --num_train 194 --num_val 20 \
-        --num_test 0 --batch_size 2 --num_steps 6000 --zbl true \
+        --num_test 0 --batch_size 2 --num_steps 10000 --zbl true \
         --energy_weight 0.1 --stress_weight 1.0 --out runs/silicon
     python examples/elastic.py --checkpoint runs/silicon --data Si_train.xyz
 

@@ -1,9 +1,9 @@
 """Trains SAKE on one of the twelve usual targets of QM9.
 
- 0 dipole moment (D)       4 gap (eV)             8 U (eV)
- 1 polarizability (a0^3)   5 <R^2> (a0^2)         9 H (eV)
- 2 HOMO (eV)               6 ZPVE (eV)           10 G (eV)
- 3 LUMO (eV)               7 U0 (eV)             11 c_v (cal/(mol K))
+ 0 dipole moment (D)       4 gap (meV)            8 U (meV)
+ 1 polarizability (a0^3)   5 <R^2> (a0^2)         9 H (meV)
+ 2 HOMO (meV)              6 ZPVE (meV)          10 G (meV)
+ 3 LUMO (meV)              7 U0 (meV)            11 c_v (cal/(mol K))
 
 Data come from PyG's QM9, which downloads what is missing. Without rdkit it
 reads <root>/raw/qm9_v3.pt.
