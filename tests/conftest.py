@@ -26,6 +26,24 @@ def seed() -> None:
 
 
 @pytest.fixture
+def replica():
+    """What DataParallel makes of a module for another device."""
+    def replicate(module):
+        copies = {part: part._replicate_for_data_parallel()
+                  for part in module.modules()}
+        for part, copy in copies.items():
+            for name, child in part._modules.items():
+                copy._modules[name] = copies.get(child)
+            for name, parameter in part._parameters.items():
+                if parameter is None:
+                    copy._parameters[name] = None
+                else:  # an attribute, and no parameter any more
+                    setattr(copy, name, parameter.clone())
+        return copies[module]
+    return replicate
+
+
+@pytest.fixture
 def water_file(tmp_path) -> str:
     """30 frames of water-like molecules of springs, in eV and Angstrom."""
     ase_io = pytest.importorskip('ase.io')

@@ -531,23 +531,8 @@ def test_wrong_options():
         Potential(lambda z, pos, batch: pos)(Z, torch.randn(8, 3))
 
 
-def replica(module):
-    """What DataParallel makes of a module for another device."""
-    copies = {part: part._replicate_for_data_parallel()
-              for part in module.modules()}
-    for part, copy in copies.items():
-        for name, child in part._modules.items():
-            copy._modules[name] = copies.get(child)
-        for name, parameter in part._parameters.items():
-            if parameter is None:
-                copy._parameters[name] = None
-            else:
-                setattr(copy, name, parameter.clone())
-    return copies[module]
-
-
 @pytest.mark.parametrize('build', [sake, vector_sake])
-def test_replicas(pos, build):
+def test_replicas(pos, build, replica):
     potential = Potential(build()).double()
     assert not list(replica(potential).parameters())
     for context in (contextlib.nullcontext(), torch.autocast('cpu')):

@@ -382,3 +382,14 @@ def test_vectors_that_a_layer_does_not_take():
 def test_sums_are_not_up_to_the_user(conv_class):
     with pytest.raises(TypeError, match=r"Conv has no arguments \['aggr'\]"):
         conv_class(3, 3, aggr='max')
+
+
+@pytest.mark.parametrize('conv_class', CONVS)
+def test_replica_after_a_layer_in_half_precision(conv_class, replica):
+    conv, inputs = build(conv_class)
+    inputs['x'] = inputs['x'].bfloat16()
+    assert not list(replica(conv).parameters())
+    with torch.autocast('cpu'):
+        for value, expected in zip(replica(conv)(**inputs), conv(**inputs)):
+            assert value.dtype == torch.double
+            assert torch.equal(value, expected)

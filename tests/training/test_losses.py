@@ -2,8 +2,12 @@ import math
 
 import pytest
 import torch
+from torch_geometric.loader import DataLoader
 
+from torch_sake import Potential, VectorSAKE
+from torch_sake.datasets import read_frames
 from torch_sake.training.losses import WeightedLoss
+from torch_sake.training.metrics import predict_batch
 
 NUM_ATOMS = torch.tensor([2, 3, 1])
 
@@ -98,3 +102,11 @@ def test_no_row_is_known():
     labels['stress'][:, 0, 0] = math.nan
     loss = WeightedLoss('norm', {'stress': 1.0}, {'stress': 1.0})
     assert float(loss(outputs, labels, NUM_ATOMS)) == 0.0
+
+
+def test_stress_of_which_a_part_is_known(copper_file):
+    data = next(iter(DataLoader(read_frames(copper_file), 2)))
+    potential = Potential(VectorSAKE(8, num_layers=1, num_rbf=5)).double()
+    assert 'stress' in predict_batch(potential, data, torch.double)
+    data.stress[:, 0, 1] = math.nan  # no row is whole: nothing to compute
+    assert 'stress' not in predict_batch(potential, data, torch.double)
