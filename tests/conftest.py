@@ -32,6 +32,7 @@ def replica():
         copies = {part: part._replicate_for_data_parallel()
                   for part in module.modules()}
         for part, copy in copies.items():
+            copy._former_parameters = {}
             for name, child in part._modules.items():
                 copy._modules[name] = copies.get(child)
             for name, parameter in part._parameters.items():
@@ -39,6 +40,7 @@ def replica():
                     copy._parameters[name] = None
                 else:  # an attribute, and no parameter any more
                     setattr(copy, name, parameter.clone())
+                    copy._former_parameters[name] = getattr(copy, name)
         return copies[module]
     return replicate
 

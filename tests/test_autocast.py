@@ -8,6 +8,7 @@ import torch
 
 from torch_sake import (SAKE, Potential, SAKEConv, SAKENet, VectorSAKE,
                         VectorSAKEConv, neighbor_list)
+from torch_sake.autocast import without_autocast
 from torch_sake.models.egnn import EGNN
 from torch_sake.neighbors import SkinNeighborList
 from torch_sake.nn import EGNNConv
@@ -88,3 +89,18 @@ def test_neighbor_lists(find):
         outputs = find(*inputs)
     for value, other in zip(outputs, find(*inputs)):
         assert torch.equal(value, other)
+
+
+def test_type_of_parameters_not_of_other_attributes():
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.tensor(1.0)
+            self.lin = torch.nn.Linear(2, 2).double()
+
+        @without_autocast
+        def forward(self, x):
+            return self.lin(x)
+
+    with torch.autocast('cpu'):
+        assert Scaled()(torch.ones(1, 2).bfloat16()).dtype == torch.double

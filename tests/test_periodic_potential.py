@@ -279,3 +279,6 @@ def test_half_precision_in_a_cell(build, dtype):
                                         cell.to(dtype), pbc)
     assert energy.dtype == dtype
     assert torch.allclose(energy.float(), expected, rtol=0.1, atol=0.1)
+    stress = potential(z, pos.to(dtype), None, cell.to(dtype), pbc,
+                       compute_stress=True)[2]
+    assert stress.dtype == dtype and stress.isfinite().all()

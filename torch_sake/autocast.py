@@ -41,9 +41,10 @@ def without_autocast(function: Callable) -> Callable:
 def _type_of_parameters(value: Any) -> Optional[torch.dtype]:
     modules = value.modules() if isinstance(value, torch.nn.Module) else ()
     for module in modules:
-        # Parameters of replicas, as DataParallel makes them, are attributes.
-        for parameter in (*module._parameters.values(),
-                          *vars(module).values()):
-            if isinstance(parameter, Tensor) and parameter.is_floating_point():
-                return parameter.dtype
+        # Replicas, as DataParallel makes them, have former parameters.
+        for parameters in (module._parameters,
+                           vars(module).get('_former_parameters', {})):
+            for parameter in parameters.values():
+                if parameter is not None:
+                    return parameter.dtype
     return None

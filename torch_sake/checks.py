@@ -208,3 +208,12 @@ def check_same_settings(settings: Dict[str, Any], found: Dict[str, Any],
             raise ValueError(f"'resume' needs the settings of the {what}: "
                              f"'{key}' must be {found[key]!r} "
                              f"(got {value!r})")
+
+
+def check_same_data(fingerprint: str, found: Optional[str], data: str) -> None:
+    r"""Checks that what goes on has the data it began with, those of the
+    fingerprint :obj:`found` in a file, if an older one has one at all.
+    """
+    if found not in (None, fingerprint):
+        raise ValueError(f"'resume' needs the data of the run (what is in "
+                         f"{data!r} now differs)")

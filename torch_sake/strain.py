@@ -48,7 +48,7 @@ def cell_volumes(cell: Tensor, pbc: Tensor) -> Tensor:
     Raises:
         ValueError: If another cell has no volume, or none has one.
     """
-    volume = torch.linalg.det(cell.detach()).abs()
+    volume = torch.linalg.det(cell.detach().double()).abs()
     empty = volume <= 1e-6 * cell.detach().norm(dim=2).prod(dim=1)
     wrong = empty & pbc.all(dim=1)
     if bool(wrong.any()) or bool(empty.all()):
@@ -57,5 +57,6 @@ def cell_volumes(cell: Tensor, pbc: Tensor) -> Tensor:
                          f"{cell[graph].tolist()} for graph {graph})")
     # With derivatives, of which those of empty cells would not be finite:
     eye = torch.eye(cell.size(1), dtype=cell.dtype, device=cell.device)
-    volume = torch.linalg.det(torch.where(empty.view(-1, 1, 1), eye, cell))
-    return torch.where(empty, torch.inf, volume.abs())
+    volume = torch.linalg.det(torch.where(empty.view(-1, 1, 1), eye,
+                                          cell).double())
+    return torch.where(empty, torch.inf, volume.abs()).to(cell.dtype)

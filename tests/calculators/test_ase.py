@@ -223,7 +223,7 @@ def test_bad_input():
     atoms = molecule('H2O')
     atoms.calc = SAKECalculator(potential())
     atoms.positions[1, 2] = numpy.nan
-    with pytest.raises(ValueError, match="'pos' must be finite"):
+    with pytest.raises(ValueError, match="'pos' must be finite .* row 1"):
         atoms.get_forces()
     broken = potential()
     with torch.no_grad():
@@ -306,3 +306,5 @@ def test_types_and_devices():
         SAKECalculator(potential(), device='cuda:99')
     with pytest.raises(ValueError, match="'device' must be"):
         SAKECalculator(potential(), device='nvidia')
+    auto = SAKECalculator(potential(), device='auto').evaluator.device
+    assert (auto.type == 'cuda') == torch.cuda.is_available()

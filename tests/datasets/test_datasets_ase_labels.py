@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from torch_sake.datasets import read_frames
+from torch_sake.datasets.ase_file import ase_blocks
 
 ase_io = pytest.importorskip('ase.io')
 
@@ -112,9 +113,57 @@ def test_single_atoms_have_no_forces(tmp_path):
     frames = read_frames(tmp_path / 'm.xyz')
     assert frames[0].force.tolist() == [[0, 0, 0]]
     assert frames[1].force.abs().max() > 0.1
+    for frames in ([atom, atom, *crystals()], [*crystals(), atom]):
+        ase_io.write(tmp_path / 'm.xyz', frames)
+        blocks = list(ase_blocks(tmp_path / 'm.xyz', 2))
+        assert all(block.has_forces for block in blocks)
+        assert sum(map(len, blocks)) == len(frames)
+        assert [len(data.z) for block in blocks for data in block] == (
+            [len(atoms) for atoms in frames])
     ase_io.write(tmp_path / 'm.xyz', [atom])
     assert not read_frames(tmp_path / 'm.xyz').has_forces
     atom.pbc, atom.cell = True, [3, 3, 3]
     ase_io.write(tmp_path / 'm.xyz', [atom, *crystals()])
     with pytest.raises(ValueError, match="frame 0: 'force' must be given"):
         read_frames(tmp_path / 'm.xyz')
+
+
+def test_stresses_that_agree_or_not(tmp_path):
+    from ase.stress import full_3x3_to_voigt_6_stress
+
+    path = tmp_path / 'm.xyz'
+    atoms = crystals()[1]
+    stress = -virial(atoms) / atoms.get_volume()
+    atoms.calc.results['stress'] = full_3x3_to_voigt_6_stress(stress)
+    atoms.info['REF_stress'] = stress
+    atoms.info['virial'] = -stress * atoms.get_volume()
+    ase_io.write(path, atoms)
+    assert np.abs(read_frames(path)[0].stress[0].numpy() - stress).max() < 1e-6
+    for name, value in (('REF_stress', 1.1 * stress),
+                        ('REF_virial', stress), ('virial', 0 * stress)):
+        other = atoms.copy()
+        other.calc, other.info[name] = atoms.calc, value
+        ase_io.write(path, other)
+        with pytest.raises(ValueError, match=f"frame 0: .*'{name}'.* must "
+                           f"agree with each other"):
+            read_frames(path)
+
+
+def test_virials_that_are_none(tmp_path):
+    path = tmp_path / 'm.xyz'
+    atoms = crystals()[0]
+    atoms.info['dft_virial'] = np.eye(3)
+    ase_io.write(path, atoms)
+    with pytest.raises(ValueError, match=r"got \['dft_virial'\]"):
+        read_frames(path)
+    atoms.pbc = False  # not that of a molecule
+    ase_io.write(path, atoms)
+    assert not read_frames(path).has_stress
+    atoms.info = {'virial': np.eye(3)}
+    ase_io.write(path, atoms)
+    assert not read_frames(path).has_stress
+    atoms.pbc = [True, True, False]
+    atoms.cell[2] = 0
+    ase_io.write(path, atoms)
+    with pytest.raises(ValueError, match="'virial' needs a cell with a vol"):
+        read_frames(path)

@@ -139,6 +139,20 @@ def test_read(tmp_path):
         numpy.savez(path, **{**arrays, **changed})
         with pytest.raises(ValueError, match=match):
             read_trajectories(path, horizon=2)
+    for changed, match in (
+            (dict(velocity=vel[0]), r"got \['velocity'\]"),
+            (dict(edge_index=numpy.array([[0.5], [1.0]])), "be of integers")):
+        numpy.savez(path, **{**arrays, **changed})
+        with pytest.raises(ValueError, match=match):
+            read_trajectories(path, horizon=2)
+    numpy.savez(path, **arrays)
+    with pytest.raises(ValueError, match=r"has \['time_step'\], which must n"):
+        read_trajectories(path, horizon=2, time_step=0.5)
+    with pytest.raises(ValueError, match="'velocity' must be one of"):
+        read_trajectories(path, horizon=2, velocity='mean')
+    numpy.savez(path, pos=pos[0][:5])
+    with pytest.raises(ValueError, match="'horizon' needs longer trajector"):
+        read_trajectories(path, split='val', horizon=2)
     numpy.savez(path, vel=vel)
     with pytest.raises(ValueError, match=r"no array \['pos'\]"):
         read_trajectories(path, horizon=2)

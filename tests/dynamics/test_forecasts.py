@@ -370,10 +370,28 @@ def test_trajectories_of_a_file(run, tmp_path, monkeypatch):
                        "for these data .got 3.: .*'horizon' must be at most"):
         run(replace(config, out='other', num_rollout=3))
     assert not os.path.exists('other')  # that was before training
-    numpy.savez('ring.npz', **dict(arrays, pos=2 * arrays['pos']))
-    with pytest.raises(ValueError, match="'resume' needs the data of the run "
-                       r".what is in 'ring.npz' now differs"):
-        run(replace(config, resume=True))
+    for changes in ({'pos': 2 * arrays['pos']}, {'time_step': 5.0}):
+        numpy.savez('ring.npz', **{**arrays, **changes})
+        with pytest.raises(ValueError, match="'resume' needs the data of the "
+                           "run .what is in 'ring.npz' now differs"):
+            run(replace(config, resume=True))
+    numpy.savez('ring.npz', pos=arrays['pos'][:, :, :1])
+    with pytest.raises(ValueError, match="systems must have edges .*got 0 ed"):
+        run(replace(config, out='single', num_rollout=1))
+
+
+def test_learning_rate(root):
+    from torch_sake.dynamics.module import DynamicsModule
+    config = DynamicsConfig(num_epochs=10, learning_rate=0.5)
+    module = DynamicsModule(config, forecaster(), 100)
+    rates = {}
+    for step in (0, 5, 10, 505, 1000):
+        module.step = step
+        rates[step] = module.learning_rate()
+    assert rates[0] == pytest.approx(0.5 / 11)
+    assert rates[5] == pytest.approx(0.5 * 6 / 11)
+    assert rates[10] == 0.5 and rates[1000] == pytest.approx(0)
+    assert rates[505] == pytest.approx(0.25)
 
 
 def test_checkpoints_of_potentials_are_refused():

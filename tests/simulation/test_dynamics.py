@@ -210,6 +210,7 @@ def test_bad_input(checkpoint, molecule_file, crystal_file, tmp_path):
     for settings in ({'pressure': 1.0}, {'isotropic': False}):
         with pytest.raises(ValueError, match="are settings of ensemble 'npt'"):
             MDConfig(path, ensemble='nve', **settings)
+        MDConfig(path, ensemble='nve', resume=True, **settings)
     with pytest.raises(ValueError, match="'resume' needs a simulation"):
         Simulation(MDConfig(path, structure=molecule_file, resume=True))
     out = str(tmp_path / 'md')

@@ -82,9 +82,6 @@ def test_vibrations_of_atoms_that_are_free(checkpoint, molecule_file,
 
 
 def test_volume_that_changes_much(checkpoint, crystal_file, tmp_path, capsys):
-    atoms = ase_io.read(crystal_file)
-    atoms.set_cell(1.5 * atoms.cell.array)  # atoms that do not see each other
-    atoms.set_scaled_positions(atoms.get_scaled_positions())
     for pressure, expected in ((0.0, False), (10.0, True)):
         assert main(['relax', '--checkpoint', checkpoint('run'), '--cell',
                      'true', '--structure', crystal_file, '--pressure',
@@ -96,3 +93,15 @@ def test_volume_that_changes_much(checkpoint, crystal_file, tmp_path, capsys):
         before = ase_io.read(crystal_file).get_volume()
         assert results['change of volume'] == pytest.approx(
             results['volume [Angstrom^3]'] / before - 1)
+
+
+def test_vibrations_with_other_constraints(checkpoint, molecule_file,
+                                           tmp_path, capsys):
+    from ase.constraints import FixedPlane
+    atoms = ase_io.read(molecule_file)
+    atoms.set_constraint(FixedPlane(0, (1, 0, 0)))
+    atoms.write(tmp_path / 'plane.traj')
+    assert main(['relax', '--checkpoint', checkpoint('run'), '--structure',
+                 str(tmp_path / 'plane.traj'), '--vibrations', 'true']) == 2
+    assert "'vibrations' must not be asked for with constraints but fixed" in (
+        capsys.readouterr().err)

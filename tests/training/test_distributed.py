@@ -23,16 +23,27 @@ pytestmark = pytest.mark.skipif(
     or not torch.distributed.is_gloo_available(), reason='needs gloo')
 
 MAIN = 'import sys; from torch_sake.cli import main; sys.exit(main())'
+# The same, interrupted in the seventh step:
+INTERRUPTED = """
+import os, signal
+from torch_sake.training.module import PotentialModule
+step = PotentialModule.training_step
+def interrupted(self, *args):
+    if self.step == 6:
+        os.kill(os.getpid(), signal.SIGINT)
+    return step(self, *args)
+PotentialModule.training_step = interrupted
+""" + MAIN
 
 
-def launch(arguments):
+def launch(arguments, code=MAIN, status=0):
     """Returns what two processes print, started as torchrun does it."""
     with socket.socket() as server:
         server.bind(('127.0.0.1', 0))
         port = str(server.getsockname()[1])
     processes = [
         subprocess.Popen(
-            [sys.executable, '-c', MAIN, *arguments],
+            [sys.executable, '-c', code, *arguments],
             env=dict(os.environ, MASTER_ADDR='127.0.0.1', MASTER_PORT=port,
                      WORLD_SIZE='2', RANK=str(rank), LOCAL_RANK=str(rank),
                      OMP_NUM_THREADS='1'),
@@ -41,7 +52,7 @@ def launch(arguments):
     ]
     outputs = [process.communicate(timeout=300) for process in processes]
     for process, (_, errors) in zip(processes, outputs):
-        assert process.returncode == 0, errors
+        assert process.returncode == status, errors
     return outputs
 
 
@@ -85,5 +96,14 @@ def test_two_processes_learn_what_one_learns(limit, copper_file, tmp_path):
             if key != 'random_state':
                 assert torch.allclose(tensors[key], value, rtol=1e-10,
                                       atol=1e-10), key
+    if not limit:
+        parts = str(tmp_path / 'parts')
+        arguments += ['--out', parts, '--devices', '2']
+        launch(arguments, INTERRUPTED, 130)
+        assert load_checkpoint(os.path.join(parts, LAST))[1]['step'] == 7
+        launch([*arguments, '--resume'])
+        for row, other in zip(read_metrics(parts), rows):
+            assert row == pytest.approx(other, rel=1e-10, abs=1e-10)
+        del arguments[-4:]
     # One process may go on with the run.
     assert main([*arguments, '--out', two, '--resume']) == 0

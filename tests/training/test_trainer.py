@@ -137,6 +137,7 @@ def test_weight_of_stresses_that_are_not_there(config):
     with pytest.raises(ValueError, match="'stress_weight' must not be given "
                        "for data without stresses .got 5.0"):
         Trainer(replace(config, stress_weight=5.0))
+    Trainer(replace(config, stress_weight=0.0))
 
 
 def test_long_runs_are_compiled(config):

@@ -45,8 +45,9 @@ class Evaluator:
         units (dict, optional): The units of the potential, with the keys
             :obj:`'length'` and :obj:`'energy'`; Angstrom and eV if not given.
             A checkpoint knows its own. (default: :obj:`None`)
-        device (str or torch.device, optional): Where to compute; where the
-            potential is if not given. (default: :obj:`None`)
+        device (str or torch.device, optional): Where to compute (a GPU, if
+            there is one, for :obj:`"auto"`); where the potential is if not
+            given. (default: :obj:`None`)
         dtype (torch.dtype, optional): The type of the numbers; that of the
             parameters if not given. (default: :obj:`None`)
         compile (bool, optional): If set to :obj:`True`, the potential is
@@ -165,8 +166,9 @@ class Evaluator:
         # From their middle, or single precision would lose what tells atoms
         # apart that have drifted away.
         positions = numpy.asarray(positions, dtype=float)
-        pos = self._tensor(positions - positions.mean(axis=0, keepdims=True)
-                           if len(positions) > 0 else positions)
+        if len(positions) > 0 and numpy.isfinite(positions).all():
+            positions = positions - positions.mean(axis=0)
+        pos = self._tensor(positions)
         if cell is not None:
             cell = self._tensor(cell)
             pbc = torch.as_tensor(pbc, dtype=torch.bool, device=self.device)

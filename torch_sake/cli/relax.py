@@ -72,6 +72,8 @@ def relax(config: RelaxConfig) -> None:
         raise ValueError(f"'cell' must not be set for a structure that is not "
                          f"periodic in all directions (got "
                          f"pbc={atoms.pbc.tolist()})")
+    if config.vibrations:
+        _free_atoms(atoms)  # at the door
     atoms.calc = SAKECalculator(
         config.checkpoint, dtype=getattr(torch, config.precision),
         device=choose_device(config.device))
@@ -117,8 +119,7 @@ def _wavenumbers(atoms, step: float = 0.005):
     do not vibrate.
     """
     from ase import units
-    from ase.vibrations import VibrationsData
-    free = VibrationsData.indices_from_constraints(atoms)
+    free = _free_atoms(atoms)
     moved = atoms.copy()
     moved.calc = atoms.calc
     size = 3 * len(free)
@@ -136,3 +137,14 @@ def _wavenumbers(atoms, step: float = 0.005):
     energies = numpy.sign(values) * numpy.sqrt(numpy.abs(values)) * (
         units._hbar * 1e10 / numpy.sqrt(units._e * units._amu))
     return [round(float(value), 2) for value in energies / units.invcm]
+
+
+def _free_atoms(atoms) -> numpy.ndarray:
+    from ase.constraints import FixAtoms
+    free = numpy.ones(len(atoms), bool)
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, FixAtoms):
+            raise ValueError(f"'vibrations' must not be asked for with "
+                             f"constraints but fixed atoms (got {constraint})")
+        free[constraint.index] = False
+    return free.nonzero()[0]

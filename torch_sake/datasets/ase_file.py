@@ -20,10 +20,11 @@ def read_frames(path: PathLike) -> Frames:
 
     Energies are in eV and positions in Angstrom, the units of ASE. Labels are
     called :obj:`energy`, :obj:`forces` and :obj:`stress`, or :obj:`REF_energy`
-    and so on where results of a calculator are beside them. Forces are
+    and so on; a frame with both must have the same twice. Forces are
     those of the energy, whatever constraints the file holds; either all frames
-    have them or none has. Frames may be periodic, and some of them may have a
-    stress or a virial, its negative times the volume, in eV.
+    have them or none has, but for single atoms, which have none. Frames may be
+    periodic, and some of them may have a stress or a virial, its negative
+    times the volume, in eV.
 
     Args:
         path (str or os.PathLike): The file.
@@ -35,7 +36,7 @@ def read_frames(path: PathLike) -> Frames:
             some frames have forces and others have none, or none under that
             name.
     """
-    frames = list(_labels(path))
+    frames = list(_with_single_atoms(_labels(path)))
     if not any(frame['pbc'].any() for frame in frames):
         for frame in frames:
             del frame['cell'], frame['pbc'], frame['stress']
@@ -51,7 +52,7 @@ def ase_blocks(path: PathLike, num_atoms: int,
     """
     units = {**UNITS, **(units or {})}
     first_frame, size, frames = 0, 0, []
-    for frame in _labels(path):
+    for frame in _with_single_atoms(_labels(path)):
         frames.append(frame)
         size += len(frame['z'])
         if size >= num_atoms:
@@ -64,17 +65,10 @@ def ase_blocks(path: PathLike, num_atoms: int,
 def _to_frames(path: PathLike, frames: List[Dict[str, Any]],
                units: Dict[str, str], first_frame: int = 0) -> Frames:
     # Of no frames, the message is that there are none.
-    pbcs = [frame.get('pbc', numpy.zeros(3)) for frame in frames]
     columns = {key: [frame[key] for frame in frames]
                for key in (frames[0] if frames else ('z', 'pos', 'energy'))}
-    if 'force' in columns:
-        if all(rows is None for rows in columns['force']):
-            del columns['force']
-        else:  # an atom on its own has none, whether or not the file says so
-            columns['force'] = [
-                numpy.zeros((1, 3)) if rows is None and len(z) == 1
-                and not pbc.any() else rows for rows, z, pbc in
-                zip(columns['force'], columns['z'], pbcs)]
+    if 'force' in columns and all(rows is None for rows in columns['force']):
+        del columns['force']
     for key in {'cell', 'pbc', 'stress'} & columns.keys():
         columns[key] = numpy.stack(columns[key])
     if 'stress' in columns and numpy.isnan(
@@ -120,6 +114,29 @@ def _labels(path: PathLike) -> Iterator[Dict[str, Any]]:
             'stress': stress_of(atoms, where),
         }
         number += 1
+
+
+def _with_single_atoms(
+        frames: Iterator[Dict[str, Any]]) -> Iterator[Dict[str, Any]]:
+    r"""Yields the frames. Atoms on their own have no forces, whether or not
+    the file says so, if others have some: the first ones wait for these.
+    """
+    waiting: List[Dict[str, Any]] = []
+    has_forces = None
+    for frame in frames:
+        alone = len(frame['z']) == 1 and not frame['pbc'].any()
+        if has_forces is None and (frame['force'] is not None or not alone):
+            has_forces = frame['force'] is not None
+        waiting.append(frame)
+        if has_forces is None:
+            continue
+        for frame in waiting:
+            if has_forces and frame['force'] is None and (
+                    len(frame['z']) == 1 and not frame['pbc'].any()):
+                frame['force'] = numpy.zeros((1, 3))
+            yield frame
+        waiting = []
+    yield from waiting
 
 
 def _structures(path: str) -> Iterator[Any]:

@@ -1,9 +1,11 @@
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 import numpy
 
 # The virial is minus the stress times the volume, in eV:
 VIRIALS = ('virial', 'virials', 'REF_virial', 'REF_virials')
+# What other names of a stress end with:
+ENDINGS = ('stress', 'virial', 'virials')
 
 
 def energy_of(atoms: Any, where: str) -> Any:
@@ -55,33 +57,46 @@ def stress_of(atoms: Any, where: str) -> numpy.ndarray:
         - **output:** stress :math:`[3, 3]`
 
     Raises:
-        ValueError: If there are several, or none under that name, or one of
-            another shape.
+        ValueError: If there are several that do not agree, or none under that
+            name, or one of another shape, or a virial without a volume.
     """
-    stress = _label(atoms, 'stress', where)
-    if stress is not None:
-        return _matrix('stress', stress, where)
+    found = {name: _matrix(name, value, where)
+             for name, value in _named(atoms, 'stress').items()}
     for name in VIRIALS:
-        if name in atoms.info and atoms.cell.rank == 3:
-            return -_matrix(name, atoms.info[name], where) / atoms.cell.volume
-    if atoms.pbc.any():
+        if name not in atoms.info or not atoms.pbc.any():
+            continue
+        if atoms.cell.rank < 3:
+            raise ValueError(f"{where}: '{name}' needs a cell with a volume "
+                             f"(got {atoms.cell.tolist()})")
+        found[name] = -_matrix(name, atoms.info[name],
+                               where) / atoms.cell.volume
+    if not found and atoms.pbc.any():
         _check_no_other_name(
             'stress', [name for name, value in atoms.info.items()
-                       if 'stress' in name.lower()
+                       if name.lower().endswith(ENDINGS)
                        and numpy.size(value) in (6, 9)], where)
-    return numpy.full((3, 3), numpy.nan)
+    stress = next(iter(found.values()), numpy.full((3, 3), numpy.nan))
+    for value in found.values():  # in files with eight digits or so
+        if numpy.abs(value - stress).max() > 1e-5 + 1e-3 * numpy.abs(
+                stress).max():
+            raise ValueError(f"{where}: {list(found)} must agree with each "
+                             f"other")
+    return stress
+
+
+def _named(atoms: Any, name: str) -> Dict[str, Any]:
+    # ASE takes what has its names for results of a calculator. References
+    # that must be kept apart from those have a prefix.
+    results = {} if atoms.calc is None else atoms.calc.results
+    found = {name: results.get(name),
+             f'REF_{name}': {**atoms.info, **atoms.arrays}.get(f'REF_{name}')}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _label(atoms: Any, name: str, where: str) -> Optional[Any]:
-    # ASE takes what has its names for results of a calculator. References
-    # that must be kept apart from those have a prefix.
-    reference = f'REF_{name}'
-    results = {} if atoms.calc is None else atoms.calc.results
-    found = {key: values[key] for key, values in (
-        (name, results), (reference, {**atoms.info, **atoms.arrays}))
-        if values.get(key) is not None}
+    found = _named(atoms, name)
     if len(found) == 2 and not numpy.array_equal(*found.values()):
-        raise ValueError(f"{where}: '{name}' and '{reference}' must be the "
+        raise ValueError(f"{where}: '{name}' and 'REF_{name}' must be the "
                          f"same where a frame has both")
     return next(iter(found.values()), None)
 

@@ -15,7 +15,14 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0,
 
 
 def npz_frames(path: PathLike) -> Frames:
-    r"""Reads all that :func:`npz_blocks` yields."""
+    r"""Reads all that :func:`npz_blocks` yields.
+
+    Args:
+        path (str or os.PathLike): The file.
+
+    Raises:
+        ValueError: As :func:`npz_blocks`, and if there are no frames.
+    """
     for frames in npz_blocks(path, sys.maxsize):
         return frames
     raise ValueError(f"'{path}' has no frames")

@@ -1,5 +1,7 @@
+import os.path as osp
 from typing import Any, List, Optional, Tuple
 
+import numpy
 import torch
 from torch import Tensor
 from torch_geometric.data import InMemoryDataset
@@ -8,7 +10,7 @@ from torch_sake.checks import (check_edge_index, check_finite, check_option,
                                check_positive_float, check_positive_int,
                                check_tensor)
 from torch_sake.datasets.nbody import SPLITS
-from torch_sake.datasets.windows import Windows, fill
+from torch_sake.datasets.windows import VELOCITIES, Windows, fill
 from torch_sake.files import PathLike, read_arrays
 from torch_sake.neighbors import neighbor_list
 
@@ -83,6 +85,7 @@ class Trajectories(InMemoryDataset):
     ):
         super().__init__()
         self.split = check_option('split', split, SPLITS)
+        check_option('velocity', velocity, VELOCITIES)
         windows = Windows(horizon, velocity if vel is None else None).check()
         self.time = horizon * check_positive_float('time_step', time_step)
         _check(pos, vel, x, edge_index, edge_attr)
@@ -136,9 +139,11 @@ class Trajectories(InMemoryDataset):
         possible = windows.starts(len(frames))
         total = num_trajectories * len(possible)
         if total == 0:
-            raise ValueError(f"'horizon' must be at most "
-                             f"{len(frames) - windows.size + windows.horizon} "
-                             f"{where} (got {windows.horizon})")
+            longest = len(frames) - windows.size + windows.horizon
+            rule = (f"must be at most {longest}" if longest > 0 else
+                    "needs longer trajectories")
+            raise ValueError(f"'horizon' {rule} {where} "
+                             f"(got {windows.horizon})")
         size = total
         if sizes is not None:
             if len(sizes) != len(SPLITS):
@@ -190,12 +195,25 @@ def read_trajectories(path: PathLike, **options: Any) -> Trajectories:
 
     Raises:
         ValueError: If the file is no complete :obj:`.npz` file, lacks
-            positions, or an array cannot be one of :class:`Trajectories`.
+            positions, has other arrays or what is an option, too, or an array
+            cannot be one of :class:`Trajectories`.
     """
+    path = osp.expanduser(path)
     arrays = read_arrays(path, ('pos', ), ARRAYS)
+    with numpy.load(path) as archive:
+        unknown = sorted(set(archive.files) - arrays.keys())
+    if unknown:
+        raise ValueError(f"'{path}' must have no arrays but 'pos' and "
+                         f"{list(ARRAYS)} (got {unknown})")
+    twice = sorted(arrays.keys() & options.keys())
+    if twice:
+        raise ValueError(f"'{path}' has {twice}, which must not be given "
+                         f"besides")
     for name, array in arrays.items():
-        if array.dtype.kind not in 'iuf':
-            raise ValueError(f"'{path}': '{name}' must be of numbers "
+        kinds = 'iu' if name == 'edge_index' else 'iuf'
+        if array.dtype.kind not in kinds:
+            raise ValueError(f"'{path}': '{name}' must be of "
+                             f"{'integers' if kinds == 'iu' else 'numbers'} "
                              f"(got {array.dtype})")
     tensors = {name: torch.from_numpy(array.astype(
         'int64' if name == 'edge_index' else 'float64'))

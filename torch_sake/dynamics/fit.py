@@ -15,7 +15,7 @@ from torch_geometric.data import InMemoryDataset
 from tqdm import tqdm
 
 from torch_sake.checkpoint import BEST, LAST
-from torch_sake.checks import check_same_settings
+from torch_sake.checks import check_same_data, check_same_settings
 from torch_sake.dynamics.config import DynamicsConfig
 from torch_sake.dynamics.data import load_dynamics
 from torch_sake.dynamics.evaluation import evaluate
@@ -71,14 +71,13 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
     torch.manual_seed(config.seed)
     module = DynamicsModule(
         config, build(config, train), max(len(train) // config.batch_size, 1),
-        fingerprint([train._data.to_dict(), val._data.to_dict()]))
+        fingerprint([{'time': torch.tensor(train.time)},
+                     train._data.to_dict(), val._data.to_dict()]))
     if config.resume:
         checkpoint = SafetensorsIO().load_checkpoint(last)
         check_same_settings(asdict(config), checkpoint['config'], FREE)
-        if checkpoint.get('fingerprint', module.fingerprint) != (
-                module.fingerprint):
-            raise ValueError(f"'resume' needs the data of the run (what is in "
-                             f"{config.data!r} now differs)")
+        check_same_data(module.fingerprint, checkpoint.get('fingerprint'),
+                        config.data)
         module.on_load_checkpoint(checkpoint)
     if module.epoch < config.num_epochs:
         write_settings(osp.join(config.out, 'config.yaml'),
@@ -108,6 +107,7 @@ def _load_test(config: DynamicsConfig, num_horizons: int) -> InMemoryDataset:
     except ValueError as error:
         if num_horizons == 1:
             raise
+        # With one horizon it went well:
         raise ValueError(f"'num_rollout' must be at most {num_horizons - 1} "
                          f"for these data (got {config.num_rollout}): {error}"
                          ) from error
@@ -124,6 +124,9 @@ def build(config: DynamicsConfig, train: InMemoryDataset) -> Forecaster:
         train.slices['edge_index'].diff())
     vec = data.pos[first + source] - data.pos[first + target]
     dist = vec.norm(dim=1)
+    if not bool((dist > 0).any()):
+        raise ValueError(f"The training systems must have edges between nodes "
+                         f"apart (got {dist.numel()} edges)")
     if config.cutoff is not None and not bool((dist < config.cutoff).any()):
         raise ValueError(f"'cutoff' must be larger than the shortest edge of "
                          f"the training systems, {float(dist.min()):.4g} "

@@ -86,8 +86,17 @@ class Forecaster(torch.nn.Module):
     def forward(self, data: Data) -> Tuple[Tensor, Tensor]:
         r"""Returns the positions and velocities after the time :math:`T`.
 
+        Args:
+            data (torch_geometric.data.Data): What there is, with :obj:`pos`,
+                :obj:`vel`, :obj:`edge_index` and the features
+                :obj:`x` and :obj:`edge_attr` of training.
+
         Shapes:
             - **output:** positions :math:`(N, D)`, velocities :math:`(N, D)`
+
+        Raises:
+            TypeError, ValueError: If something is missing, of the wrong type
+                or shape, or, where looking is free, not finite.
         """
         self._check(data)
         pos = data.pos / self.length

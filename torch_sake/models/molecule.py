@@ -264,10 +264,13 @@ def _check_no_arguments_of_schnet(kwargs: Dict[str, Any]) -> None:
 
 def _resolve(readout: Any) -> torch.nn.Module:
     try:
-        return aggregation_resolver(readout)
-    except ValueError as error:
+        module = aggregation_resolver(readout)
+    except ValueError:
+        module = None
+    if not isinstance(module, torch.nn.Module):
         raise ValueError(f"'readout' must be 'add', 'mean', 'extent' or an "
-                         f"aggregation of PyG (got {readout!r})") from error
+                         f"aggregation of PyG (got {readout!r})")
+    return module
 
 
 def _check_atomref(atomref: Optional[Tensor]) -> Optional[Tensor]:

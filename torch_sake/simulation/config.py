@@ -75,8 +75,9 @@ class MDConfig:
         if not math.isfinite(self.pressure):
             raise ValueError(f"'pressure' must be finite "
                              f"(got {self.pressure})")
-        if self.ensemble != 'npt' and (self.pressure != 0
-                                       or not self.isotropic):
+        # What goes on has the settings it began with, whatever they were.
+        if self.ensemble != 'npt' and not self.resume and (
+                self.pressure != 0 or not self.isotropic):
             raise ValueError(
                 f"'pressure' and 'isotropic' are settings of ensemble 'npt' "
                 f"(got pressure={self.pressure}, isotropic={self.isotropic} "

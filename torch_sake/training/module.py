@@ -104,7 +104,7 @@ class PotentialModule(LightningModule):
                                       dtype=torch.double, device=self.device)
 
     def on_validation_epoch_end(self) -> None:
-        loss = float(sum_over_processes(torch.stack(self.losses).mean()))
+        loss = float(self._losses().mean())
         self.losses = []
         errors = metrics_of_sums(sum_over_processes(self.error_sums),
                                  self.properties)
@@ -113,7 +113,7 @@ class PotentialModule(LightningModule):
         metrics = {
             'step': self.step, 'seconds': self.seconds,
             'learning_rate': self.learning_rate,
-            'loss': loss / num_processes(),
+            'loss': loss,
             **errors
         }
         self.history.append(metrics)
@@ -152,6 +152,15 @@ class PotentialModule(LightningModule):
         scores = self.scores if self.config.schedule == 'plateau' else []
         return self.schedule(self.step, scores)
 
+    def _losses(self) -> Tensor:
+        r"""Returns the mean losses of all processes since the last validation.
+        """
+        if not self.losses:
+            return torch.empty(0)
+        # Those of a checkpoint come before the module is on its device.
+        losses = torch.stack([loss.to(self.device) for loss in self.losses])
+        return sum_over_processes(losses) / num_processes()
+
     def kept(self) -> Dict[str, Any]:
         r"""Returns what every checkpoint holds."""
         return {
@@ -168,15 +177,13 @@ class PotentialModule(LightningModule):
             del checkpoint[name]
         checkpoint.update(self.kept(), raw=self.potential.state_dict(),
                           random_state=torch.get_rng_state(),
-                          losses=torch.stack(self.losses) if self.losses
-                          else torch.empty(0))
+                          losses=self._losses())
 
     def on_load_checkpoint(self, checkpoint: Dict[str, Any]) -> None:
         self.step = checkpoint['step']
         self.seconds = checkpoint['seconds']
         self.history = checkpoint['history']
-        self.losses = [loss.to(self.device)
-                       for loss in checkpoint.get('losses', ())]
+        self.losses = list(checkpoint.get('losses', ()))
         torch.set_rng_state(checkpoint['random_state'])
         checkpoint['state_dict'] = {
             'average.n_averaged': torch.tensor(self.step),

@@ -7,7 +7,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from torch_sake.checkpoint import LAST, MODELS, assemble
-from torch_sake.checks import check_same_settings
+from torch_sake.checks import check_same_data, check_same_settings
 from torch_sake.device import choose_device
 from torch_sake.models import MoleculeModel
 from torch_sake.training.config import TrainConfig
@@ -95,8 +95,8 @@ class Trainer:
             if getattr(config, name) and label != 'energy':
                 raise ValueError(f"'{name}' must not be set for data without "
                                  f"energies (got '{label}')")
-        if config.stress_weight != TrainConfig.stress_weight and (
-                self.data.volume_per_atom == 0):
+        if not config.resume and self.data.volume_per_atom == 0 and (
+                config.stress_weight not in (0, TrainConfig.stress_weight)):
             raise ValueError(f"'stress_weight' must not be given for data "
                              f"without stresses (got {config.stress_weight})")
         torch.manual_seed(config.seed)
@@ -236,10 +236,8 @@ class Trainer:
         check_same_settings(
             asdict(self.config),
             {**asdict(TrainConfig()), **checkpoint['config']}, FREE)
-        found = self.module.description['fingerprint']
-        if checkpoint.get('fingerprint', found) != found:
-            raise ValueError(f"'resume' needs the data of the run (what is in "
-                             f"{self.config.data!r} now differs)")
+        check_same_data(self.module.description['fingerprint'],
+                        checkpoint.get('fingerprint'), self.config.data)
         for name, value in vars(self.data.split).items():
             if not torch.equal(value, checkpoint['split'][name]):
                 raise ValueError(f"'resume' needs the data of the run (the "
