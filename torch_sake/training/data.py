@@ -103,12 +103,14 @@ class TrainingData:
         r"""Returns the average number of neighbors of an atom, at least 1.
 
         Raises:
-            ValueError: If no atom of several has a neighbor.
+            ValueError: If no atom of several has a neighbor, without whom a
+                potential has no forces.
         """
         train = self.split.train
         sample = self.frames[train[::math.ceil(train.numel() / SAMPLE)]]
         num_edges = int(count_edges(sample, cutoff).sum())
-        if num_edges == 0 and int(sample.num_atoms.max()) > 1:
+        if num_edges == 0 and self.frames.label == 'energy' and (
+                int(sample.num_atoms.max()) > 1):
             raise ValueError(f"'cutoff' must be larger than the distance of "
                              f"some atoms of the training frames, in "
                              f"{self.frames.units['length']} (got {cutoff})")
