@@ -2,6 +2,7 @@ import os.path as osp
 
 from torch_sake.checkpoint import (BEST, LAST, build_predictor,
                                    load_checkpoint)
+from torch_sake.cli.threads import limit_threads
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.metrics import predict, trivial_labels
 from torch_sake.training.plots import plot_learning_curve
@@ -22,6 +23,8 @@ def train(config: TrainConfig) -> None:
               f'{describe_labels(data.frames)}, {parameters} parameters, on '
               f'{trainer.device}'
               + (f' ({number} processes)' if number > 1 else ''))
+    if trainer.device.type == 'cpu':
+        limit_threads(data.edges_per_step(config))
     try:
         trainer.fit()
     except KeyboardInterrupt:

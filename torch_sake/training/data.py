@@ -116,6 +116,18 @@ class TrainingData:
                              f"{self.frames.units['length']} (got {cutoff})")
         return max(num_edges / int(sample.num_atoms.sum()), 1.0)
 
+    def edges_per_step(self, config: TrainConfig) -> float:
+        r"""Returns how many edges a step of one process has, about."""
+        some = self.frames[self.split.train[:EVAL_BATCH_SIZE]]
+        edges = count_edges(some, config.cutoff).double()
+        total = config.batch_size * float(edges.mean())
+        if config.max_num_edges is not None:
+            total = config.max_num_edges
+        elif config.max_num_atoms is not None:
+            total = config.max_num_atoms * float(edges.sum() /
+                                                 some.num_atoms.sum())
+        return total / config.num_processes
+
     @property
     def description(self) -> Dict[str, Any]:
         r"""What the checkpoints of a run say about its data."""
