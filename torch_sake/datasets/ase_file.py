@@ -124,19 +124,22 @@ def _with_single_atoms(
     waiting: List[Dict[str, Any]] = []
     has_forces = None
     for frame in frames:
-        alone = len(frame['z']) == 1 and not frame['pbc'].any()
-        if has_forces is None and (frame['force'] is not None or not alone):
+        if has_forces is None and (frame['force'] is not None
+                                   or not _is_alone(frame)):
             has_forces = frame['force'] is not None
         waiting.append(frame)
         if has_forces is None:
             continue
         for frame in waiting:
-            if has_forces and frame['force'] is None and (
-                    len(frame['z']) == 1 and not frame['pbc'].any()):
+            if has_forces and frame['force'] is None and _is_alone(frame):
                 frame['force'] = numpy.zeros((1, 3))
             yield frame
         waiting = []
     yield from waiting
+
+
+def _is_alone(frame: Dict[str, Any]) -> bool:
+    return len(frame['z']) == 1 and not frame['pbc'].any()
 
 
 def _structures(path: str) -> Iterator[Any]:

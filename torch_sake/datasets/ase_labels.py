@@ -16,7 +16,7 @@ def energy_of(atoms: Any, where: str) -> Any:
         where (str): File and frame, for errors.
 
     Raises:
-        ValueError: If there is none, or several.
+        ValueError: If there is none, or two that differ.
     """
     energy = _label(atoms, 'energy', where)
     if energy is None:
@@ -35,7 +35,8 @@ def forces_of(atoms: Any, where: str) -> Optional[numpy.ndarray]:
         where (str): File and frame, for errors.
 
     Raises:
-        ValueError: If there are several, or none under that name.
+        ValueError: If there are two that differ, or some under another name
+            alone.
     """
     forces = _label(atoms, 'forces', where)
     if forces is None:
