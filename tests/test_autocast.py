@@ -5,9 +5,11 @@ import copy
 
 import pytest
 import torch
+from torch_geometric.nn.models import SchNet
 
-from torch_sake import (SAKE, Potential, SAKEConv, SAKENet, VectorSAKE,
-                        VectorSAKEConv, neighbor_list)
+from torch_sake import (SAKE, Potential, Property, RadiusInteractionGraph,
+                        SAKEConv, SAKENet, VectorSAKE, VectorSAKEConv,
+                        neighbor_list)
 from torch_sake.autocast import without_autocast
 from torch_sake.models.egnn import EGNN
 from torch_sake.neighbors import SkinNeighborList
@@ -35,6 +37,16 @@ def test_potentials(build):
         assert torch.equal(potential.energy(Z, pos, cell=cell), expected[0])
     for value, other in zip(outputs, expected):
         assert torch.equal(value, other)
+
+
+def test_models_of_others():
+    model = SchNet(8, 8, 2, 5, interaction_graph=RadiusInteractionGraph(2.5))
+    potential, scaled = Potential(model), Property(model)
+    pos = 3 * torch.rand(12, 3)
+    for call in (potential.energy, potential.site_energies, scaled):
+        expected = call(Z, pos)
+        with autocast():
+            assert torch.equal(call(Z, pos), expected)
 
 
 @pytest.mark.parametrize('model', [

@@ -15,6 +15,7 @@ from torch_geometric.nn.models import SchNet
 import torch_sake.compilation
 import torch_sake.nn.linear
 import torch_sake.nn.segments
+import torch_sake.potential
 from torch_sake import (SAKE, Potential, RadiusInteractionGraph, VectorSAKE,
                         neighbor_list)
 from torch_sake.benchmark.work import peak_memory
@@ -119,6 +120,7 @@ def test_energies_alone(potential, pos, mode):
     assert energy.requires_grad == (mode is torch.enable_grad)
     empty = potential.energy(Z[:0], pos[:0])
     assert empty.tolist() == [0.0]
+    assert potential.energy(Z[:0], pos[:0], BATCH[:0]).shape == (0, )
 
 
 def test_forces_are_the_slope_of_energies_alone(potential, pos):
@@ -133,6 +135,10 @@ def test_tensors_of_the_caller_stay_as_they_are(potential, pos):
     assert not pos.requires_grad and pos.grad is None and pos.is_leaf
     assert torch.equal(pos, before)
     assert torch.equal(z, Z) and torch.equal(batch, BATCH)
+    moved = pos.requires_grad_() + 1.0
+    moved.retain_grad()
+    potential(z, moved, batch)
+    assert moved.grad is None
 
 
 def test_references_keep_their_digits():
@@ -147,6 +153,19 @@ def test_references_keep_their_digits():
     assert 'atomic_energies' in potential.state_dict()
 
 
+def test_references_are_a_copy_in_double_precision():
+    for references in (torch.full((100, ), -0.1),
+                       torch.full((100, ), -0.1).double()):
+        potential = Potential(sake(), atomic_energies=references)
+        expected = 3 * references[:1].double()
+        references += 1.0
+        out = potential.references(Z[:3], torch.randn(3, 3), BATCH[:3], 1)
+        assert out.dtype == torch.double
+        assert torch.allclose(out, expected, rtol=1e-15)
+    out = Potential(sake()).references(Z, torch.randn(8, 3), BATCH, 2)
+    assert out.dtype == torch.double and out.tolist() == [0.0, 0.0]
+
+
 def test_energies_that_do_not_depend_on_positions():
     potential = Potential(
         lambda z, pos, batch: z.new_zeros(1, 1, dtype=torch.float))
@@ -156,6 +175,10 @@ def test_energies_that_do_not_depend_on_positions():
     assert not forces.any()
     energy, forces, _ = Potential(sake())(Z[:0], torch.randn(0, 3))
     assert energy.tolist() == [0.0] and forces.shape == (0, 3)
+    embedding = torch.nn.Embedding(10, 1)
+    energy, forces, _ = Potential(lambda z, pos, batch: embedding(z).sum(
+        dim=0))(Z[:3], torch.randn(3, 3))
+    assert energy.requires_grad and not forces.any()
 
 
 def test_data_loader():
@@ -331,6 +354,16 @@ def test_edges_made_in_inference_mode(pos):
     assert torch.equal(forces, potential(Z, pos, BATCH)[1])
 
 
+def test_cutoff_is_that_of_the_interaction_graph():
+    options = dict(hidden_channels=8, num_layers=1, cutoff=2.5)
+    assert Potential(SAKE(**options)).cutoff == 2.5
+    graph = RadiusInteractionGraph(2.0)
+    assert Potential(SAKE(**options, interaction_graph=graph)).cutoff == 2.0
+    model = SAKE(**options, interaction_graph=lambda pos, batch: neighbor_list(
+        pos, 2.0, batch))
+    assert Potential(model).cutoff is None
+
+
 def test_prior_without_a_cutoff(pos):
     class Confinement(torch.nn.Module):
         def forward(self, z, pos, batch, edge_index, edge_shift, batch_size):
@@ -401,6 +434,25 @@ def test_compiled_layers_are_computed_again():
     assert torch.allclose(outputs[0], energy, rtol=1e-12)
     assert torch.allclose(outputs[1], forces, rtol=1e-9, atol=1e-9)
     assert all(value.requires_grad for value in potential.parameters())
+
+
+def test_compiled_layers_that_are_computed_again_can_be_trained(monkeypatch,
+                                                                pos):
+    for module in (torch_sake.compilation, torch_sake.potential):
+        monkeypatch.setattr(module, 'compile_function',
+                            lambda function: function)
+    potential = Potential(vector_sake(), recompute=True).double()
+    potential.model.embedding.requires_grad_(False)
+    expected = potential(Z, pos, BATCH)
+    potential.compile()
+    with torch.no_grad():
+        potential(Z, pos, BATCH)
+    assert not potential.model.embedding.weight.requires_grad
+    assert potential.model.mlp_out[0].weight.requires_grad
+    outputs = potential(Z, pos, BATCH)
+    assert potential.compiled
+    for value, other in zip(outputs[:2], expected):
+        assert value.requires_grad and torch.allclose(value, other)
 
 
 def test_only_own_layers_are_computed_again():
@@ -512,12 +564,26 @@ def test_models_that_cannot_be_compiled():
     (dict(z=119 * Z), ValueError, "'z' must be smaller than 119"),
     (dict(pos=torch.full((8, 3), torch.inf)), ValueError, "must be finite"),
     (dict(batch=BATCH[:7]), ValueError, "'batch' must have shape"),
+    (dict(edge_index=torch.tensor([[0], [8]])), ValueError,
+     "'edge_index' must be smaller than 8"),
+    (dict(edge_index=torch.tensor([[0, 1], [1, 0]]),
+          edge_shift=torch.zeros(1, 3)), ValueError, "'edge_shift' must have"),
+    (dict(edge_shift=torch.zeros(2, 3)), ValueError, "needs 'edge_index'"),
+    (dict(edge_index=torch.tensor([[0], [1]]), pbc=torch.ones(2, 3).bool(),
+          cell=torch.eye(3).repeat(2, 1, 1)), ValueError,
+     "'edge_index' needs 'edge_shift' in a periodic cell"),
+    (dict(z=Z.to('meta')), ValueError, "'z' must be on cpu, as 'pos'"),
+    (dict(batch=BATCH.to('meta')), ValueError, "'batch' must be on cpu"),
+    (dict(cell=torch.eye(3, device='meta')), ValueError,
+     "'cell' must be on cpu, as 'pos' \\(got meta\\)"),
 ], ids=lambda value: str(value)[:40].replace('\n', ' '))
 def test_wrong_inputs(change, error, match):
     inputs = dict(dict(z=Z, pos=torch.randn(8, 3), batch=BATCH), **change)
-    for call in (Potential(sake()), Potential(sake()).energy):
-        with pytest.raises(error, match=match):
-            call(**inputs)
+    for model in (sake(), schnet(), lambda z, pos, batch: pos.sum().view(1)):
+        potential = Potential(model)
+        for call in (potential, potential.energy):
+            with pytest.raises(error, match=match):
+                call(**inputs)
 
 
 def test_wrong_options():
@@ -529,6 +595,17 @@ def test_wrong_options():
         Potential(sake(), atomic_energies=torch.zeros(100, 1))
     with pytest.raises(ValueError, match="'model' must return energies"):
         Potential(lambda z, pos, batch: pos)(Z, torch.randn(8, 3))
+
+
+def test_parameters_without_memory():
+    with torch.device('meta'):
+        potential = Potential(sake(), atomic_energies=torch.zeros(100))
+    potential.to_empty(device='cpu')
+    assert potential.atomic_energies.dtype == torch.double
+    other = Potential(sake(), atomic_energies=torch.randn(100))
+    potential.load_state_dict(other.state_dict())
+    pos = torch.randn(8, 3)
+    assert torch.equal(potential.energy(Z, pos), other.energy(Z, pos))
 
 
 @pytest.mark.parametrize('build', [sake, vector_sake])

@@ -109,6 +109,9 @@ def test_references_are_what_is_left_without_the_model():
                 parameter.zero_()
         assert torch.equal(model(Z, pos, BATCH),
                            model.references(Z, pos, BATCH, 3))
+        rounded = pos.float()
+        assert torch.equal(model.references(Z, rounded, BATCH, 3),
+                           model.references(Z, rounded.double(), BATCH, 3))
 
 
 def test_numbers_of_float32_keep_the_digits_of_the_references():

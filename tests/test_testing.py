@@ -53,6 +53,7 @@ def test_equivariance():
             lambda pos, vel: (None, None, pos),
             lambda pos, vel: (torch.linalg.det(pos[1:] - pos[0]), None, None),
             lambda pos, vel: (pos.sum() * torch.nan, None, None),
+            lambda pos, vel: (None, None, None),
     ]:
         with pytest.raises(AssertionError):
             assert_equivariant(function, POS)

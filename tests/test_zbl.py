@@ -43,7 +43,11 @@ def test_smooth_end():
     values = [energy(prior, (6, 6), end + step * k) for k in range(-5, 6)]
     scale = energy(prior, (6, 6), end / 2)
     assert max(abs(numpy.diff(values, 2))) < 1e-9 * scale
-    assert energy(ZBLRepulsion(cutoff=1.0), (6, 6), 1.1) == 0
+    short = ZBLRepulsion(cutoff=1.0)
+    assert energy(short, (6, 6), 1.1) == 0
+    assert 0 < energy(short, (6, 6), 1.0 - 1e-3) < 1e-6 * scale
+    with pytest.raises(ValueError, match="'cutoff' must be positive"):
+        ZBLRepulsion(cutoff=0.0)
 
 
 def test_units():
@@ -54,6 +58,8 @@ def test_units():
     in_atomic = energy(ZBLRepulsion(length='Bohr', energy='Hartree'), (6, 8),
                        0.5 / units.Bohr)
     assert in_atomic * units.Hartree == pytest.approx(in_ev, rel=1e-6)
+    prior = ZBLRepulsion(9.0, 'Bohr', 'Hartree')
+    assert energy(prior, (87, 87), 6.0) > 0
     with pytest.raises(ValueError, match="'energy' must be one of"):
         ZBLRepulsion(energy='cal')
     with pytest.raises(ValueError, match="'length' must be one of"):

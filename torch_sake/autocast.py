@@ -22,7 +22,7 @@ def without_autocast(function: Callable) -> Callable:
         if device == 'meta' or not torch.is_autocast_enabled(device):
             return function(*args, **kwargs)
         half = torch.get_autocast_dtype(device)
-        dtype = _type_of_parameters(args[0]) or half
+        dtype = type_of_parameters(args[0]) or half
 
         def cast(value: Any) -> Any:
             if isinstance(value, Tensor) and value.dtype == half:
@@ -38,7 +38,10 @@ def without_autocast(function: Callable) -> Callable:
     return wrapper
 
 
-def _type_of_parameters(value: Any) -> Optional[torch.dtype]:
+def type_of_parameters(value: Any) -> Optional[torch.dtype]:
+    r"""Returns the type of the first parameter of a module, or :obj:`None` if
+    it has none or is no module.
+    """
     modules = value.modules() if isinstance(value, torch.nn.Module) else ()
     for module in modules:
         # Replicas, as DataParallel makes them, have former parameters.

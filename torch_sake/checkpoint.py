@@ -6,7 +6,7 @@ import json
 import os
 import os.path as osp
 import platform
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import safetensors
 import safetensors.torch
@@ -14,6 +14,7 @@ import torch
 import torch_geometric
 from torch import Tensor
 
+from torch_sake.ensemble import Ensemble
 from torch_sake.files import PathLike, replace_when_complete
 from torch_sake.models import SAKE, VectorSAKE
 from torch_sake.potential import Potential
@@ -88,6 +89,13 @@ def load_checkpoint(
     return tensors, description
 
 
+def folder_of(path: PathLike) -> str:
+    r"""Returns the folder of a training run, given itself or one of its
+    checkpoints.
+    """
+    return os.fspath(path) if osp.isdir(path) else osp.dirname(path)
+
+
 def load_potential(path: PathLike) -> Potential:
     r"""Returns the trained :class:`~torch_sake.Potential` of a checkpoint.
 
@@ -113,6 +121,46 @@ def load_property(path: PathLike) -> Property:
     tensors, description = load_checkpoint(path)
     check_kind(description, 'property')
     return build_predictor(tensors, description)
+
+
+def load_checkpoints(
+    paths: Union[PathLike, Sequence[PathLike]]
+) -> Tuple[Union[Potential, Ensemble], Dict[str, str], List[int]]:
+    r"""Returns the potential of a checkpoint or the ensemble of several, in
+    the highest precision among them, their units, and the elements that all of
+    them were trained on.
+
+    Raises:
+        TypeError, ValueError: If these are no paths, or checkpoints do not fit
+            together.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    if not isinstance(paths, (list, tuple)) or not paths:
+        raise TypeError(f"'potential' must be a Potential, an Ensemble or the "
+                        f"paths of checkpoints (got {type(paths)})")
+    loaded = [load_checkpoint(path) for path in paths]
+    potentials = [build_potential(*parts) for parts in loaded]
+    descriptions = [description for _, description in loaded]
+    units = descriptions[0]['units']
+    for path, description in zip(paths, descriptions):
+        if description['units'] != units:
+            raise ValueError(f"'{path}' must have the units of the first "
+                             f"checkpoint, {units} "
+                             f"(got {description['units']})")
+    trained = [description['elements'] for description in descriptions]
+    elements = sorted(set.intersection(*map(set, trained)))
+    if not elements:
+        raise ValueError(f"Checkpoints must have elements in common (got "
+                         f"{dict(zip(map(str, paths), trained))})")
+    if len(paths) == 1:
+        return potentials[0], units, elements
+    # Members are called with the same numbers: those of the most exact one.
+    dtypes = {parameter.dtype for potential in potentials
+              for parameter in potential.parameters()}
+    dtype = max(dtypes, key=lambda dtype: torch.finfo(dtype).bits)
+    ensemble = Ensemble([potential.to(dtype) for potential in potentials])
+    return ensemble, units, elements
 
 
 def build_potential(tensors: Dict[str, Tensor],

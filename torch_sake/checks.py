@@ -18,6 +18,7 @@ from torch import Tensor
 from torch_geometric import is_debug_enabled
 
 INTEGERS = (torch.int32, torch.int64)  # others are no index to torch
+MAX_ATOMIC_NUMBER = 118
 
 
 def values_are_visible(tensor: Tensor) -> bool:
@@ -86,6 +87,13 @@ def check_paths(name: str, value: Any) -> List[str]:
     return value
 
 
+def check_no_arguments(kwargs: Dict[str, Any], names: Iterable[str],
+                       owner: str) -> None:
+    given = sorted(set(kwargs) & set(names))
+    if given:
+        raise TypeError(f"{given} must not be given to {owner}")
+
+
 def check_option(name: str, value: Any, options: Iterable[str]) -> str:
     options = sorted(options)
     if value not in options:
@@ -113,6 +121,13 @@ def check_tensor(name: str, value: Any, shape: tuple,
         raise TypeError(f"'{name}' must be of type {dtype}, as the model's "
                         f"parameters (got {value.dtype})")
     return value
+
+
+def check_devices(pos: Tensor, **others: Optional[Tensor]) -> None:
+    for name, value in others.items():
+        if value is not None and value.device != pos.device:
+            raise ValueError(f"'{name}' must be on {pos.device}, as 'pos' "
+                             f"(got {value.device})")
 
 
 def check_pos(pos: Any, num_nodes: Optional[int] = None,
@@ -162,9 +177,10 @@ def check_range(name: str, value: Tensor, end: Optional[int] = None) -> None:
         raise ValueError(f"'{name}' must be smaller than {end} (got {high})")
 
 
-def check_batch(batch: Any, num_nodes: int) -> Tensor:
+def check_batch(batch: Any, num_nodes: int,
+                batch_size: Optional[int] = None) -> Tensor:
     check_index('batch', batch, num_nodes)
-    check_range('batch', batch)
+    check_range('batch', batch, batch_size)
     return batch
 
 
@@ -172,6 +188,15 @@ def check_atomic_numbers(z: Any, end: int) -> Tensor:
     check_index('z', z, None)
     check_range('z', z, end)
     return z
+
+
+def check_known_elements(subject: str, numbers: Iterable[int],
+                         elements: Optional[Iterable[int]]) -> None:
+    unknown = sorted(set(numbers) - set(elements or numbers))
+    if unknown:
+        raise ValueError(f"{subject} atomic numbers {unknown}, which the "
+                         f"potential was not trained on (it knows "
+                         f"{list(elements)})")
 
 
 def check_edge_index(edge_index: Any, num_nodes: int,

@@ -4,7 +4,8 @@ from typing import Any, Callable, Dict, Optional, Tuple
 import torch
 from torch import Tensor
 
-from torch_sake.checks import (check_atomic_numbers, check_batch,
+from torch_sake.checks import (MAX_ATOMIC_NUMBER, check_atomic_numbers,
+                               check_batch, check_devices,
                                check_edge_index, check_edge_shift, check_pos,
                                check_positive_float)
 from torch_sake.compilation import Compilable
@@ -65,7 +66,10 @@ class EnergyModel(Compilable):
         energies = self.atomic_energies
         super()._apply(fn, recurse)
         if energies is not None:
-            self.atomic_energies = energies.to(self.atomic_energies.device)
+            device = self.atomic_energies.device
+            self.atomic_energies = (
+                torch.empty_like(energies, device=device) if energies.is_meta
+                else energies.to(device))
         return self
 
     @property
@@ -99,7 +103,12 @@ class EnergyModel(Compilable):
             if kwargs.get('edge_shift') is not None:
                 check_edge_shift(kwargs['edge_shift'], kwargs['edge_index'],
                                  pos)
+            elif pbc is not None and bool(pbc.any()):
+                raise ValueError("'edge_index' needs 'edge_shift' in a "
+                                 "periodic cell (got None)")
             return kwargs
+        if kwargs.get('edge_shift') is not None:
+            raise ValueError("'edge_shift' needs 'edge_index' (got None)")
         if isinstance(self.model, MoleculeModel):
             edges = self.model.find_edges(pos, batch, cell, pbc)
         elif always or (pbc is not None and bool(pbc.any())):
@@ -134,9 +143,11 @@ class EnergyModel(Compilable):
         self, z: Tensor, pos: Tensor, batch: Optional[Tensor],
         cell: Optional[Tensor], pbc: Optional[Tensor],
     ) -> Tuple[Optional[Tensor], Optional[Tensor]]:
-        check_atomic_numbers(z, 119 if self.atomic_energies is None else
+        check_atomic_numbers(z, MAX_ATOMIC_NUMBER + 1
+                             if self.atomic_energies is None else
                              self.atomic_energies.numel())
         check_pos(pos, z.numel(), 3)
+        check_devices(pos, z=z, batch=batch)
         if batch is not None:
             check_batch(batch, z.numel())
         return check_cell(cell, pbc, 1 if batch is None else None, pos)

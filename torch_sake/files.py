@@ -1,5 +1,6 @@
 r"""Writing files completely or not at all, and reading arrays from them."""
 
+import csv
 import json
 import os
 import os.path as osp
@@ -71,6 +72,22 @@ def remove_incomplete(folder: PathLike, name: Optional[str] = None) -> None:
         if entry.startswith(INCOMPLETE) and name in (
                 None, entry[len(INCOMPLETE):].rpartition('-')[0]):
             shutil.rmtree(osp.join(folder, entry))
+
+
+def write_json(path: PathLike, content: Any, indent: int = 2) -> None:
+    r"""Writes a JSON file."""
+    with replace_when_complete(path) as temporary:
+        with open(temporary, 'w') as file:
+            json.dump(content, file, indent=indent)
+
+
+def write_rows(path: PathLike, rows: Sequence[Dict[str, Any]]) -> None:
+    r"""Writes a CSV file of rows with the columns of the first one."""
+    with replace_when_complete(path) as temporary:
+        with open(temporary, 'w', newline='') as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def write_settings(path: PathLike, settings: Dict[str, Any]) -> None:

@@ -7,6 +7,8 @@ from typing import Optional, Tuple
 
 from torch import Tensor
 
+from torch_sake.gather import gather_nodes
+
 EPSILON = 1e-5
 
 
@@ -26,8 +28,8 @@ def edge_vectors(pos: Tensor, edge_index: Tensor,
           :math:`(E, D)`
         - **output:** vectors :math:`(E, D)`
     """
-    vec = pos.index_select(0, edge_index[0]) - pos.index_select(
-        0, edge_index[1])  # [E, D]
+    vec = gather_nodes(pos, edge_index[0]) - gather_nodes(
+        pos, edge_index[1])  # [E, D]
     return vec if edge_shift is None else vec + edge_shift
 
 

@@ -10,7 +10,7 @@ from torch._inductor.lowering import register_lowering
 from torch_sake.nn.linear import onednn_linear
 from torch_sake.nn.segments import Segments, sort_edges
 
-_library = torch.library.Library('torch_sake', 'DEF')
+_library = torch.library.Library('torch_sake', 'FRAGMENT')
 
 
 def _define(schema: str, function: Callable, fake: Callable) -> None:

@@ -228,17 +228,18 @@ class Potential(EnergyModel):
         from torch_sake.ensemble import Ensemble
         return Ensemble(potentials)
 
+    @torch.compiler.disable  # derivatives are taken within
     def _call_eagerly(self, z: Tensor, pos: Tensor, batch: Optional[Tensor],
                       differentiable: bool, strain: Optional[Tensor],
                       kwargs: Dict[str, Any],
-                      energy: Callable = EnergyModel._energy,
+                      energy_function: Callable = EnergyModel._energy,
                       ) -> Tuple[Tensor, ...]:
         r"""Returns energies, forces and, with a strain, its gradient."""
         # A second name for the positions: their owner sees no change.
         pos = pos.view_as(pos) if pos.requires_grad else (
             pos.detach().requires_grad_())
         inputs = [pos] if strain is None else [pos, strain.requires_grad_()]
-        energy = energy(self, z, pos, batch, strain=strain, **kwargs)
+        energy = energy_function(self, z, pos, batch, strain=strain, **kwargs)
         gradients = [None] * len(inputs)
         if energy.requires_grad:
             gradients = torch.autograd.grad(
@@ -268,21 +269,21 @@ def _energy_and_derivatives(
 def _energy_then_derivatives(
         potential: Potential, z: Tensor, pos: Tensor, batch: Tensor,
         strain: Optional[Tensor] = None,
-        energy: Callable = EnergyModel._energy, **kwargs,
+        energy_function: Callable = EnergyModel._energy, **kwargs,
 ) -> Tuple[Tensor, ...]:
     r"""Returns the same as plain numbers, in a form in which the energy can be
     compiled by itself: only then can layers be computed again.
     """
     with torch.enable_grad(), _frozen(potential):
         outputs = potential._call_eagerly(z, pos, batch, False, strain, kwargs,
-                                          energy)
+                                          energy_function)
     return tuple(output.detach() for output in outputs)
 
 
 def _compile_energy(function: Callable) -> Callable:
     r"""Returns :meth:`_energy_then_derivatives` with a compiled energy."""
-    return functools.partial(function,
-                             energy=compile_function(EnergyModel._energy))
+    return functools.partial(
+        function, energy_function=compile_function(EnergyModel._energy))
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ ENERGIES = {  # in eV
     'kJ/mol': 1000 / MOLE / ELECTRONVOLT,
     'Hartree': 4.3597447222071e-18 / ELECTRONVOLT,
 }
+ASE_UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 KNOWN = {'length': LENGTHS, 'energy': ENERGIES}
 # Usual spellings, in lower case, which stand for any. That of 'meV' matters.
 SPELLINGS = {

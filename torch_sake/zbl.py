@@ -3,7 +3,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from torch_sake.checks import check_positive_float
+from torch_sake.checks import MAX_ATOMIC_NUMBER, check_positive_float
 from torch_sake.geometry import edge_vectors
 from torch_sake.neighbors import neighbor_list
 from torch_sake.nn.envelope import PolynomialEnvelope
@@ -41,7 +41,8 @@ class ZBLRepulsion(torch.nn.Module):
 
     with the universal screening function :math:`\phi` and an envelope
     :math:`f_{ij}` that ends at the sum of the covalent radii: where bonds
-    begin, this term has nothing to say. As the :obj:`prior` of a
+    begin, this term has nothing to say (Ziegler, Biersack and Littmark, "The
+    Stopping and Range of Ions in Solids", 1985). As the :obj:`prior` of a
     :class:`~torch_sake.Potential` it keeps atoms apart where no data are.
 
     Args:
@@ -72,7 +73,8 @@ class ZBLRepulsion(torch.nn.Module):
         self.bohr = BOHR / length
         self.coulomb = COULOMB / length / energy
         radii = torch.tensor([0.0, *COVALENT_RADII])
-        radii = torch.cat([radii, radii[-1:].expand(119 - len(radii))])
+        radii = torch.cat([radii, radii[-1:].expand(
+            MAX_ATOMIC_NUMBER + 1 - len(radii))])
         self.register_buffer('radii', radii / length, persistent=False)
         self.envelope = PolynomialEnvelope(1.0)
 

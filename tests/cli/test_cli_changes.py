@@ -148,6 +148,29 @@ def test_wrong_arguments(arguments, message, capsys, tmp_path, monkeypatch):
     assert message in capsys.readouterr().err
 
 
+def test_settings_that_are_no_text(tmp_path, capsys):
+    (tmp_path / 'run.yaml').write_bytes(bytes(range(256)))
+    assert main(['train', '--config', str(tmp_path / 'run.yaml')]) == 2
+    assert "'--config' must be a file of text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('error, status', [
+    (MemoryError(), 1), (RuntimeError("DefaultCPUAllocator: can't allocate "
+                                      "memory: you tried ..."), 1),
+    (RuntimeError('a bug'), None)], ids=str)
+def test_out_of_memory(monkeypatch, capsys, error, status):
+    def run(config):
+        raise error
+
+    monkeypatch.setattr('torch_sake.cli.train.train', run)
+    if status is None:  # is to be reported, with all that Python says of it
+        with pytest.raises(RuntimeError):
+            main(['train'])
+    else:
+        assert main(['train']) == status
+        assert 'train: out of memory' in capsys.readouterr().err
+
+
 def test_ensemble(train, water_file, energy_file, tmp_path, capsys):
     from torch_sake import load_potential
     from torch_sake.datasets import load_frames

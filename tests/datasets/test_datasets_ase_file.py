@@ -109,6 +109,11 @@ def test_read_frames_periodic(tmp_path):
     stress = np.array([[1, 2, 3], [2, 4, 5], [3, 5, 6.0]])
     from ase.stress import full_3x3_to_voigt_6_stress
     structures[1].calc.results['stress'] = full_3x3_to_voigt_6_stress(stress)
+    structures[1].set_cell(9 * np.eye(3))
+    structures[0].calc.results['stress'] = np.zeros(6)  # of a molecule
+    ase_io.write(tmp_path / 'm.xyz', structures)
+    assert not read_frames(tmp_path / 'm.xyz').has_stress
+    structures[1].pbc = True
     ase_io.write(tmp_path / 'm.xyz', structures)
     frames = read_frames(tmp_path / 'm.xyz')
     assert frames.has_stress

@@ -220,3 +220,16 @@ def test_a_stress_is_known_or_not(value):
     with pytest.raises(ValueError, match="mixed.xyz, frame 2: 'stress' must "
                        "be finite, or all NaN"):
         make(cell=cell, stress=stress)
+
+
+def test_a_stress_is_that_of_a_crystal():
+    r"""Files have zeros for molecules, which are nothing to learn."""
+    cell = np.tile(9 * np.eye(3), (4, 1, 1))
+    pbc = np.zeros((4, 3), dtype=bool)
+    pbc[0], pbc[2, 0] = True, True
+    stress = np.tile(np.eye(3), (4, 1, 1))
+    frames = make(cell=cell, pbc=pbc, stress=stress)
+    known = [not data.stress.isnan().any() for data in frames]
+    assert known == [True, False, True, False]
+    assert not make(cell=cell, pbc=np.zeros_like(pbc),
+                    stress=stress).has_stress

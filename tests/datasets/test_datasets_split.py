@@ -6,6 +6,7 @@ import torch
 
 from torch_sake.datasets import (Split, published_split, random_split,
                                  read_split)
+from torch_sake.datasets.split import epoch_order
 
 
 def indices(split):
@@ -30,6 +31,19 @@ def test_random_split(num_test):
         train, val, test]
     # The number of test frames changes nothing else.
     assert indices(random_split(100, 50, 10, seed=1))[:2] == [train, val]
+
+
+def test_seed_is_zero_by_default():
+    assert indices(random_split(30, 20, 5)) == indices(
+        random_split(30, 20, 5, seed=0))
+    split, other = (published_split(splits(), '1', 10, 2, **seed)
+                    for seed in ({}, {'seed': 0}))
+    assert indices(split) == indices(other)
+
+
+def test_order_of_an_epoch_stays_as_it_is():
+    """Runs that are resumed by a newer version go on in it."""
+    assert epoch_order(8, 3, 2).tolist() == [4, 3, 5, 7, 0, 1, 2, 6]
 
 
 def test_random_split_before_test_start():
@@ -133,6 +147,8 @@ def test_published_split_errors():
         published_split(splits(), '3', 10, num_val=1)
     with pytest.raises(ValueError, match="'num_val' must be below 4"):
         published_split(splits(), '1', 10, num_val=4)
+    with pytest.raises(ValueError, match=r"'num_val' must .*\(got -1\)"):
+        published_split(splits(), '1', 10, num_val=-1)
     with pytest.raises(ValueError, match="split '1': 'train' .* 9 frames"):
         published_split(splits(), '1', 9, num_val=1)
     wrong = {'1': Split(torch.tensor([1, 2]), torch.empty(0).long(),

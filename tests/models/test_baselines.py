@@ -89,6 +89,13 @@ def test_gnn_follows_permutations_and_sees_its_edges():
     assert not torch.allclose(net(**changed)[1], net(**arguments)[1])
 
 
+def test_fields_are_weak_at_first():
+    net, arguments = RadialField(8).double(), inputs()
+    arguments['vel'].zero_()
+    _, _, vel = net(**dict(arguments, edge_attr=None))
+    assert 0 < float(vel.abs().max()) < 0.1
+
+
 @pytest.mark.parametrize('name', ['radial', 'gnn'])
 def test_all_pairs_and_reset(name):
     net, arguments = build(name), inputs()

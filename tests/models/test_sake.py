@@ -40,7 +40,7 @@ def test_readout_is_that_of_schnet(options):
         lambda module, args, out: atoms.append(out))
     out = model(Z, pos, BATCH)
     schnet.lin2.register_forward_hook(lambda module, args, out: atoms[0])
-    assert out.shape == (2, 1)
+    assert out.shape == (2, 1) and out.dtype == torch.float
     assert torch.allclose(out, schnet(Z, pos, BATCH).to(out.dtype),
                           atol=1e-5)
 
@@ -55,6 +55,9 @@ def test_interaction_graph():
     assert torch.equal(other(Z, pos, BATCH), expected)
     other = build(interaction_graph=RadiusInteractionGraph(1.0))[0]
     assert not torch.allclose(other(Z, pos, BATCH), expected)
+    other = build(interaction_graph=lambda pos, batch: (edge_index.t(), 0))[0]
+    with pytest.raises(ValueError, match=r"'edge_index' must have shape \[2"):
+        other(Z, pos, BATCH)
 
 
 @MODELS
@@ -114,6 +117,28 @@ def test_pyg_features(model_class):
     assert model.double()(Z, pos.double(), BATCH).dtype == torch.double
 
 
+def test_references_of_atoms_are_a_copy():
+    atomref = ATOMREF.clone().requires_grad_()
+    model, _ = build(atomref=atomref)
+    with torch.no_grad():
+        atomref.zero_()
+    model.reset_parameters()
+    assert torch.equal(model.atomref.weight, ATOMREF)
+    assert torch.equal(copy.deepcopy(model).initial_atomref, ATOMREF)
+
+
+def test_defaults():
+    model = SAKE()
+    assert str(model) == ('SAKE(hidden_channels=64, num_layers=6, '
+                          'cutoff=5.0)')
+    assert [conv.update_pos for conv in model.stack.convs] == [True] * 5 + [
+        False]
+    model = VectorSAKE()
+    assert str(model) == ('VectorSAKE(hidden_channels=64, num_layers=3, '
+                          'cutoff=5.0)')
+    assert not any(conv.update_pos for conv in model.stack.convs)
+
+
 @MODELS
 def test_compile(model_class):
     model, pos = build(model_class)
@@ -136,9 +161,14 @@ def test_compile(model_class):
     (dict(mean='a', std=1.0), TypeError, "'mean' must be a number"),
     (dict(dipole='yes'), TypeError, "'dipole' must be a bool"),
     (dict(atomref=torch.zeros(5)), ValueError, "'atomref' must have shape"),
+    (dict(atomref=torch.zeros(1, 100)), ValueError, "'atomref' must have"),
     (dict(interaction_graph=3), TypeError, "'interaction_graph' must be"),
     (dict(readout='best'), ValueError, "best"),
     (dict(no_such=1), TypeError, "no_such"),
+    (dict(readout=['mean', 'max']), ValueError, "'readout' must be"),
+    (dict(edge_dim=3), TypeError, r"\['edge_dim'\] must not be given to"),
+    (dict(vel_input=True), TypeError, r"\['vel_input'\] must not be given"),
+    (dict(out_channels=3), TypeError, r"\['out_channels'\] must not be"),
 ], ids=str)
 def test_wrong_options(options, error, match):
     with pytest.raises(error, match=match):
@@ -156,9 +186,17 @@ def test_wrong_options(options, error, match):
     (dict(pos=torch.full((8, 3), torch.nan)), ValueError, "must be finite"),
     (dict(batch=BATCH[:7]), ValueError, "'batch' must have shape"),
     (dict(edge_index=torch.tensor([[0], [8]])), ValueError, "smaller than 8"),
+    (dict(edge_index=torch.tensor([[0], [1]]), batch=BATCH - 1), ValueError,
+     "'batch' must not be negative"),
     (dict(z=Z.to(torch.uint8)), TypeError, "'z' must be of integer type"),
     (dict(batch=BATCH.short()), TypeError, "'batch' must be of integer type"),
     (dict(edge_shift=torch.zeros(1, 3)), ValueError, "needs 'edge_index'"),
+    (dict(edge_index=torch.tensor([[0], [1]]), cell=torch.eye(3)), ValueError,
+     "'edge_index' needs 'edge_shift'"),
+    (dict(batch_size=1), ValueError, "'batch' must be smaller than 1"),
+    (dict(batch=None, batch_size=2), ValueError, "'batch_size' must be 1"),
+    (dict(edge_index=torch.zeros(2, 1).long().to('meta')), ValueError,
+     "'edge_index' must be on cpu"),
     (dict(edge_index=torch.tensor([[0], [1]]), edge_shift=torch.zeros(2, 3)),
      ValueError, r"'edge_shift' must have shape \[1, 3\]"),
 ], ids=lambda value: str(value)[:40].replace('\n', ' '))

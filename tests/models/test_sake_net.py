@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.data import Batch, Data
 
-from torch_sake import SAKENet, neighbor_list
+from torch_sake import SAKE, SAKENet, VectorSAKE, neighbor_list
+from torch_sake.models import EGNN, GNN, LinearDynamics, RadialField
 from torch_sake.nn import vector_sake_conv
 from torch_sake.testing import assert_equivariant
 
@@ -138,10 +139,13 @@ def test_long_velocities(num_dimensions, seed, num_layers, speed):
 def test_vectors_without_velocities_are_not_bounded(monkeypatch):
     net, x, pos, vel, batch = build(conv='vector', update_pos=False)
     expected = net(x, pos, batch=batch)[0]
+    alone = build(conv='vector', vel_input=False)[0]
+    unbounded = alone(x, pos, batch=batch)[0]
     moving = build(conv='vector')[0]
     bounded = moving(x, pos, vel=vel, batch=batch)[0]
     monkeypatch.setattr(vector_sake_conv, 'LARGEST_VECTOR', 1e-2)
     assert torch.equal(net(x, pos, batch=batch)[0], expected)
+    assert torch.equal(alone(x, pos, batch=batch)[0], unbounded)
     assert not torch.allclose(moving(x, pos, vel=vel, batch=batch)[0],
                               bounded)
 
@@ -165,6 +169,23 @@ def test_pyg_batches_and_copies():
     assert torch.equal(other(x, pos, batch=batch)[0], out)
     other.reset_parameters()
     assert not torch.allclose(other(x, pos, batch=batch)[0], out)
+
+
+@pytest.mark.parametrize('net', [
+    SAKENet(3, 8, 2, cutoff=2.0), SAKENet(3, 8, 2, conv='vector'),
+    SAKE(8, num_layers=2, atomref=torch.ones(100)), VectorSAKE(8),
+    EGNN(3, 8, 2), LinearDynamics(), RadialField(8), GNN(3, 8, 2),
+], ids=lambda net: type(net).__name__)
+def test_reset_parameters_are_new_ones(net):
+    torch.manual_seed(1)
+    net.reset_parameters()
+    expected = copy.deepcopy(net.state_dict())
+    for parameter in net.parameters():
+        torch.nn.init.constant_(parameter, 7.0)
+    torch.manual_seed(1)
+    net.reset_parameters()
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, expected[key])
 
 
 def test_compile():
@@ -192,10 +213,14 @@ def test_wrong_inputs(change, error, match):
     inputs['x'] = inputs['x'].double()
     with pytest.raises(error, match=match):
         net(**inputs)
+    with pytest.raises(TypeError, match="'x' must be of type"):
+        net(x.float(), pos)
 
 
 def test_settings_of_the_stack_are_not_for_the_user():
     with pytest.raises(TypeError, match="'vel_input' must be a bool"):
         SAKENet(3, 8, 2, vel_input=1)
+    with pytest.raises(TypeError, match=r"\['vel_gate'\] must not be given"):
+        SAKENet(3, 8, 2, vel_gate=False)
     with pytest.raises(TypeError, match='bound_vec'):
         SAKENet(3, 8, 2, conv='vector', bound_vec=False)

@@ -70,7 +70,7 @@ def test_large_graphs(backend, dtype):
 
 
 def test_edges_at_the_cutoff_are_left_out_by_all():
-    pos = torch.tensor([[0.0, 0, 0], [3, 0, 0], [0, 2.9999, 0]])
+    pos = torch.tensor([[0.0, 0, 0], [3, 0, 0], [0, 2.999995, 0]])
     for backend in BACKENDS:
         edge_index, _ = neighbor_list(pos, 3.0, backend=backend)
         assert edge_index.tolist() == [[2, 0], [0, 2]]
@@ -102,6 +102,18 @@ def test_limits_of_radius_graph_are_raised():
     assert calls == [32, 64, 128]
 
 
+def test_limits_of_radius_graph_may_count_the_node_itself():
+    def radius_graph(pos, r, batch, loop, max_num_neighbors):
+        assert r > 10.0  # rounding must not lose an edge
+        edge_index, _ = neighbor_list(pos, r, batch)
+        rank = torch.arange(pos.size(0) - 1).repeat(pos.size(0))
+        return edge_index[:, rank < max_num_neighbors - 1]
+
+    pos, batch = torch.rand(33, 3), torch.zeros(33, dtype=torch.long)
+    edge_index = radius_graph_pairs(radius_graph, pos, 10.0, batch)
+    assert edge_index.size(1) == 33 * 32
+
+
 def test_auto_takes_the_backend_of_the_size(monkeypatch):
     taken = []
     for name in ('close_pairs', 'vesin_pairs'):
@@ -118,6 +130,9 @@ def test_interaction_graph_of_pyg_models():
     from torch_geometric.nn.models import SchNet
     graph = RadiusInteractionGraph(3.0)
     assert str(graph) == 'RadiusInteractionGraph(cutoff=3.0)'
+    assert RadiusInteractionGraph().cutoff == 10.0
+    with pytest.raises(ValueError, match="'cutoff' must be positive"):
+        RadiusInteractionGraph(0.0)
     pos = torch.randn(6, 3, requires_grad=True)
     edge_index, edge_weight = graph(pos)
     assert torch.allclose(edge_weight, (pos[edge_index[0]] -

@@ -114,6 +114,13 @@ def test_lattice_sites_on_the_cutoff_are_the_same_for_all():
             assert edge_index.size(1) == number
 
 
+def test_oblique_cells():
+    cell = torch.tensor([[90.0, 0, 0], [90, 0.5, 0], [0, 0, 9]])
+    edge_index, shift = neighbor_list(torch.zeros(1, 3), 0.8, cell=cell)
+    assert edge_index.size(1) == 2
+    assert torch.equal(shift.abs(), torch.tensor([[0, 0.5, 0]] * 2))
+
+
 def test_four_dimensions():
     edge_index, edge_shift = neighbor_list(torch.zeros(1, 4), 1.2, cell=torch
                                            .eye(4))
@@ -182,6 +189,51 @@ def test_skin_searches_when_the_cell_shrinks():
     for scale, edges in ((0.7, 0), (0.65, 2)):
         assert neighbors(scale * pos, cell=scale * cell)[0].size(1) == edges
     assert neighbors.num_searches == 2
+
+
+def test_images_just_within_the_cutoff():
+    cell = torch.diag(torch.tensor([1.0, 9.0, 9.0])).double()
+    pos = torch.tensor([[0.0, 0, 0], [0.999999, 0, 0]]).double()
+    for backend in ('pairs', 'vesin'):
+        edge_index, shift = neighbor_list(pos, 1.000005, cell=cell,
+                                          backend=backend)
+        assert edge_index.tolist() == [[0, 0, 1, 1, 1, 0, 0, 0, 1, 1],
+                                       [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]]
+        assert shift[:, 0].tolist() == [-1, 1, -2, -1, 0, 0, 1, 2, -1, 1]
+
+
+def test_skin_notices_other_types_and_periodic_directions():
+    pos, cell = 3 * torch.rand(6, 3).double(), 3.1 * torch.eye(3).double()
+    neighbors = SkinNeighborList(2.0, 0.5)
+    for dtype, pbc in ((torch.float, [True, True, False]),
+                       (torch.double, [True, True, False]),
+                       (torch.double, [True, True, True]),
+                       (torch.double, [False, True, True])):
+        arguments = pos.to(dtype), None, cell.to(dtype), torch.tensor(pbc)
+        expected = neighbor_list(pos.to(dtype), 2.0, *arguments[1:])
+        for value, other in zip(neighbors(*arguments), expected):
+            assert value.dtype == other.dtype and torch.equal(value, other)
+
+
+def test_skin_searches_when_atoms_stay_behind_the_cell():
+    pos, cell = torch.zeros(2, 3).double(), 10 * torch.eye(3).double()
+    pos[1, 0] = 53.05
+    neighbors = SkinNeighborList(2.0, 1.0)
+    assert neighbors(pos, cell=cell)[0].size(1) == 0
+    cell[0, 0] = 10.22
+    assert neighbors(pos, cell=cell)[0].size(1) == 2
+
+
+def test_skin_does_not_depend_on_tensors_of_the_caller():
+    pos, batch = torch.rand(4, 3), torch.tensor([0, 0, 1, 1])
+    neighbors = SkinNeighborList(2.0, 0.5)
+    neighbors(pos, batch)
+    batch[1] = 1
+    assert torch.equal(neighbors(pos, batch)[0],
+                       neighbor_list(pos, 2.0, batch)[0])
+    pos[3] += 5.0
+    assert torch.equal(neighbors(pos, batch)[0],
+                       neighbor_list(pos, 2.0, batch)[0])
 
 
 def test_skin_notices_other_graphs():

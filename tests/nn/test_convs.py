@@ -4,6 +4,7 @@ PyG's features and errors.
 
 import copy
 import itertools
+import math
 from typing import Optional
 
 import numpy
@@ -16,7 +17,8 @@ from torch_geometric import EdgeIndex
 from torch_geometric.nn import Sequential
 
 from torch_sake import SAKEConv, VectorSAKEConv
-from torch_sake.nn import Segments
+from torch_sake.nn import ExpNormalBasis, KineticConv, Segments
+from torch_sake.nn.scatter import sum_edges
 from torch_sake.testing import assert_equivariant
 
 SAKE_OPTIONS = [
@@ -230,15 +232,18 @@ def test_pyg_features(conv_class):
     conv.reset_parameters()
     state = copy.deepcopy(conv.state_dict())
     assert not torch.equal(before, conv.lin_coefficients.weight)
+    for parameter in conv.parameters():
+        torch.nn.init.constant_(parameter, 7.0)
     torch.manual_seed(1)
     conv.reset_parameters()
     for key, value in conv.state_dict().items():
         assert torch.equal(value, state[key])
 
 
+@pytest.mark.parametrize('cutoff', [numpy.float32(2.5), torch.tensor(2.5)])
 @pytest.mark.parametrize('conv_class', CONVS)
-def test_numbers_of_numpy(conv_class):
-    conv, inputs = build(conv_class, cutoff=numpy.float32(2.5),
+def test_numbers_of_numpy_and_torch(conv_class, cutoff):
+    conv, inputs = build(conv_class, cutoff=cutoff,
                          in_channels=numpy.int64(3),
                          update_pos=numpy.True_)
     assert type(conv.cutoff) is float and type(conv.in_channels) is int
@@ -291,6 +296,44 @@ def test_subclass_that_changes_messages():
     assert torch.allclose(louder(**inputs)[0], plain(**inputs)[0])
 
 
+def test_layer_of_ones_own():
+    class Drift(KineticConv):
+        def __init__(self):
+            super().__init__(3, 3)
+            self.weight = torch.nn.Parameter(torch.ones(3).double())
+
+        def forward(self, x, pos, edge_index):
+            edge_index = self.check_input(x, pos, edge_index)
+            geometry = self.edge_geometry(pos, edge_index)
+            return sum_edges(geometry.direction, geometry.targets), (
+                x @ self.weight)
+
+    conv, (_, inputs) = Drift(), build()
+    inputs = [inputs[key] for key in ('x', 'pos', 'edge_index')]
+    assert conv(*inputs)[0].shape == inputs[1].shape
+    with pytest.raises(TypeError, match="'x' must be of type"):
+        conv(inputs[0].float(), *inputs[1:])
+
+
+def test_radial_functions():
+    basis = ExpNormalBasis(4, max_distance=2.5).double()
+    basis.reset_parameters()
+    dist = torch.tensor([[0.0], [0.7], [2.5]]).double()
+    start = math.exp(-5)
+    means = torch.linspace(start, 1, 4, dtype=torch.double)
+    width = 2 / 4 * (1 - start)
+    expected = torch.exp(-((torch.exp(-2 * dist) - means) / width)**2)
+    assert torch.allclose(basis(dist), expected, atol=1e-12)
+
+
+def test_radial_functions_reach_as_far_as_the_cutoff():
+    for cutoff, expected in ((None, 5.0), (2.5, 2.5)):
+        basis = SAKEConv(3, 4, cutoff=cutoff).edge_embedding.basis
+        assert basis.max_distance == expected
+        assert VectorSAKEConv(3, 4, cutoff=cutoff).basis.max_distance == (
+            expected)
+
+
 def test_repr():
     assert str(SAKEConv(3, 4, heads=2, cutoff=2.5)) == (
         'SAKEConv(3, 4, heads=2, cutoff=2.5, update_pos=True)')
@@ -312,17 +355,24 @@ def test_compile(conv_class, options):
 @pytest.mark.parametrize('options, error, match', [
     (dict(heads=0), ValueError, "'heads' must be at least 1"),
     (dict(heads=1.5), TypeError, "'heads' must be an integer"),
+    (dict(heads=True), TypeError, "'heads' must be an integer"),
+    (dict(hidden_channels=0), ValueError,
+     "'hidden_channels' must be at least 1"),
+    (dict(num_coefficients=0), ValueError,
+     "'num_coefficients' must be at least 1"),
     (dict(in_channels=0), ValueError, "'in_channels' must be at least 1"),
     (dict(num_rbf=0), ValueError, "'num_rbf' must be at least 1"),
     (dict(edge_dim=0), ValueError, "'edge_dim' must be at least 1"),
     (dict(cutoff=0.0), ValueError, "'cutoff' must be positive"),
     (dict(cutoff=float('nan')), ValueError, "'cutoff' must be positive"),
     (dict(cutoff='5'), TypeError, "'cutoff' must be a number"),
+    (dict(cutoff=True), TypeError, "'cutoff' must be a number"),
     (dict(cutoff=1.0, envelope='box'), ValueError, "'envelope' must be one"),
     (dict(envelope='box'), ValueError, "'envelope' must be one"),
     (dict(update_pos='False'), TypeError, "'update_pos' must be a bool"),
     (dict(vel_gate=1), TypeError, "'vel_gate' must be a bool"),
     (dict(spatial_attention=None), TypeError, "'spatial_attention' must be"),
+    (dict(semantic_attention=1), TypeError, "'semantic_attention' must be"),
     (dict(decomposed_layers=2), ValueError, "'decomposed_layers' must be 1"),
     (dict(conv_class=VectorSAKEConv, vec_output='no'), TypeError,
      "'vec_output' must be a bool"),
@@ -339,6 +389,7 @@ def test_wrong_options(options, error, match):
     (dict(x=torch.zeros(5, 3)), TypeError, "'x' must be of type"),
     (dict(pos=torch.zeros(4, 3).double()), ValueError, "'pos' must have"),
     (dict(pos=torch.zeros(5).double()), ValueError, "'pos' must have"),
+    (dict(pos=torch.zeros(5, 0).double()), ValueError, "one dimension"),
     (dict(pos=torch.zeros(5, 3).long()), TypeError, "'pos' must be of float"),
     (dict(pos=torch.full((5, 3), torch.nan).double()), ValueError,
      r"'pos' must be finite .* in row 0"),
@@ -349,7 +400,11 @@ def test_wrong_options(options, error, match):
     (dict(vel=torch.zeros(5, 2).double()), ValueError, "'vel' must have"),
     (dict(edge_attr=torch.zeros(3, 1).double()), ValueError, "'edge_attr'"),
     (dict(edge_shift=torch.zeros(3, 1).double()), ValueError, "'edge_shift'"),
+    (dict(edge_index=torch.tensor([[0], [1]]), edge_shift=torch.zeros(1, 3)),
+     TypeError, "'edge_shift' must be of type"),
     (dict(edge_weight=torch.zeros(3).double()), ValueError, "'edge_weight'"),
+    (dict(vel=torch.zeros(5, 3).double().to('meta')), ValueError,
+     "'vel' must be on cpu, as 'pos'"),
 ], ids=name)
 @pytest.mark.parametrize('conv_class', CONVS)
 def test_wrong_inputs(conv_class, change, error, match):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from torch_sake import neighbor_list
 from torch_sake.models import EGNN
 from torch_sake.nn import EGNNConv
 from torch_sake.testing import assert_equivariant
@@ -101,8 +102,28 @@ def test_bad_input():
         conv(x, pos, edge_index, vel[:, :2])
     with pytest.raises(ValueError, match="'x' must have shape"):
         conv(x[:, :4], pos, edge_index)
+    with pytest.raises(TypeError, match="'pos' must be of type"):
+        conv(x, pos.float(), edge_index)
+    with pytest.raises(ValueError, match="'edge_index' must be smaller"):
+        conv(x, pos, edge_index + 1)
+    with pytest.raises(ValueError, match="'edge_attr' must have shape"):
+        EGNNConv(5, 2).double()(x, pos, edge_index, vel, edge_attr[:1])
+    with pytest.raises(ValueError, match="'cutoff' must be positive"):
+        EGNN(5, 8, 1, cutoff=0.0)
+    with pytest.raises(ValueError, match="'num_layers' must be at least 1"):
+        EGNN(5, 8, 1, num_layers=0)
     with pytest.raises(ValueError, match="'edge_attr' needs 'edge_index'"):
         EGNN(5, 8, 1, edge_dim=2).double()(x, pos, edge_attr=edge_attr)
+
+
+def test_cutoff():
+    net = EGNN(5, 8, 2, cutoff=1.5).double()
+    x, pos, _, vel, _ = inputs()
+    edge_index, _ = neighbor_list(pos, 1.5)
+    assert 0 < edge_index.size(1) < 30
+    for value, expected in zip(net(x, pos, vel=vel),
+                               net(x, pos, edge_index, vel)):
+        assert torch.equal(value, expected)
 
 
 def test_flow():
@@ -118,3 +139,24 @@ def test_flow():
             other(x, pos, edge_index.flip(0), vel, edge_attr, shift),
             conv(x, pos, edge_index, vel, edge_attr, shift)):
         assert torch.allclose(value, expected, atol=1e-12)
+
+
+def test_edge_shift():
+    conv = EGNNConv(5).double()
+    with torch.no_grad():
+        conv.mlp_pos[-1].weight *= 1000
+    x, pos, edge_index, vel, _ = inputs()
+    moves = torch.randn(6, 3).double()
+    shift = moves[edge_index[1]] - moves[edge_index[0]]
+    new_x, new_pos, new_vel = conv(x, pos + moves, edge_index, vel,
+                                   edge_shift=shift)
+    expected = conv(x, pos, edge_index, vel)
+    assert torch.allclose(new_x, expected[0], atol=1e-12)
+    assert torch.allclose(new_pos, expected[1] + moves, atol=1e-12)
+    assert torch.allclose(new_vel, expected[2], atol=1e-12)
+
+
+def test_nodes_hardly_move_at_first():
+    conv = EGNNConv(5).double()
+    x, pos, edge_index, _, _ = inputs()
+    assert 0 < float(conv(x, pos, edge_index)[2].abs().max()) < 1e-3

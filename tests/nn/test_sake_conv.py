@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from torch_sake import SAKEConv
+from torch_sake.nn import EdgeEmbedding
 
 OPTIONS = [
     dict(), dict(cutoff=2.5), dict(update_pos=False), dict(edge_dim=2),
@@ -120,3 +121,15 @@ def test_initialization_is_that_of_the_whole_maps():
                            (conv.lin_coefficients.weight, 256)]:
         assert abs(float(weight.detach().std()) * fan_in**0.5 - 1) < 0.05
     assert not embed.lin_target.bias.any()
+
+
+def test_initialization_of_an_edge_embedding():
+    embed = EdgeEmbedding(64, 64, num_rbf=50, edge_dim=72)
+    for weight, fan_in in [(embed.lin_source.weight[:50], 200),
+                           (embed.lin_edge.weight[50:], 251),
+                           (embed.lin_radial.weight, 251),
+                           (embed.lin_out.weight, 64)]:
+        assert abs(float(weight.detach().std()) * fan_in**0.5 - 1) < 0.05
+    assert not embed.lin_out.bias.any()
+    with pytest.raises(ValueError, match="'edge_dim' must be at least 1"):
+        EdgeEmbedding(64, 64, edge_dim=0)

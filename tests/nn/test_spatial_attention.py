@@ -120,6 +120,14 @@ def test_single_precision():
     assert torch.equal(fused(segments, *inputs), out)
 
 
+@pytest.mark.parametrize('precision, expected', [
+    ('highest', 'ieee'), ('high', 'tf32'), ('medium', 'tf32')])
+def test_tf32_is_for_those_who_ask_for_it(monkeypatch, precision, expected):
+    monkeypatch.setattr(torch, 'get_float32_matmul_precision',
+                        lambda: precision)
+    assert operators._precision() == expected
+
+
 def test_operators_are_registered_as_they_are():
     segments, inputs = build_inputs(*LITTLE)
     inputs = [value.detach() for value in inputs]

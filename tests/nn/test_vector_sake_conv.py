@@ -79,6 +79,12 @@ def reference(conv: VectorSAKEConv, x: Tensor, pos: Tensor,
     return outputs + ([torch.stack(new_vec)] if conv.vec_output else [])
 
 
+def test_initialization_is_that_of_the_whole_map():
+    conv = VectorSAKEConv(64, 64, 64, edge_dim=72)
+    for lin in (conv.lin_source, conv.lin_target, conv.lin_edge):
+        assert abs(float(lin.weight.detach().std()) * 200**0.5 - 1) < 0.05
+
+
 @pytest.mark.parametrize('options', OPTIONS, ids=str)
 def test_equations(options):
     conv = VectorSAKEConv(**dict(dict(in_channels=3, out_channels=3,

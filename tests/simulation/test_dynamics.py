@@ -72,6 +72,12 @@ def test_constant_pressure(checkpoint, crystal_file, tmp_path):
                               interval=10, pressure=pressure)
         rows = simulation.records.rows()
         volumes[pressure] = rows['volume [Angstrom^3]'][-1]
+        # With that of the motion, of two thirds of the kinetic energy:
+        kinetic = 2 * rows['kinetic energy [eV]'][-1] / (
+            3 * volumes[pressure])
+        stress = simulation.atoms.get_stress()
+        assert rows['pressure [GPa]'][-1] == pytest.approx(
+            160.21766 * (kinetic - stress[:3].mean()), rel=1e-6)
         cell = simulation.atoms.cell.cellpar()
         assert cell[:3] == pytest.approx(cell[0]) and (
             cell[3:] == pytest.approx(90.0))
@@ -122,6 +128,104 @@ def test_goes_on_as_if_it_had_not_been_stopped(
         assert numpy.allclose(one.positions, other.positions)
 
 
+def test_goes_on_with_constraints_digit_by_digit(checkpoint, molecule_file,
+                                                 tmp_path):
+    from ase.constraints import FixedPlane
+    atoms = ase_io.read(molecule_file)
+    atoms.set_constraint(FixedPlane([0, 1, 2], [1, 2, 3]))
+    atoms.write(tmp_path / 'first.traj')
+    settings = dict(checkpoint=checkpoint('run'), ensemble='nve',
+                    structure=str(tmp_path / 'first.traj'))
+    whole = simulate(tmp_path / 'whole', num_steps=9, **settings)
+    simulate(tmp_path / 'parts', num_steps=4, **settings)
+    parts = simulate(tmp_path / 'parts', num_steps=9, resume=True, **settings)
+    assert numpy.array_equal(parts.atoms.positions, whole.atoms.positions)
+    assert numpy.array_equal(parts.atoms.get_momenta(),
+                             whole.atoms.get_momenta())
+
+
+def test_precision(checkpoint, molecule_file, tmp_path):
+    energies = []
+    for precision in (None, 'float64', 'float32'):
+        simulation = Simulation(MDConfig(
+            checkpoint('run'), structure=molecule_file, precision=precision,
+            out=str(tmp_path / str(precision))))
+        energies.append(simulation.atoms.get_potential_energy())
+    assert energies[0] == energies[1] != energies[2]
+    assert energies[2] == pytest.approx(energies[0], abs=1e-5)
+
+
+def test_a_simulation_that_follows_has_other_kicks(checkpoint, crystal_file,
+                                                   tmp_path):
+    r"""The same ones again would heat up what they have met before."""
+    structure, kicks = crystal_file, []
+    for index in range(3):
+        out = tmp_path / str(index)
+        simulation = simulate(out, checkpoint=checkpoint('run'), num_steps=1,
+                              structure=structure)
+        kicks.append(simulation.rng.normal(size=50))
+        structure = str(out / 'last.extxyz')
+    again = simulate(tmp_path / 'again', checkpoint=checkpoint('run'),
+                     num_steps=1, structure=crystal_file)
+    assert numpy.array_equal(again.rng.normal(size=50), kicks[0])
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        assert abs(numpy.corrcoef(kicks[one], kicks[other])[0, 1]) < 0.5
+
+
+def test_first_step_of_one_that_follows(checkpoint, crystal_file, tmp_path,
+                                        monkeypatch):
+    drawn = []
+
+    class Generator(numpy.random.Generator):
+        def standard_normal(self, *args, **kwargs):
+            drawn.append(super().standard_normal(*args, **kwargs))
+            return drawn[-1]
+
+        def normal(self, *args, **kwargs):
+            drawn.append(super().normal(*args, **kwargs))
+            return drawn[-1]
+
+    monkeypatch.setattr(numpy.random, 'default_rng', lambda seed: Generator(
+        numpy.random.PCG64(seed)))
+    simulate(tmp_path / 'a', checkpoint=checkpoint('run'), num_steps=1,
+             structure=crystal_file)
+    velocities = drawn[0].flatten()
+    drawn.clear()
+    simulate(tmp_path / 'b', checkpoint=checkpoint('run'), num_steps=1,
+             structure=str(tmp_path / 'a' / 'last.extxyz'))
+    kick = drawn[0].flatten()
+    assert kick.shape == velocities.shape
+    assert abs(numpy.corrcoef(kick, velocities)[0, 1]) < 0.6
+
+
+def test_rest(checkpoint, molecule_file, tmp_path):
+    simulation = simulate(tmp_path / 'md', checkpoint=checkpoint('run'),
+                          structure=molecule_file, ensemble='nve',
+                          temperature=0, num_steps=2, interval=1)
+    rows = simulation.records.rows()
+    assert rows['temperature [K]'][0] == 0 < rows['temperature [K]'][-1]
+    with pytest.raises(ValueError, match="'temperature' must be positive"):
+        MDConfig('run', temperature=0.0)
+
+
+def test_fewer_steps_than_are_done(checkpoint, molecule_file, tmp_path):
+    settings = dict(checkpoint=checkpoint('run'), structure=molecule_file)
+    simulate(tmp_path / 'md', num_steps=3, **settings)
+    with pytest.raises(ValueError, match="'num_steps' must be at least 3"):
+        Simulation(MDConfig(out=str(tmp_path / 'md'), resume=True,
+                            num_steps=2, **settings))
+
+
+def test_nothing_moves(checkpoint, molecule_file, tmp_path):
+    from ase.constraints import FixAtoms
+    atoms = ase_io.read(molecule_file)
+    atoms.set_constraint(FixAtoms(range(len(atoms))))
+    atoms.write(tmp_path / 'fixed.traj')
+    with pytest.raises(ValueError, match='an atom that can move'):
+        Simulation(MDConfig(checkpoint('run'), out=str(tmp_path / 'md'),
+                            structure=str(tmp_path / 'fixed.traj')))
+
+
 def test_seed(checkpoint, molecule_file, tmp_path):
     last = []
     for name, seed in (('a', 0), ('b', 0), ('c', 1)):
@@ -130,6 +234,23 @@ def test_seed(checkpoint, molecule_file, tmp_path):
         last.append(simulation.atoms.positions)
     assert numpy.array_equal(last[0], last[1])
     assert not numpy.allclose(last[0], last[2])
+
+
+@pytest.mark.parametrize('name', ['CH3CH2OH', 'O2', 'H', 'Si'])
+def test_first_velocities(checkpoint, tmp_path, name):
+    build = pytest.importorskip('ase.build')
+    atoms = build.bulk('Si', cubic=True) if name == 'Si' else (
+        build.molecule(name))
+    atoms.write(tmp_path / 'first.extxyz')
+    atoms = Simulation(MDConfig(
+        checkpoint('run'), structure=str(tmp_path / 'first.extxyz'),
+        out=str(tmp_path / 'md'))).atoms
+    assert numpy.abs(atoms.get_momenta().sum(axis=0)).max() < 1e-10
+    assert atoms.get_temperature() == pytest.approx(
+        0 if name == 'H' else 300)
+    # Only a molecule that can turn around all axes is kept from it:
+    turns = numpy.abs(atoms.get_angular_momentum()).max() > 1e-3
+    assert turns == (name in ('O2', 'Si'))
 
 
 def test_velocities_of_the_structure_are_kept(checkpoint, molecule_file,
@@ -192,6 +313,10 @@ def test_uncertainty(checkpoint, molecule_file, tmp_path):
     assert all(float(row[column]) <= limit for row in rows[:-1])
     assert len(ase_io.read(tmp_path / 'b' / 'trajectory.extxyz', ':')) == len(
         rows)
+    again = Simulation(MDConfig(out=str(tmp_path / 'b'), num_steps=100,
+                                resume=True, **settings))
+    assert again.step == int(rows[-1]['step'])
+    assert again.records.num_frames == len(rows)
 
 
 def test_bad_input(checkpoint, molecule_file, crystal_file, tmp_path):
@@ -201,10 +326,29 @@ def test_bad_input(checkpoint, molecule_file, crystal_file, tmp_path):
     (tmp_path / 'bad.xyz').write_text('2\n\nH 0 0 0\n')
     with pytest.raises(ValueError, match="'structure' cannot be read by ASE"):
         Simulation(MDConfig(path, structure=str(tmp_path / 'bad.xyz')))
-    with pytest.raises(ValueError, match="'ensemble' must not be 'npt'"):
-        Simulation(MDConfig(path, structure=molecule_file, ensemble='npt'))
+    (tmp_path / 'none.xyz').write_text('0\n\n')
+    with pytest.raises(ValueError, match="'structure' must have atoms"):
+        Simulation(MDConfig(path, structure=str(tmp_path / 'none.xyz')))
+    atoms = ase_io.read(crystal_file)
+    atoms.pbc = [True, True, False]
+    atoms.write(tmp_path / 'slab.extxyz')
+    for file in (molecule_file, str(tmp_path / 'slab.extxyz')):
+        with pytest.raises(ValueError, match="'ensemble' must not be 'npt'"):
+            Simulation(MDConfig(path, structure=file, ensemble='npt'))
     with pytest.raises(ValueError, match="'max_force_std' needs several"):
         MDConfig(path, max_force_std=1.0)
+    with pytest.raises(ValueError, match="'max_force_std' must be positive"):
+        MDConfig([path, path], max_force_std=0.0)
+    with pytest.raises(ValueError, match="'pressure' must be finite"):
+        MDConfig(path, ensemble='npt', pressure=numpy.inf)
+    for seed, error in ((True, TypeError), (-1, ValueError),
+                        (2**63, ValueError)):
+        with pytest.raises(error, match="'seed' must"):
+            MDConfig(path, seed=seed)
+    with pytest.raises(ValueError, match="'checkpoint' must be at least one"):
+        MDConfig([])
+    with pytest.raises(ValueError, match="'format' must be one of"):
+        MDConfig(path, format='xyz')
     with pytest.raises(ValueError, match="'timestep' must be positive"):
         MDConfig(path, timestep=0.0)
     for settings in ({'pressure': 1.0}, {'isotropic': False}):
@@ -283,6 +427,12 @@ def test_kill(checkpoint, molecule_file, tmp_path):
     assert (out / 'md.png').exists()
 
 
+def test_no_drift_from_two_points():
+    rows = {'time [fs]': [0.0, 10.0], 'total energy [eV]': [1.0, 2.0]}
+    assert energy_drift(rows, 1) == {'drift': 0.0, 'fluctuation': 0.0,
+                                     'largest': 0.0}
+
+
 def test_drift():
     time = numpy.arange(100.0) * 1000
     energy = 3.0 + 2e-5 * time / 1000 + 1e-4 * (-1)**numpy.arange(100)
@@ -292,7 +442,10 @@ def test_drift():
     assert drift['drift'] == pytest.approx(0.2, abs=1e-3)
     assert drift['fluctuation'] == pytest.approx(0.01, rel=0.01)
     assert 'drift 0.199' in describe(rows, 10, True)
-    assert '305.0 +- 5.0 K' in describe(rows, 10, False)
+    text = describe(rows, 10, False)
+    assert '305.0 +- 5.0 K' in text and 'trusted' not in text
+    rows['temperature [K]'][7] = 10001.0
+    assert 'has been 10001 K' in describe(rows, 10, False)
 
 
 def test_goes_on_compiled_or_not_as_it_began(checkpoint, molecule_file,

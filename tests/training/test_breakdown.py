@@ -79,10 +79,26 @@ def test_rows_are_those_of_their_frames(copper_file):
         assert torch.equal(outputs['force_frame'].bincount(),
                            outputs['num_atoms'])
         assert outputs['force_z'].eq(29).all()
+        for name in ('energy', 'force', 'stress'):
+            for value in (outputs[name], outputs[f'{name}_label']):
+                assert value.dtype == torch.double
+                assert not value.requires_grad
     sums = frame_errors(whole)
     assert set(sums) == set(PROPERTIES)
     for name, rows in frame_errors(small).items():
         assert torch.allclose(rows, sums[name], rtol=1e-4), name
+
+
+def test_forces_of_which_a_part_is_known(copper_file):
+    frames = read_frames(copper_file)
+    frames._data.force[[1, 6]] = math.nan
+    potential = Potential(VectorSAKE(hidden_channels=4, num_layers=1))
+    outputs = predict(potential, DataLoader(frames, batch_size=5), torch.float,
+                      'cpu')
+    known = ~frames._data.force.isnan().any(dim=1)
+    assert len(outputs['force']) == len(outputs['force_z']) == known.sum()
+    frame = torch.arange(24).repeat_interleave(outputs['num_atoms'])
+    assert torch.equal(outputs['force_frame'], frame[known])
 
 
 def test_errors_of_elements_by_a_plain_loop(outputs):
@@ -205,6 +221,7 @@ def test_table_with_gaps():
         ('a', {'energy_mae': 0.5, 'energy_rmse': 1.0}),
         ('b', {'energy_mae': 12345.678, 'energy_rmse': 2.0,
                'stress_mae': 1e-5, 'stress_rmse': 2e-5})], UNITS)
+    assert 'stress [eV/Angstrom^3]' in table
     first, second = table.splitlines()[-2:]
     assert first.split() == ['a', '0.5', '1', '-', '-']
     assert second.split() == ['b', '1.235e+04', '2', '1e-05', '2e-05']

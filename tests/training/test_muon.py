@@ -34,6 +34,12 @@ def test_a_matrix_of_zeros_stays_where_it_is():
                        torch.zeros(1, 3, 4))
 
 
+def test_small_matrices_are_as_good_as_large_ones():
+    matrix = torch.randn(1, 4, 6)
+    assert torch.allclose(orthogonalize(1e-5 * matrix), orthogonalize(matrix),
+                          atol=1e-5)
+
+
 @pytest.mark.skipif(not hasattr(torch.optim, 'Muon'),
                     reason='This torch has no Muon')
 def test_steps_are_those_of_torch(monkeypatch):

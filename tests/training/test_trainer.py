@@ -276,6 +276,7 @@ def test_metrics():
     (dict(num_workers=-1), ValueError, "'num_workers' must not be negative"),
     (dict(devices=3, num_nodes=3), ValueError, "'batch_size' must be"),
     (dict(devices=2, device='cuda:1'), ValueError, "'device' must not be a"),
+    (dict(split_prefix='random_'), ValueError, "'split_prefix' needs 'split'"),
 ], ids=str)
 def test_wrong_settings(change, error, match):
     with pytest.raises(error, match=match):

@@ -1,4 +1,3 @@
-import json
 import os.path as osp
 import platform
 import time
@@ -15,7 +14,7 @@ from torch_sake.benchmark.work import (Rates, count_work, measure_rates,
                                        peak_memory, synchronize)
 from torch_sake.checks import check_option, check_positive_int
 from torch_sake.device import choose_device
-from torch_sake.files import replace_when_complete
+from torch_sake.files import write_json
 from torch_sake.version import __version__
 
 Row = Dict[str, Any]
@@ -92,10 +91,7 @@ def run_benchmark(config: BenchmarkConfig) -> Dict[str, Any]:
         results['rates'] = rates._asdict()
         for row in results['rows']:
             _add_shares(row, rates)
-        path = osp.join(config.out, 'results.json')
-        with replace_when_complete(path) as temporary:
-            with open(temporary, 'w') as file:
-                json.dump(results, file, indent=1)
+        write_json(osp.join(config.out, 'results.json'), results, indent=1)
     return results
 
 

@@ -1,20 +1,19 @@
 import copy
-import os
 from typing import Dict, List, NamedTuple, Optional, Sequence, Union
 
 import numpy
 import torch
 from torch import Tensor
 
-from torch_sake.checkpoint import build_potential, load_checkpoint
+from torch_sake.checkpoint import load_checkpoints
+from torch_sake.checks import check_known_elements
 from torch_sake.device import choose_device
 from torch_sake.ensemble import Ensemble
 from torch_sake.files import PathLike
 from torch_sake.neighbors import SkinNeighborList
 from torch_sake.potential import Potential
-from torch_sake.units import check_units
+from torch_sake.units import ASE_UNITS, check_units
 
-UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 SKIN = 1.0  # Angstrom
 
 Source = Union[Potential, Ensemble, PathLike, Sequence[PathLike]]
@@ -77,7 +76,7 @@ class Evaluator:
             potential = copy.deepcopy(potential)
         self._known = numpy.empty(0)
         self.length, self.energy = check_units(
-            UNITS if units is None else units)
+            ASE_UNITS if units is None else units)
         if device is not None:
             device = choose_device(str(device))
         if dtype is not None and not (isinstance(dtype, torch.dtype)
@@ -160,7 +159,8 @@ class Evaluator:
         pbc: Optional[numpy.ndarray],
     ) -> Dict[str, Optional[Tensor]]:
         if not numpy.array_equal(numbers, self._known):  # looked at once
-            check_known_elements(numbers, self.elements)
+            check_known_elements('The structure has', numbers.tolist(),
+                                 self.elements)
             self._known = numpy.array(numbers)
         z = torch.as_tensor(numbers, dtype=torch.long, device=self.device)
         # From their middle, or single precision would lose what tells atoms
@@ -186,42 +186,6 @@ class Evaluator:
     @staticmethod
     def _numpy(values: Tensor, unit: float) -> numpy.ndarray:
         return values.double().cpu().numpy() * unit
-
-
-def load_checkpoints(paths: Union[PathLike, Sequence[PathLike]]):
-    r"""Returns the potential of a checkpoint or the ensemble of several, their
-    units, and the elements that all of them were trained on.
-    """
-    if isinstance(paths, (str, os.PathLike)):
-        paths = [paths]
-    if not isinstance(paths, (list, tuple)) or not paths:
-        raise TypeError(f"'potential' must be a Potential, an Ensemble or the "
-                        f"paths of checkpoints (got {type(paths)})")
-    loaded = [load_checkpoint(path) for path in paths]
-    potentials = [build_potential(*parts) for parts in loaded]
-    descriptions = [description for _, description in loaded]
-    units = descriptions[0]['units']
-    for path, description in zip(paths, descriptions):
-        if description['units'] != units:
-            raise ValueError(f"'{path}' must have the units of the first "
-                             f"checkpoint, {units} "
-                             f"(got {description['units']})")
-    elements = set.intersection(*(set(description['elements'])
-                                  for description in descriptions))
-    potential = potentials[0] if len(paths) == 1 else Ensemble(potentials)
-    return potential, units, sorted(elements)
-
-
-def check_known_elements(numbers: numpy.ndarray,
-                         elements: Optional[Sequence[int]]) -> None:
-    r"""Raises an error that names elements that were not trained on."""
-    if elements is None:
-        return
-    unknown = sorted(set(int(number) for number in numbers) - set(elements))
-    if unknown:
-        raise ValueError(f"The structure has atomic numbers {unknown}, which "
-                         f"the potential was not trained on (it knows "
-                         f"{list(elements)})")
 
 
 def check_finite_forces(energy: float, forces: numpy.ndarray) -> None:

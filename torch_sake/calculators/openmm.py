@@ -11,9 +11,9 @@ except ImportError as error:
     raise ImportError("'openmm_force' needs OpenMM: "
                       "pip install 'torch-sake[openmm]'") from error
 
-from torch_sake.calculators.evaluator import (Evaluator, Source,
-                                              check_known_elements)
-from torch_sake.checks import check_atomic_numbers
+from torch_sake.calculators.evaluator import Evaluator, Source
+from torch_sake.checks import (MAX_ATOMIC_NUMBER, check_atomic_numbers,
+                               check_known_elements)
 from torch_sake.units import ENERGIES, LENGTHS
 
 # OpenMM computes in kJ/mol and nm, what is evaluated is in eV and Angstrom.
@@ -74,11 +74,12 @@ def openmm_force(
                           f"pip install 'torch-sake[openmm]'")
     evaluator = Evaluator(potential, units, device, dtype, compile)
     z = torch.as_tensor(z).cpu()
-    numbers = check_atomic_numbers(z, 119).numpy().copy()
+    numbers = check_atomic_numbers(z, MAX_ATOMIC_NUMBER + 1).numpy().copy()
     if not numbers.all():
         raise ValueError(f"'z' must be atomic numbers from 1 on "
                          f"(got {numbers.tolist()})")
-    check_known_elements(numbers, evaluator.elements)
+    check_known_elements('The structure has', numbers.tolist(),
+                         evaluator.elements)
     if periodic and evaluator.neighbors is None:
         raise ValueError("'potential' must have a cutoff to be periodic "
                          "(got none)")

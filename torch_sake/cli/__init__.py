@@ -69,8 +69,13 @@ def main(arguments: Optional[List[str]] = None) -> int:
     keep_memory()
     # A scheduler's polite end of a job is an interruption, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    settings = parser.parse_args(choose_task(
-        sys.argv[1:] if arguments is None else arguments))
+    try:
+        settings = parser.parse_args(choose_task(
+            sys.argv[1:] if arguments is None else arguments))
+    except UnicodeDecodeError as error:
+        print(f"torch-sake: '--config' must be a file of text ({error})",
+              file=sys.stderr)
+        return 2
     config_class, run, _ = commands[settings.command]
     values = settings[settings.command].as_dict()
     values.pop('config', None)
@@ -82,10 +87,25 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except (SimulationStopped, Diverged) as error:
         print(f'torch-sake {settings.command}: {error}', file=sys.stderr)
         return 1
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f'torch-sake {settings.command}: out of memory ({error})',
+              file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f'torch-sake {settings.command}: interrupted', file=sys.stderr)
         return 130
     return 0
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    r"""Returns whether there was no memory left: that of torch on the CPU is
+    an error without a type of its own.
+    """
+    from torch.cuda import OutOfMemoryError
+    return isinstance(error, (MemoryError, OutOfMemoryError)) or (
+        "can't allocate memory" in str(error))
 
 
 def choose_task(arguments: List[str]) -> List[str]:

@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 from torch_geometric.loader import DataLoader
 
-from torch_sake.calculators.evaluator import load_checkpoints
-from torch_sake.checkpoint import build_predictor, load_checkpoint
-from torch_sake.checks import check_paths, check_seed
+from torch_sake.checkpoint import (build_predictor, folder_of,
+                                   load_checkpoint, load_checkpoints)
+from torch_sake.checks import (check_known_elements, check_paths,
+                               check_seed)
 from torch_sake.datasets import load_frames, published_split
-from torch_sake.datasets.load import AnyFrames
+from torch_sake.datasets.load import AnyFrames, load_config_frames
 from torch_sake.device import choose_device
 from torch_sake.training.batching import EVAL_BATCH_SIZE
-from torch_sake.training.data import frames_fingerprint, load_config_frames
+from torch_sake.training.data import frames_fingerprint
 from torch_sake.training.metrics import predict, trivial_labels
-from torch_sake.training.report import (check_elements, check_units,
-                                        report_errors)
+from torch_sake.training.report import check_units, report_errors
 
 
 @dataclass
@@ -81,15 +81,12 @@ def evaluate(config: EvaluateConfig) -> None:
     frames, part = choose_frames(frames, config, tensors, description)
     loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
     present = torch.cat([data.z.unique() for data in loader]).unique()
-    check_elements(present.tolist(), elements)
+    check_known_elements('The data have', present.tolist(), elements)
 
     trivial = trivial_labels(potential, loader)
-    outputs = predict(potential.to(device), loader,
-                      getattr(torch, run['precision']), device)
-    folder = config.checkpoint[0]
-    if not osp.isdir(folder):
-        folder = osp.dirname(folder)
-    out = config.out or osp.join(folder, name)
+    dtype = next(potential.parameters()).dtype
+    outputs = predict(potential.to(device), loader, dtype, device)
+    out = config.out or osp.join(folder_of(config.checkpoint[0]), name)
     report_errors(outputs, trivial, frames.units, out, 'evaluation',
                   f'Errors of {", ".join(config.checkpoint)} on {part} '
                   f'frames of {frames.source} ({len(frames)})', config.seed)

@@ -1,4 +1,5 @@
 from torch_sake.simulation import MDConfig, Simulation
+from torch_sake.simulation.structures import lost_atoms
 from torch_sake.simulation.summary import describe, plot_simulation
 
 
@@ -19,4 +20,11 @@ def md(config: MDConfig) -> None:
             rows = simulation.records.rows()
             plot_simulation(rows, simulation.out)
     print(describe(rows, len(simulation.atoms), config.ensemble == 'nve'))
+    evaluator = simulation.calculator.evaluator
+    cutoff = evaluator.potential.cutoff
+    lost = [] if cutoff is None else lost_atoms(simulation.atoms,
+                                                cutoff * evaluator.length)
+    if lost:
+        print(f'Atoms {lost} have no neighbor within the cutoff: the '
+              f'structure has come apart')
     print(f'The simulation is in {simulation.out}')

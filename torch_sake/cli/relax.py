@@ -1,4 +1,3 @@
-import json
 import math
 import os.path as osp
 from dataclasses import dataclass
@@ -8,9 +7,10 @@ import numpy
 import torch
 
 from torch_sake.calculators import SAKECalculator
+from torch_sake.checkpoint import folder_of
 from torch_sake.checks import check_positive_float, check_positive_int
 from torch_sake.device import choose_device
-from torch_sake.files import replace_when_complete
+from torch_sake.files import replace_when_complete, write_json
 from torch_sake.simulation.structures import read_structure
 
 
@@ -64,9 +64,7 @@ def relax(config: RelaxConfig) -> None:
     from ase.filters import FrechetCellFilter
     from ase.optimize import BFGS
 
-    folder = config.checkpoint if osp.isdir(config.checkpoint) else (
-        osp.dirname(config.checkpoint))
-    out = config.out or osp.join(folder, 'relax')
+    out = config.out or osp.join(folder_of(config.checkpoint), 'relax')
     atoms = read_structure(config.structure, config.checkpoint)
     if config.cell and not atoms.pbc.all():
         raise ValueError(f"'cell' must not be set for a structure that is not "
@@ -100,9 +98,7 @@ def relax(config: RelaxConfig) -> None:
         results['wavenumbers [1/cm]'] = _wavenumbers(atoms)
     with replace_when_complete(osp.join(out, 'relaxed.extxyz')) as path:
         ase.io.write(path, atoms, format='extxyz')
-    with replace_when_complete(osp.join(out, 'relax.json')) as path:
-        with open(path, 'w') as file:
-            json.dump(results, file, indent=2)
+    write_json(osp.join(out, 'relax.json'), results)
     for name, value in results.items():
         print(f'{name}: {value}')
     if not 0.5 < results.get('change of volume', 0) + 1 < 2:
@@ -118,7 +114,7 @@ def _wavenumbers(atoms, step: float = 0.005):
     negative numbers, from central differences of forces. Atoms that are fixed
     do not vibrate.
     """
-    from ase import units
+    from ase.vibrations import VibrationsData
     free = _free_atoms(atoms)
     moved = atoms.copy()
     moved.calc = atoms.calc
@@ -131,12 +127,10 @@ def _wavenumbers(atoms, step: float = 0.005):
             moved.positions[free[index // 3], index % 3] += sign * step
             forces.append(moved.get_forces(apply_constraint=False)[free])
         hessian[index] = (forces[1] - forces[0]).flatten() / (2 * step)
-    mass = numpy.repeat(atoms.get_masses()[free], 3)**0.5
-    values = numpy.linalg.eigvalsh((hessian + hessian.T) / 2 /
-                                   numpy.outer(mass, mass))
-    energies = numpy.sign(values) * numpy.sqrt(numpy.abs(values)) * (
-        units._hbar * 1e10 / numpy.sqrt(units._e * units._amu))
-    return [round(float(value), 2) for value in energies / units.invcm]
+    vibrations = VibrationsData.from_2d(atoms, (hessian + hessian.T) / 2,
+                                        indices=free)
+    return [round(float(value.real - abs(value.imag)), 2)
+            for value in vibrations.get_frequencies()]
 
 
 def _free_atoms(atoms) -> numpy.ndarray:

@@ -1,6 +1,6 @@
 import os.path as osp
 from io import StringIO
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Dict, Iterator, List, Optional
 
 import numpy
@@ -8,8 +8,8 @@ import numpy
 from torch_sake.datasets.ase_labels import energy_of, forces_of, stress_of
 from torch_sake.datasets.frames import Frames
 from torch_sake.files import PathLike
+from torch_sake.units import ASE_UNITS
 
-UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 ROWS = 100  # of a database that are read at once
 
 
@@ -40,7 +40,7 @@ def read_frames(path: PathLike) -> Frames:
     if not any(frame['pbc'].any() for frame in frames):
         for frame in frames:
             del frame['cell'], frame['pbc'], frame['stress']
-    return _to_frames(path, frames, UNITS)
+    return _to_frames(path, frames, ASE_UNITS)
 
 
 def ase_blocks(path: PathLike, num_atoms: int,
@@ -50,7 +50,7 @@ def ase_blocks(path: PathLike, num_atoms: int,
     than one of them. All blocks have cells, whether or not there is a periodic
     frame among them. Units that are given take the place of those of ASE.
     """
-    units = {**UNITS, **(units or {})}
+    units = {**ASE_UNITS, **(units or {})}
     first_frame, size, frames = 0, 0, []
     for frame in _with_single_atoms(_labels(path)):
         frames.append(frame)
@@ -71,9 +71,6 @@ def _to_frames(path: PathLike, frames: List[Dict[str, Any]],
         del columns['force']
     for key in {'cell', 'pbc', 'stress'} & columns.keys():
         columns[key] = numpy.stack(columns[key])
-    if 'stress' in columns and numpy.isnan(
-            columns['stress']).any(axis=(1, 2)).all():
-        del columns['stress']
     path = osp.expanduser(path)
     return Frames(**columns, units=units, source=path, first_frame=first_frame,
                   name=osp.splitext(osp.basename(path))[0])
@@ -121,21 +118,16 @@ def _with_single_atoms(
     r"""Yields the frames. Atoms on their own have no forces, whether or not
     the file says so, if others have some: the first ones wait for these.
     """
-    waiting: List[Dict[str, Any]] = []
-    has_forces = None
+    first = []
     for frame in frames:
-        if has_forces is None and (frame['force'] is not None
-                                   or not _is_alone(frame)):
-            has_forces = frame['force'] is not None
-        waiting.append(frame)
-        if has_forces is None:
-            continue
-        for frame in waiting:
-            if has_forces and frame['force'] is None and _is_alone(frame):
-                frame['force'] = numpy.zeros((1, 3))
-            yield frame
-        waiting = []
-    yield from waiting
+        first.append(frame)
+        if frame['force'] is not None or not _is_alone(frame):
+            break
+    has_forces = bool(first) and first[-1]['force'] is not None
+    for frame in chain(first, frames):
+        if has_forces and frame['force'] is None and _is_alone(frame):
+            frame['force'] = numpy.zeros((1, 3))
+        yield frame
 
 
 def _is_alone(frame: Dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from torch_geometric.data import InMemoryDataset
 from torch_sake.checks import check_option, check_positive_int
 from torch_sake.datasets.acclaim import read_motion, read_skeleton
 from torch_sake.datasets.kinematics import joint_positions
-from torch_sake.datasets.nbody import SPLITS
+from torch_sake.datasets.split import SPLITS
 from torch_sake.datasets.windows import Windows, fill
 from torch_sake.files import PathLike
 

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, NamedTuple, Union
 import torch
 from torch import Tensor
 
+from torch_sake.checks import MAX_ATOMIC_NUMBER
 from torch_sake.neighbors.lattice import build_lattice
 
 # Of arrays in files, where atomic numbers take a byte:
@@ -105,7 +106,8 @@ def check_values(source: Source, arrays: Dict[str, Tensor], energy: Tensor,
     r"""Raises an error that names the first frame with a wrong value."""
     for key, value in arrays.items():
         if key == 'z':
-            wrong, rule = (value < 1) | (value > 118), 'lie between 1 and 118'
+            wrong = (value < 1) | (value > MAX_ATOMIC_NUMBER)
+            rule = f'lie between 1 and {MAX_ATOMIC_NUMBER}'
         else:
             wrong, rule = ~value.isfinite().all(dim=1), 'be finite'
         if wrong.any():
@@ -146,6 +148,11 @@ def check_cells(source: Source, num_frames: int, cell: Any, pbc: Any,
             raise ValueError(f"{source.frame(index)}: 'stress' must be "
                              f"finite, or all NaN if it is not known "
                              f"(got {arrays['stress'][index].tolist()})")
+        # Files have zeros for molecules, which are no labels.
+        arrays['stress'] = torch.where(arrays['pbc'].any(dim=1)[:, None, None],
+                                       arrays['stress'], torch.nan)
+        if arrays['stress'].isnan().any(dim=2).any(dim=1).all():
+            del arrays['stress']
     try:
         build_lattice(arrays['cell'], arrays['pbc'])
     except ValueError:

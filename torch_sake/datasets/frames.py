@@ -63,7 +63,8 @@ class Frames(InMemoryDataset):
             :obj:`[M, 3]`; all if not given. (default: :obj:`None`)
         stress (list or torch.Tensor, optional): Stress of each frame,
             :obj:`[M, 3, 3]`, in energy per volume, positive where the cell
-            wants to shrink; NaN where it is not known.
+            wants to shrink; NaN where it is not known, as that of a molecule
+            always is.
             (default: :obj:`None`)
         name (str): Short name of the data.
         units (dict): Names of the units, with the keys :obj:`'length'` and

@@ -10,8 +10,8 @@ from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.raw_files import find_raw_files
 from torch_sake.datasets.split import Split, read_indices
 from torch_sake.files import PathLike
+from torch_sake.units import ASE_UNITS
 
-UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 URL = 'http://quantum-machine.org/datasets/iso17.tar.gz'
 REFERENCE, WITHIN, OTHER = 'reference.db', 'test_within.db', 'test_other.db'
 IDS = ('train_ids.txt', 'validation_ids.txt')
@@ -52,7 +52,8 @@ class ISO17(Frames):
         super().__init__(
             **{key: torch.from_numpy(numpy.concatenate(
                 [part[key] for part in parts])) for key in parts[0]},
-            name='iso17', units=UNITS, source='iso17', test_start=int(ends[1]))
+            name='iso17', units=ASE_UNITS, source='iso17',
+            test_start=int(ends[1]))
         train, val = (_frames_of_ids(path, ids) for path in paths[3:])
         for name, begin, end in zip(('within', 'other'), ends[1:], ends[2:]):
             self.splits[name] = Split(train, val, torch.arange(begin, end))

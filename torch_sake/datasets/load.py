@@ -1,6 +1,6 @@
 import os
 import os.path as osp
-from typing import Any, Optional, Union
+from typing import Any, Dict, Optional, Union
 
 from torch_sake.datasets.ase_file import read_frames
 from torch_sake.datasets.frames import Frames
@@ -78,3 +78,12 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None, seed: int = 0,
                      f"'md17:NAME', 'rmd17:NAME' or 'md22:NAME' (a "
                      f"trajectory), 'qm9:TARGET' (a target of QM9), 'iso17' "
                      f"or an existing file (got {data!r})")
+
+
+def load_config_frames(config: Dict[str, Any]) -> AnyFrames:
+    r"""Returns the frames of a configuration, as a dictionary."""
+    options = {}
+    if config['num_frames'] is not None:
+        options['num_frames'] = config['num_frames']
+    return load_frames(config['data'], root=config['root'],
+                       seed=config['data_seed'], **options)

@@ -7,14 +7,14 @@ import torch
 from torch_geometric.data import InMemoryDataset
 
 from torch_sake.checks import (check_option, check_positive_float,
-                               check_positive_int)
+                               check_positive_int, check_seed)
 from torch_sake.datasets.particles import (INTERACTIONS, Forces,
                                            initial_particles, pairs, simulate)
+from torch_sake.datasets.split import SPLITS
 from torch_sake.datasets.windows import fill
 from torch_sake.files import PathLike, read_arrays, replace_when_complete
 from torch_sake.neighbors import neighbor_list
 
-SPLITS = ('train', 'val', 'test')
 ARRAYS = ('pos', 'vel', 'y', 'y_vel', 'charge', 'coupling')
 MAX_PAIRS = 1 << 18  # of all systems that are simulated at a time
 
@@ -112,7 +112,8 @@ class NBody(InMemoryDataset):
         parameters = dict(
             split=split, num_particles=num_particles, size=size,
             num_dimensions=num_dimensions, interaction=interaction,
-            stride=stride, frames=list(frames), seed=seed, cutoff=cutoff,
+            stride=stride, frames=list(frames),
+            seed=check_seed('seed', seed), cutoff=cutoff,
             **{name: check_positive_float(name, value) for name, value in dict(
                 strength=strength, timestep=timestep, max_force=max_force,
                 pos_std=pos_std, speed=speed).items()})

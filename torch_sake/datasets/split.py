@@ -7,6 +7,8 @@ from torch import Tensor
 
 from torch_sake.files import PathLike, read_arrays
 
+SPLITS = ('train', 'val', 'test')
+
 
 @dataclass(frozen=True)
 class Split:

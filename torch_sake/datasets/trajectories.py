@@ -9,7 +9,7 @@ from torch_geometric.data import InMemoryDataset
 from torch_sake.checks import (check_edge_index, check_finite, check_option,
                                check_positive_float, check_positive_int,
                                check_tensor)
-from torch_sake.datasets.nbody import SPLITS
+from torch_sake.datasets.split import SPLITS
 from torch_sake.datasets.windows import VELOCITIES, Windows, fill
 from torch_sake.files import PathLike, read_arrays
 from torch_sake.neighbors import neighbor_list

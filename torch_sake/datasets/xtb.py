@@ -6,13 +6,14 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
-from torch_sake.checks import check_positive_float, check_positive_int
+from torch_sake.checks import (check_positive_float, check_positive_int,
+                               check_seed)
 from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.xtb_process import run_walkers
 from torch_sake.datasets.xtb_walker import ARRAYS, Walker
 from torch_sake.files import PathLike, read_arrays, replace_when_complete
+from torch_sake.units import ASE_UNITS
 
-UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 
 # Common names of molecules that ASE knows by their formulas.
 FORMULAS = {
@@ -84,9 +85,7 @@ def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
     if num_walkers > num_frames:
         raise ValueError(f"'num_walkers' must be at most 'num_frames' = "
                          f"{num_frames} (got {num_walkers})")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"'seed' must be a non-negative integer "
-                         f"(got {seed!r})")
+    seed = check_seed('seed', seed)
 
     folder = osp.expanduser(root or os.environ.get('TORCH_SAKE_CACHE')
                             or osp.join('~', '.cache', 'torch_sake'))
@@ -119,7 +118,7 @@ def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
     return Frames(np.tile(arrays['z'], num_frames),
                   arrays['pos'].reshape(-1, 3), arrays['energy'],
                   arrays['force'].reshape(-1, 3), num_atoms=len(arrays['z']),
-                  name=molecule, units=UNITS, source=f'xtb:{molecule}')
+                  name=molecule, units=ASE_UNITS, source=f'xtb:{molecule}')
 
 
 def _find_formula(molecule: str) -> str:

@@ -1,7 +1,5 @@
 r"""A run: data, training, checkpoints, errors and pictures."""
 
-import csv
-import json
 import os
 import os.path as osp
 import signal
@@ -24,7 +22,7 @@ from torch_sake.dynamics.module import (MAX_GRAD_NORM, DynamicsData,
                                         DynamicsModule)
 from torch_sake.dynamics.plots import (plot_learning_curve,
                                        plot_trajectories)
-from torch_sake.files import (remove_incomplete, replace_when_complete,
+from torch_sake.files import (remove_incomplete, write_json, write_rows,
                               write_settings)
 from torch_sake.fingerprint import fingerprint
 from torch_sake.training.checkpoint_io import SafetensorsIO
@@ -90,9 +88,7 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
     result = dict(result, val_mse=module.best, seconds=module.seconds,
                   parameters=sum(parameter.numel() for parameter in
                                  forecaster.parameters()))
-    with replace_when_complete(osp.join(config.out, 'test.json')) as path:
-        with open(path, 'w') as file:
-            json.dump(result, file, indent=2)
+    write_json(osp.join(config.out, 'test.json'), result)
     plot_learning_curve(module.history,
                         osp.join(config.out, 'learning_curve.png'))
     plot_trajectories(tests, rollout, osp.join(config.out,
@@ -153,12 +149,7 @@ class RunFiles(Checkpoint):
                            module: DynamicsModule) -> None:
         module.close_epoch()  # its own hook comes after those of callbacks
         out, last = module.config.out, module.history[-1]
-        path = osp.join(out, 'metrics.csv')
-        with replace_when_complete(path) as temporary:
-            with open(temporary, 'w', newline='') as file:
-                writer = csv.DictWriter(file, list(last))
-                writer.writeheader()
-                writer.writerows(module.history)
+        write_rows(osp.join(out, 'metrics.csv'), module.history)
         if last['val_mse'] == module.best:
             SafetensorsIO().save_checkpoint(module.kept(),
                                             osp.join(out, BEST))

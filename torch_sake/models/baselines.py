@@ -8,6 +8,7 @@ from typing import Optional, Tuple
 import torch
 from torch import Tensor
 from torch.nn import Linear, Parameter, Sequential, SiLU, Tanh
+from torch_geometric.nn.inits import reset
 
 from torch_sake.autocast import without_autocast
 from torch_sake.checks import check_pos, check_positive_int, check_tensor
@@ -109,7 +110,8 @@ class RadialField(Baseline):
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters: positions move little at first."""
-        _reset_linears(self)
+        for child in self.children():
+            reset(child)
         for field in self.fields:
             torch.nn.init.xavier_uniform_(field[2].weight, gain=0.001)
 
@@ -186,7 +188,8 @@ class GNN(Baseline):
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
-        _reset_linears(self)
+        for child in self.children():
+            reset(child)
 
     def predict(self, x: Tensor, pos: Tensor, edge_index: Tensor, vel: Tensor,
                 edge_attr: Optional[Tensor]) -> Outputs:
@@ -203,9 +206,3 @@ class GNN(Baseline):
         x, step = self.mlp_out(h).split([self.out_channels, pos.size(1)],
                                         dim=1)
         return x, pos + step, step
-
-
-def _reset_linears(module: torch.nn.Module) -> None:
-    for child in module.modules():
-        if isinstance(child, Linear):
-            child.reset_parameters()

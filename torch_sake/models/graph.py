@@ -2,7 +2,8 @@ from typing import Optional
 
 from torch import Tensor
 
-from torch_sake.checks import check_batch, check_edge_index, check_edge_shift
+from torch_sake.checks import (check_batch, check_devices, check_edge_index,
+                               check_edge_shift)
 from torch_sake.neighbors import neighbor_list
 
 
@@ -26,6 +27,7 @@ def given_or_found_edges(
     """
     if batch is not None:
         check_batch(batch, pos.size(0))
+    check_devices(pos, batch=batch, edge_index=edge_index)
     if edge_index is None:
         for name, value in (('edge_attr', edge_attr),
                             ('edge_shift', edge_shift)):

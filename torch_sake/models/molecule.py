@@ -3,13 +3,15 @@ from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 import torch
 from torch import Tensor
 from torch.nn import Embedding, Linear, Sequential, SiLU
+from torch_geometric.nn.aggr import MultiAggregation
 from torch_geometric.nn.resolver import aggregation_resolver
 
 from torch_sake.autocast import without_autocast
 from torch_sake.checks import (check_atomic_numbers, check_batch, check_bool,
-                               check_edge_index, check_edge_shift,
-                               check_float, check_pos, check_positive_float,
-                               check_positive_int)
+                               check_devices, check_edge_index,
+                               check_edge_shift, check_float,
+                               check_no_arguments, check_pos,
+                               check_positive_float, check_positive_int)
 from torch_sake.models.readout import NUM_ELEMENTS, atomic_masses, center
 from torch_sake.models.stack import SAKEStack
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
@@ -97,6 +99,8 @@ class MoleculeModel(torch.nn.Module):
     ):
         super().__init__()
         _check_no_arguments_of_schnet(kwargs)
+        check_no_arguments(kwargs, ('edge_dim', 'vel_input'),
+                           self.__class__.__name__)
         self.hidden_channels = check_positive_int('hidden_channels',
                                                   hidden_channels)
         self.num_layers = check_positive_int('num_layers', num_layers)
@@ -192,18 +196,26 @@ class MoleculeModel(torch.nn.Module):
         """
         check_atomic_numbers(z, NUM_ELEMENTS)
         check_pos(pos, z.numel(), 3, dtype=self.mlp_out[0].weight.dtype)
+        check_devices(pos, z=z, batch=batch, edge_index=edge_index,
+                      edge_shift=edge_shift)
         if edge_index is not None:
             check_edge_index(edge_index, z.numel())
             if edge_shift is not None:
                 check_edge_shift(edge_shift, edge_index, pos)
+            elif cell is not None:
+                raise ValueError("'edge_index' needs 'edge_shift' where there "
+                                 "is a 'cell' (got None)")
         elif edge_shift is not None:
             raise ValueError("'edge_shift' needs 'edge_index' (got None)")
         else:
             edge_index, edge_shift = self.find_edges(pos, batch, cell, pbc)
-        if batch is None:
-            batch, batch_size = torch.zeros_like(z), 1
+        if batch is not None:
+            check_batch(batch, z.numel(), batch_size)
+        elif batch_size not in (None, 1):
+            raise ValueError(f"'batch_size' must be 1 without 'batch' "
+                             f"(got {batch_size})")
         else:
-            check_batch(batch, z.numel())
+            batch, batch_size = torch.zeros_like(z), 1
 
         x = self.embedding(z)  # [N, F]
         x, _, _ = self.stack(x, pos, edge_index, edge_shift=edge_shift,
@@ -267,7 +279,8 @@ def _resolve(readout: Any) -> torch.nn.Module:
         module = aggregation_resolver(readout)
     except ValueError:
         module = None
-    if not isinstance(module, torch.nn.Module):
+    if not isinstance(module, torch.nn.Module) or isinstance(
+            module, MultiAggregation):  # more than one number
         raise ValueError(f"'readout' must be 'add', 'mean', 'extent' or an "
                          f"aggregation of PyG (got {readout!r})")
     return module

@@ -6,6 +6,7 @@ from torch.nn import Linear, Sequential, SiLU
 
 from torch_sake.autocast import without_autocast
 from torch_sake.checks import check_pos, check_positive_int, check_tensor
+from torch_sake.models.flax import read_flax
 from torch_sake.models.graph import given_or_found_edges
 from torch_sake.models.stack import SAKEStack
 from torch_sake.nn.init import reset_linears
@@ -99,7 +100,6 @@ class SAKENet(torch.nn.Module):
             TypeError, ValueError: If these are not the parameters of such a
                 model.
         """
-        from torch_sake.models.flax import read_flax
         settings, state_dict = read_flax(params)
         net = cls(**settings)
         net.load_state_dict(state_dict)

@@ -4,13 +4,16 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from torch_sake.checks import check_bool, check_option, check_positive_int
+from torch_sake.checks import (check_bool, check_no_arguments, check_option,
+                               check_positive_int)
 from torch_sake.nn.linear import contexts_of_checkpoint
 from torch_sake.nn.sake_conv import SAKEConv
 from torch_sake.nn.vector_sake_conv import VectorSAKEConv
 
-
 CONVS = {'sake': SAKEConv, 'vector': VectorSAKEConv}
+# Arguments of layers that follow from their place:
+SET_BY_STACK = ('in_channels', 'out_channels', 'vel_gate', 'vec_input',
+                'vec_output', 'bound_vec')
 
 
 class SAKEStack(torch.nn.Module):
@@ -40,6 +43,7 @@ class SAKEStack(torch.nn.Module):
                  update_pos: Union[bool, Sequence[bool]] = True,
                  vel_input: bool = True, **kwargs):
         super().__init__()
+        check_no_arguments(kwargs, SET_BY_STACK, 'a stack of layers')
         check_positive_int('num_layers', num_layers)
         vel_input = check_bool('vel_input', vel_input)
         conv_class = CONVS[check_option('conv', conv, CONVS)]
@@ -102,13 +106,10 @@ class SAKEStack(torch.nn.Module):
 def expand_update_pos(update_pos: Union[bool, Sequence[bool]],
                       num_layers: int) -> Sequence[bool]:
     r"""Returns :obj:`update_pos` as one value for each layer."""
-    if isinstance(update_pos, bool):
-        return [update_pos] * num_layers
-    if not isinstance(update_pos, (list, tuple)) or any(
-            not isinstance(update, bool) for update in update_pos):
-        raise TypeError(f"'update_pos' must be a bool or a list of bools "
-                        f"(got {update_pos!r})")
+    if not isinstance(update_pos, (list, tuple)):
+        return [check_bool('update_pos', update_pos)] * num_layers
+    update_pos = [check_bool('update_pos', update) for update in update_pos]
     if len(update_pos) != num_layers:
         raise ValueError(f"'update_pos' must have one value for each of the "
                          f"{num_layers} layers (got {len(update_pos)})")
-    return list(update_pos)
+    return update_pos

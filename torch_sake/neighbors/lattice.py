@@ -3,7 +3,7 @@ from typing import Any, NamedTuple, Optional, Tuple
 import torch
 from torch import Tensor
 
-from torch_sake.checks import check_finite
+from torch_sake.checks import check_devices, check_finite
 
 # Periodic lattice vectors are taken to be linearly dependent if the volume of
 # the parallelepiped of their directions is below:
@@ -83,6 +83,7 @@ def check_cell(
     if cell.dtype != pos.dtype:
         raise TypeError(f"'cell' must be of the type of the positions, "
                         f"{pos.dtype} (got {cell.dtype})")
+    check_devices(pos, cell=cell, pbc=pbc if isinstance(pbc, Tensor) else None)
     given, cell = cell, cell.unsqueeze(0) if cell.dim() == 2 else cell
     batch_size = 'B' if num_graphs is None else num_graphs
     if cell.dim() != 3 or list(cell.shape[1:]) != [size, size] or (

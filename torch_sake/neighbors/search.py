@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from torch_sake.autocast import without_autocast
-from torch_sake.checks import (check_batch, check_finite, check_option,
-                               check_pos, check_positive_float)
+from torch_sake.checks import (check_batch, check_devices, check_finite,
+                               check_option, check_pos, check_positive_float)
 from torch_sake.neighbors.cell_list import vesin_pairs
 from torch_sake.neighbors.lattice import Lattice, build_lattice, check_cell
 from torch_sake.neighbors.pairs import (all_pairs, close_pairs,
@@ -77,6 +77,7 @@ def neighbor_list(
     check_pos(pos, look=cutoff is None)  # else a search looks
     if batch is not None:
         check_batch(batch, pos.size(0))
+        check_devices(pos, batch=batch)
     cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)
     lattice = None
     if cell is not None and bool(pbc.any()):

@@ -4,14 +4,15 @@ import torch
 from torch import Tensor
 from torch.nn import Sequential, SiLU
 from torch_geometric.nn import MessagePassing
+from torch_geometric.nn.inits import reset
 
 from torch_sake.autocast import without_autocast
 from torch_sake.checks import (check_edge_index, check_pos, check_positive_int,
                                check_tensor)
 from torch_sake.geometry import edge_vectors
+from torch_sake.nn.linear import Linear
 from torch_sake.nn.scatter import sum_edges
 from torch_sake.nn.segments import group_edges
-from torch_sake.nn.linear import Linear
 
 
 class EGNNConv(MessagePassing):
@@ -74,9 +75,8 @@ class EGNNConv(MessagePassing):
         positions move little at first.
         """
         super().reset_parameters()
-        for module in self.modules():
-            if isinstance(module, Linear):
-                module.reset_parameters()
+        for child in self.children():
+            reset(child)
         torch.nn.init.xavier_uniform_(self.mlp_pos[-1].weight, gain=0.001)
 
     @without_autocast

@@ -7,9 +7,11 @@ from torch.nn import Sequential, SiLU
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
 
-from torch_sake.checks import (check_bool, check_edge_index, check_edge_shift,
-                               check_option, check_pos, check_positive_float,
-                               check_positive_int, check_tensor)
+from torch_sake.autocast import type_of_parameters
+from torch_sake.checks import (check_bool, check_devices, check_edge_index,
+                               check_edge_shift, check_option, check_pos,
+                               check_positive_float, check_positive_int,
+                               check_tensor)
 from torch_sake.geometry import distance_and_direction, edge_vectors
 from torch_sake.nn.envelope import ENVELOPES, build_envelope
 from torch_sake.nn.init import reset_linears
@@ -180,16 +182,23 @@ class KineticConv(MessagePassing):
         embedding, *rest = inputs
         return (super().explain_message(embedding, dim_size), *rest)
 
-    def check_input(self, x, pos, edge_index, vel, edge_attr, edge_shift,
-                    edge_weight) -> Tensor:
+    def check_input(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        edge_index: Tensor,
+        vel: Optional[Tensor] = None,
+        edge_attr: Optional[Tensor] = None,
+        edge_shift: Optional[Tensor] = None,
+        edge_weight: Optional[Tensor] = None,
+    ) -> Tensor:
         r"""Returns the edges as a plain tensor, or raises an error that names
         the first wrong argument.
         """
         if isinstance(edge_index, EdgeIndex):
             # Its row pointers lead to operators without second derivatives.
             edge_index = edge_index.as_tensor()
-        # Replicas, as DataParallel makes them, have no 'parameters()'.
-        dtype = self.mlp_node[0].weight.dtype
+        dtype = type_of_parameters(self)
         check_tensor('x', x, ('N', self.in_channels), dtype)
         check_pos(pos, x.size(0), dtype=dtype, look=self.look_at_values)
         check_edge_index(edge_index, x.size(0), look=self.look_at_values)
@@ -212,4 +221,7 @@ class KineticConv(MessagePassing):
             check_edge_shift(edge_shift, edge_index, pos)
         if edge_weight is not None:
             check_tensor('edge_weight', edge_weight, (num_edges, ), dtype)
+        check_devices(pos, x=x, edge_index=edge_index, vel=vel,
+                      edge_attr=edge_attr, edge_shift=edge_shift,
+                      edge_weight=edge_weight)
         return edge_index

@@ -180,7 +180,8 @@ class SAKEConv(KineticConv):
                 it was given: only then its outputs are smooth, as edges come
                 and go by these. (default: :obj:`None`)
             geometry (EdgeGeometry, optional): What :meth:`edge_geometry` of a
-                layer has returned for the same positions and edges.
+                layer has returned for the same positions and edges, in place
+                of :obj:`edge_shift` and :obj:`edge_weight`.
                 (default: :obj:`None`)
         """
         edge_index = self.check_input(x, pos, edge_index, vel, edge_attr,

@@ -194,7 +194,8 @@ class VectorSAKEConv(KineticConv):
                 (default: :obj:`None`)
             vec (torch.Tensor, optional): The vectors. (default: :obj:`None`)
             geometry (EdgeGeometry, optional): What :meth:`edge_geometry` of a
-                layer has returned for the same positions and edges.
+                layer has returned for the same positions and edges, in place
+                of :obj:`edge_shift` and :obj:`edge_weight`.
                 (default: :obj:`None`)
         """
         edge_index = self.check_input(x, pos, edge_index, vel, edge_attr,

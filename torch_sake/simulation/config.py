@@ -27,7 +27,7 @@ class MDConfig:
         num_steps: Number of steps, in all.
         timestep: Time step in fs.
         temperature: Temperature of the heat bath, and of the first velocities,
-            in K.
+            in K; 0 begins 'nve' at rest.
         friction: Friction of the heat bath in 1/ps.
         pressure: Pressure of 'npt' in GPa.
         isotropic: Whether 'npt' keeps the shape of the cell.
@@ -70,8 +70,10 @@ class MDConfig:
         check_option('format', self.format, FORMATS)
         for name in ('num_steps', 'interval'):
             check_positive_int(name, getattr(self, name))
-        for name in ('timestep', 'temperature', 'friction'):
+        for name in ('timestep', 'friction'):
             check_positive_float(name, getattr(self, name))
+        if self.temperature != 0 or self.ensemble != 'nve':
+            check_positive_float('temperature', self.temperature)
         if not math.isfinite(self.pressure):
             raise ValueError(f"'pressure' must be finite "
                              f"(got {self.pressure})")

@@ -9,24 +9,21 @@ import numpy
 import torch
 from tqdm import tqdm
 
-from torch_sake.checkpoint import load_checkpoint
-from torch_sake.checks import check_same_settings
+from torch_sake.checkpoint import folder_of, load_checkpoint
 from torch_sake.device import choose_device
-from torch_sake.files import (read_arrays, remove_incomplete,
-                              replace_when_complete)
+from torch_sake.files import remove_incomplete, replace_when_complete
 from torch_sake.fingerprint import fingerprint
 from torch_sake.interrupt import DeferredInterrupt
 from torch_sake.simulation.config import MDConfig
-from torch_sake.simulation.records import LOG, Records, trajectory_name
-from torch_sake.simulation.structures import identity_of, read_structure
+from torch_sake.simulation.records import Records
+from torch_sake.simulation.restart import RESTART, load_state
+from torch_sake.simulation.structures import (identity_of,
+                                              random_generator,
+                                              read_structure)
 
-RESTART = 'restart.npz'
 LAST = 'last.extxyz'
 SECONDS_BETWEEN_SAVES = 10.0
 PRESSURE_TAU = 1000.0  # fs, time of the barostat
-# Settings that may change when a simulation goes on:
-FREE = {'out', 'resume', 'num_steps', 'device', 'compile', 'max_force_std',
-        'structure'}
 
 
 class SimulationStopped(RuntimeError):
@@ -62,23 +59,27 @@ class Simulation:
         from torch_sake.calculators import SAKECalculator
 
         self.config = config
-        self.out = config.out or osp.join(_folder(config.checkpoint[0]), 'md')
+        self.out = config.out or osp.join(folder_of(config.checkpoint[0]),
+                                          'md')
         # Checkpoints may move, but not change:
         self.fingerprints = [fingerprint([load_checkpoint(path)[0]])
                              for path in config.checkpoint]
-        state = self._load()
+        state = load_state(config, self.out, self._settings())
         self.compiled = self._compiles(state)
         self.atoms = read_structure(config.structure, config.checkpoint[0])
         if config.ensemble == 'npt' and not self.atoms.pbc.all():
             raise ValueError(f"'ensemble' must not be 'npt' for a structure "
                              f"that is not periodic in all directions (got "
                              f"pbc={self.atoms.pbc.tolist()})")
+        if self.atoms.get_number_of_degrees_of_freedom() == 0:
+            raise ValueError("'structure' must have an atom that can move "
+                             "(got constraints on all)")
         self.calculator = SAKECalculator(
             config.checkpoint, compile=self.compiled,
             device=choose_device(config.device),
             dtype=config.precision and getattr(torch, config.precision))
         self.atoms.calc = self.calculator
-        self.rng = numpy.random.default_rng(config.seed)
+        self.rng = random_generator(config.seed, self.atoms)
         self.step = num_frames = 0
         if state is None:
             self._draw_velocities()
@@ -257,26 +258,6 @@ class Simulation:
         with replace_when_complete(osp.join(self.out, RESTART)) as path:
             numpy.savez(path, **state)
 
-    def _load(self) -> Optional[Dict[str, Any]]:
-        path = osp.join(self.out, RESTART)
-        if not self.config.resume:
-            for name in (RESTART, LOG, trajectory_name(self.config.format)):
-                if osp.exists(osp.join(self.out, name)):
-                    raise ValueError(f"'out' must not hold a simulation "
-                                     f"already, unless it goes on with "
-                                     f"'resume' (got {self.out}, with {name})")
-            return None
-        if not osp.exists(path):
-            raise ValueError(f"'resume' needs a simulation in 'out', which "
-                             f"has no '{RESTART}' (got {self.out})")
-        state = read_arrays(path, (
-            'config', 'step', 'num_frames', 'numbers', 'positions', 'momenta',
-            'cell', 'cell_momentum', 'cell_force', 'rng'),
-            optional=('pbc', 'masses', 'constraints'))
-        check_same_settings(self._settings(), json.loads(str(state['config'])),
-                            FREE, 'simulation')
-        return state
-
     def _settings(self) -> Dict[str, Any]:
         r"""The configuration, with what is in its checkpoints."""
         return dict(asdict(self.config), checkpoint=self.fingerprints)
@@ -286,7 +267,3 @@ class Simulation:
         atoms = self.atoms.copy()  # without energies that may not belong to it
         with replace_when_complete(osp.join(self.out, LAST)) as path:
             ase.io.write(path, atoms, format='extxyz')
-
-
-def _folder(checkpoint: str) -> str:
-    return checkpoint if osp.isdir(checkpoint) else osp.dirname(checkpoint)

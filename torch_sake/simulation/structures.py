@@ -1,9 +1,18 @@
 import os.path as osp
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
+
+import numpy
+import torch
 
 from torch_sake.checkpoint import check_kind, load_checkpoint
+from torch_sake.datasets.load import load_config_frames
 from torch_sake.files import PathLike
+from torch_sake.fingerprint import fingerprint
+from torch_sake.neighbors import neighbor_list
 from torch_sake.units import check_units
+
+# What a structure consists of, beside its cell and constraints:
+ARRAYS = {'numbers', 'positions', 'momenta', 'masses', 'tags'}
 
 
 def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
@@ -33,12 +42,25 @@ def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
     # The readers of ASE raise whatever a line of their format leads to.
     try:
         atoms = ase.io.read(path)
+    except StopIteration:  # of a number beyond the end
+        raise ValueError(f"'structure' must be one that the file has "
+                         f"(got {path!r})") from None
     except Exception as error:
         raise ValueError(f"'structure' cannot be read by ASE ({path!r}, "
                          f"{type(error).__name__}: {error})") from error
     if len(atoms) == 0:
         raise ValueError(f"'structure' must have atoms (got {path!r})")
-    atoms.calc = None
+    return _without_labels(atoms)
+
+
+def _without_labels(atoms: Any) -> Any:
+    r"""Returns the structure alone. What else its file says of it, such as
+    labels of another level of theory, is not true of those that follow.
+    """
+    atoms = atoms.copy()
+    atoms.info = {}
+    for name in atoms.arrays.keys() - ARRAYS:
+        del atoms.arrays[name]
     return atoms
 
 
@@ -56,10 +78,29 @@ def identity_of(atoms: Any) -> Dict[str, Any]:
     }
 
 
+def lost_atoms(atoms: Any, cutoff: float) -> List[int]:
+    r"""Returns the atoms that have no neighbor within a cutoff in Angstrom:
+    nothing acts on them.
+    """
+    cell = torch.from_numpy(atoms.cell.array) if atoms.pbc.any() else None
+    edge_index, _ = neighbor_list(torch.from_numpy(atoms.positions), cutoff,
+                                  cell=cell, pbc=torch.from_numpy(atoms.pbc))
+    return sorted({*range(len(atoms))} - {*edge_index[1].tolist()})
+
+
+def random_generator(seed: int, atoms: Any) -> numpy.random.Generator:
+    r"""Returns the random numbers of a simulation. They follow from where it
+    starts, too: a simulation that begins where another one of the same seed
+    ended would have the same kicks of the heat bath again, which add up.
+    """
+    start = fingerprint([{
+        'pos': torch.from_numpy(atoms.positions),
+        'momenta': torch.from_numpy(atoms.get_momenta())}])
+    return numpy.random.default_rng([seed, int(start, 16)])
+
+
 def _first_frame(checkpoint: PathLike) -> Any:
     import ase
-
-    from torch_sake.training.data import load_config_frames
     _, description = load_checkpoint(checkpoint)
     check_kind(description, 'potential')
     data = load_config_frames(description['config'])[0]

@@ -5,6 +5,9 @@ import numpy
 
 from torch_sake.figures import new_figure, save_figure
 
+# In K; no molecule has such a temperature:
+MAX_TEMPERATURE = 1e4
+
 
 def energy_drift(rows: Dict[str, List[float]],
                  num_atoms: int) -> Dict[str, float]:
@@ -29,6 +32,9 @@ def describe(rows: Dict[str, List[float]], num_atoms: int,
     temperature = numpy.array(rows['temperature [K]'])
     lines = [f"{rows['time [fs]'][-1] / 1000:g} ps, temperature "
              f"{temperature.mean():.1f} +- {temperature.std():.1f} K"]
+    if temperature.max() > MAX_TEMPERATURE:
+        lines.append(f'The temperature has been {temperature.max():.0f} K: '
+                     f'the potential or the time step cannot be trusted')
     if conserves_energy:
         drift = energy_drift(rows, num_atoms)
         lines.append(

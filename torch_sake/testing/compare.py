@@ -25,8 +25,9 @@ def assert_close(name: str, value: Optional[Tensor],
     scale = max(1.0, float(expected.abs().max()))
     error = float((value - expected).abs().max()) / scale
     # Not the other way round: NaN must fail.
+    hint = '' if value.dtype == torch.double else f' (in {value.dtype})'
     assert error <= atol, (f"{name}: largest difference {error:.3e} of scale "
-                           f"{scale:.3e} is above {atol:.1e}")
+                           f"{scale:.3e} is above {atol:.1e}{hint}")
 
 
 def call(potential: Callable, z: Tensor, pos: Tensor,

@@ -53,9 +53,12 @@ def assert_equivariant(
           *(optional)*
 
     Raises:
-        AssertionError: If an output does not follow, naming it.
+        AssertionError: If an output does not follow, naming it, or if there
+            is none.
     """
     scalars, points, vectors = function(pos, vel)
+    assert any(output is not None for output in (scalars, points, vectors)), (
+        "'function' must return scalars, points or vectors (got none)")
     for kind, q, t in _transformations(pos, seed):
         outputs = function(pos @ q + t, None if vel is None else vel @ q)
         for name, value, expected in zip(

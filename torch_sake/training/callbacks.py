@@ -1,4 +1,3 @@
-import csv
 import os.path as osp
 from dataclasses import asdict, replace
 from typing import Any
@@ -9,8 +8,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from tqdm import tqdm
 
 from torch_sake.checkpoint import BEST, LAST
-from torch_sake.files import (remove_incomplete, replace_when_complete,
-                              write_settings)
+from torch_sake.files import remove_incomplete, write_rows, write_settings
 from torch_sake.interrupt import DeferredInterrupt
 from torch_sake.training.checkpoint_io import SafetensorsIO
 from torch_sake.training.distributed import any_process
@@ -74,20 +72,12 @@ class RunFolder(Checkpoint):
     def on_validation_end(self, trainer: LightningTrainer,
                           module: PotentialModule) -> None:
         if trainer.is_global_zero:
-            self._write_history(module)
+            write_rows(osp.join(self.folder, 'metrics.csv'), module.history)
             if waits(module.scores)[-1] == 0:
                 self._save_best(module)
         trainer.save_checkpoint(osp.join(self.folder, LAST))
         if any_process(self.interrupt.requested, module.device):
             raise Interrupted
-
-    def _write_history(self, module: PotentialModule) -> None:
-        path = osp.join(self.folder, 'metrics.csv')
-        with replace_when_complete(path) as temporary:
-            with open(temporary, 'w', newline='') as file:
-                writer = csv.DictWriter(file, list(module.history[0]))
-                writer.writeheader()
-                writer.writerows(module.history)
 
     def _save_best(self, module: PotentialModule) -> None:
         SafetensorsIO().save_checkpoint(module.kept(),

@@ -201,6 +201,9 @@ class TrainConfig:
         if self.init is None and (self.freeze is not None or self.refit):
             raise ValueError(f"'freeze' and 'refit' need 'init' "
                              f"(got {self.freeze} and {self.refit})")
+        if self.split_prefix and self.split is None:
+            raise ValueError(f"'split_prefix' needs 'split', the file that it "
+                             f"is about (got {self.split_prefix!r})")
         if self.precision not in ('float32', 'float64'):
             raise ValueError(f"'precision' must be 'float32' or 'float64' "
                              f"(got {self.precision!r})")

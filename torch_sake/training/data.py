@@ -7,9 +7,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets import (Frames, Split, load_frames,
-                                 published_split, random_split, read_split)
-from torch_sake.datasets.load import AnyFrames
+from torch_sake.datasets import (Frames, Split, published_split, random_split,
+                                 read_split)
+from torch_sake.datasets.load import AnyFrames, load_config_frames
 from torch_sake.fingerprint import fingerprint
 from torch_sake.models.readout import NUM_ELEMENTS
 from torch_sake.training.batching import (EVAL_BATCH_SIZE, BatchLimit,
@@ -164,12 +164,3 @@ def frames_fingerprint(frames: AnyFrames) -> str:
     sample = frames[::math.ceil(len(frames) / SAMPLE)]
     return fingerprint([{'num_atoms': frames.num_atoms},
                         *(data.to_dict() for data in sample)])
-
-
-def load_config_frames(config: Dict[str, Any]) -> AnyFrames:
-    r"""Returns the frames of a configuration, as a dictionary."""
-    options = {}
-    if config['num_frames'] is not None:
-        options['num_frames'] = config['num_frames']
-    return load_frames(config['data'], root=config['root'],
-                       seed=config['data_seed'], **options)

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from torch_sake.checks import MAX_ATOMIC_NUMBER
 from torch_sake.datasets.frames import label_name
 from torch_sake.ensemble import Ensemble
 from torch_sake.models import MoleculeModel
 from torch_sake.potential import Potential
 from torch_sake.property import Property
 
-MAX_Z = 118
 Metrics = Dict[str, float]
 Predictor = Union[Potential, Property, Ensemble]
 
@@ -82,7 +82,7 @@ def predict_labels(potential: Predictor, data: Data,
         elif key == 'stress':
             values['stress_frame'] = known.nonzero().flatten()
     if 'force' not in values:
-        present = data.z.new_zeros(data.num_graphs, MAX_Z + 1,
+        present = data.z.new_zeros(data.num_graphs, MAX_ATOMIC_NUMBER + 1,
                                    dtype=torch.bool)
         present[data.batch, data.z] = True
         values['elements'] = present

@@ -16,8 +16,8 @@ def build_optimizers(module: torch.nn.Module, name: str,
     :obj:`"adam"` is Adam for all of them. :obj:`"muon"` is
     :class:`~torch_sake.training.muon.Muon` for the matrices of linear maps,
     whose steps are orthogonal matrices scaled to the size of a step of Adam,
-    and Adam for all others: biases, embeddings, radial functions, and maps from or to one
-    number.
+    and Adam for all others: biases, embeddings, radial functions, and maps
+    from or to one number.
 
     Args:
         module (torch.nn.Module): The module.

@@ -1,14 +1,13 @@
 r"""What a training run and an evaluation leave behind for people."""
 
-import json
 import os.path as osp
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict
 
 from torch import Tensor
 
 from torch_sake.datasets.frames import label_name
 from torch_sake.datasets.load import AnyFrames
-from torch_sake.files import replace_when_complete
+from torch_sake.files import write_json
 from torch_sake.training.bootstrap import CONFIDENCE, NUM_SAMPLES
 from torch_sake.training.breakdown import (errors_by_element, errors_by_size,
                                            frame_errors, summarize)
@@ -67,27 +66,13 @@ def report_errors(outputs: Dict[str, Tensor], trivial: Tensor,
         if len(rows) > 1:
             print(format_table(f'\nBy {kind[:-1]} (number of frames)', rows,
                                units))
-    write_json(errors, osp.join(folder, f'{name}.json'), units)
+    write_json(osp.join(folder, f'{name}.json'), {'units': units, **errors})
     plot_parity(outputs, units, folder)
     plot_error_distribution(outputs, units, folder)
     return errors
-
-
-def write_json(errors: Dict[str, Any], path: str,
-               units: Optional[Dict[str, str]]) -> None:
-    with replace_when_complete(path) as temporary:
-        with open(temporary, 'w') as file:
-            json.dump({'units': units, **errors}, file, indent=2)
 
 
 def check_units(units: Dict[str, str], expected: Dict[str, str]) -> None:
     if units != expected:
         raise ValueError(f"The units of the data must be those of the "
                          f"checkpoint, {expected} (got {units})")
-
-
-def check_elements(present: List[int], trained: List[int]) -> None:
-    unknown = sorted(set(present) - set(trained))
-    if unknown:
-        raise ValueError(f"The data have atomic numbers {unknown}, which the "
-                         f"potential was not trained on (it knows {trained})")

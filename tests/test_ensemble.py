@@ -1,0 +1,73 @@
+import pytest
+import torch
+
+from torch_sake import SAKE, Ensemble, Potential
+from torch_sake.checkpoint import load_checkpoints, save_checkpoint
+
+Z = torch.tensor([8, 1, 1, 6, 1])
+BATCH = torch.tensor([0, 0, 0, 1, 1])
+
+
+@pytest.fixture
+def ensemble():
+    return Ensemble([
+        Potential(SAKE(8, num_layers=2, heads=2, num_rbf=5, cutoff=2.5),
+                  atomic_energies=torch.randn(100)).double()
+        for _ in range(3)])
+
+
+def test_means_of_the_members(ensemble):
+    inputs = Z, 1.5 * torch.randn(5, 3).double(), BATCH
+    for name, arguments in (('energy', inputs), ('site_energies', inputs),
+                            ('references', (*inputs, 2))):
+        members = [getattr(potential, name)(*arguments)
+                   for potential in ensemble.potentials]
+        assert torch.allclose(getattr(ensemble, name)(*arguments),
+                              sum(members) / 3, rtol=1e-12)
+    assert torch.allclose(ensemble(*inputs)[0], ensemble.energy(*inputs),
+                          rtol=1e-12)
+
+
+def test_kernels_are_for_all_members(ensemble):
+    for kernels in (True, False):
+        ensemble.compile(kernels=kernels)
+        for potential in ensemble.potentials:
+            assert all(conv.kernels is kernels
+                       for conv in potential.model.stack.convs)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    def write(name, dtype, elements):
+        arguments = {'hidden_channels': 8, 'num_layers': 1, 'cutoff': 2.5}
+        potential = Potential(SAKE(**arguments)).to(dtype)
+        path = tmp_path / f'{name}.safetensors'
+        save_checkpoint(path, {
+            f'potential.{key}': value
+            for key, value in potential.state_dict().items()
+        }, {'model': {'name': 'SAKE', 'arguments': arguments},
+            'energy_scale': 1.0, 'elements': elements,
+            'units': {'length': 'Angstrom', 'energy': 'eV'}})
+        return path
+    return write
+
+
+def test_checkpoints_of_different_precision(checkpoint):
+    paths = [checkpoint('single', torch.float, [1, 6, 8]),
+             checkpoint('double', torch.double, [1, 8])]
+    for order in (paths, paths[::-1]):
+        ensemble, _, elements = load_checkpoints(order)
+        assert elements == [1, 8]
+        assert {parameter.dtype for parameter in ensemble.parameters()} == {
+            torch.double}
+        assert ensemble(Z[:3], torch.randn(3, 3).double())[1].shape == (3, 3)
+    potential, _, elements = load_checkpoints(paths[0])
+    assert next(potential.parameters()).dtype == torch.float
+    assert elements == [1, 6, 8]
+
+
+def test_checkpoints_without_a_common_element(checkpoint):
+    paths = [checkpoint('a', torch.float, [6]),
+             checkpoint('b', torch.float, [1, 8])]
+    with pytest.raises(ValueError, match=r"elements in common \(got .*a.safe"):
+        load_checkpoints(paths)
