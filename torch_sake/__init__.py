@@ -10,13 +10,13 @@ with warnings.catch_warnings():
     import torch_geometric  # noqa: F401
 
 from torch_sake.checkpoint import load_potential, load_property
-from torch_sake.ensemble import Ensemble
 from torch_sake.models import SAKE, SAKENet, VectorSAKE
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.nn import SAKEConv, VectorSAKEConv
-from torch_sake.potential import Potential
-from torch_sake.property import Property
-from torch_sake.zbl import ZBLRepulsion
+from torch_sake.potentials.ensemble import Ensemble
+from torch_sake.potentials.potential import Potential
+from torch_sake.potentials.property import Property
+from torch_sake.potentials.zbl import ZBLRepulsion
 from torch_sake.version import __version__
 
 __all__ = [

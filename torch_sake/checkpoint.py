@@ -14,13 +14,13 @@ import torch
 import torch_geometric
 from torch import Tensor
 
-from torch_sake.ensemble import Ensemble
 from torch_sake.files import PathLike, replace_when_complete
 from torch_sake.models import SAKE, VectorSAKE
-from torch_sake.potential import Potential
-from torch_sake.property import Property
+from torch_sake.potentials.ensemble import Ensemble
+from torch_sake.potentials.potential import Potential
+from torch_sake.potentials.property import Property
+from torch_sake.potentials.zbl import ZBLRepulsion
 from torch_sake.version import __version__
-from torch_sake.zbl import ZBLRepulsion
 
 # In 2, edges of VectorSAKE know their angles; in 3, the lengths of its vectors
 # have no kink, and the logits of SAKE with a cutoff are bounded.

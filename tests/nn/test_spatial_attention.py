@@ -215,7 +215,7 @@ class Wrong:
 def test_compiled_potential(monkeypatch):
     # All that a compiler does up to code for a processor, which takes minutes:
     monkeypatch.setattr(
-        'torch_sake.compilation.compile_function',
+        'torch_sake.potentials.compilation.compile_function',
         functools.partial(torch.compile, dynamic=True, fullgraph=True,
                           backend='aot_eager'))
     potential = build_potential(num_layers=1, cutoff=None)
@@ -242,7 +242,7 @@ def test_kernels_are_for_sake_with_triton(monkeypatch):
     with pytest.raises(ValueError, match="'kernels' are there for SAKE only"):
         Potential(VectorSAKE()).compile(kernels=True)
     potential = build_potential(num_layers=1)
-    monkeypatch.setattr('torch_sake.compilation.HAS_TRITON', False)
+    monkeypatch.setattr('torch_sake.potentials.compilation.HAS_TRITON', False)
     with pytest.raises(ImportError, match='pip install triton'):
         potential.compile(kernels=True)
     potential.compile()

@@ -10,7 +10,7 @@ from torch_sake.benchmark.systems import System
 from torch_sake.models import SAKE, VectorSAKE
 from torch_sake.neighbors import neighbor_list
 from torch_sake.nn.spatial_attention import HAS_TRITON
-from torch_sake.potential import Potential
+from torch_sake.potentials.potential import Potential
 
 OWN = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
 TASKS = ('inference', 'training', 'md')

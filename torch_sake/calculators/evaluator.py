@@ -8,10 +8,10 @@ from torch import Tensor
 from torch_sake.checkpoint import load_checkpoints
 from torch_sake.checks import check_known_elements
 from torch_sake.device import choose_device
-from torch_sake.ensemble import Ensemble
 from torch_sake.files import PathLike
 from torch_sake.neighbors import SkinNeighborList
-from torch_sake.potential import Potential
+from torch_sake.potentials.ensemble import Ensemble
+from torch_sake.potentials.potential import Potential
 from torch_sake.units import ASE_UNITS, check_units
 
 SKIN = 1.0  # Angstrom

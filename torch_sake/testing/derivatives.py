@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_sake.neighbors.lattice import check_cell
-from torch_sake.strain import cell_volumes
+from torch_sake.potentials.strain import cell_volumes
 from torch_sake.testing.compare import assert_close, call
 
 

@@ -7,10 +7,10 @@ from torch_geometric.data import Data
 
 from torch_sake.checks import MAX_ATOMIC_NUMBER
 from torch_sake.datasets.frames import label_name
-from torch_sake.ensemble import Ensemble
 from torch_sake.models import MoleculeModel
-from torch_sake.potential import Potential
-from torch_sake.property import Property
+from torch_sake.potentials.ensemble import Ensemble
+from torch_sake.potentials.potential import Potential
+from torch_sake.potentials.property import Property
 
 Metrics = Dict[str, float]
 Predictor = Union[Potential, Property, Ensemble]

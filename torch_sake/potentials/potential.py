@@ -7,11 +7,11 @@ from torch import Tensor
 from torch_geometric.nn.aggr import SumAggregation
 
 from torch_sake.autocast import without_autocast
-from torch_sake.compilation import compile_function
-from torch_sake.energy import EnergyModel, usable
 from torch_sake.models import MoleculeModel
 from torch_sake.nn.linear import constant_weights
-from torch_sake.strain import cell_volumes
+from torch_sake.potentials.compilation import compile_function
+from torch_sake.potentials.energy import EnergyModel, usable
+from torch_sake.potentials.strain import cell_volumes
 
 
 class Potential(EnergyModel):
@@ -225,7 +225,7 @@ class Potential(EnergyModel):
         r"""Returns several potentials as one, see
         :class:`~torch_sake.Ensemble`.
         """
-        from torch_sake.ensemble import Ensemble
+        from torch_sake.potentials.ensemble import Ensemble
         return Ensemble(potentials)
 
     @torch.compiler.disable  # derivatives are taken within

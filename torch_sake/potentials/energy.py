@@ -8,13 +8,13 @@ from torch_sake.checks import (MAX_ATOMIC_NUMBER, check_atomic_numbers,
                                check_batch, check_devices,
                                check_edge_index, check_edge_shift, check_pos,
                                check_positive_float)
-from torch_sake.compilation import Compilable
 from torch_sake.models import MoleculeModel
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.neighbors.lattice import check_cell
 from torch_sake.nn.scatter import sum_edges
 from torch_sake.nn.segments import Segments
-from torch_sake.strain import apply_strain
+from torch_sake.potentials.compilation import Compilable
+from torch_sake.potentials.strain import apply_strain
 
 
 class EnergyModel(Compilable):

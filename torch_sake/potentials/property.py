@@ -4,9 +4,9 @@ from torch import Tensor
 
 from torch_sake.autocast import without_autocast
 from torch_sake.checks import check_option
-from torch_sake.energy import EnergyModel
 from torch_sake.models.readout import (READOUTS, atom_weights,
                                        atomic_masses)
+from torch_sake.potentials.energy import EnergyModel
 
 
 class Property(EnergyModel):

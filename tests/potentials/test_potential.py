@@ -12,13 +12,13 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn.models import SchNet
 
-import torch_sake.compilation
 import torch_sake.nn.linear
 import torch_sake.nn.segments
-import torch_sake.potential
 from torch_sake import (SAKE, Potential, RadiusInteractionGraph, VectorSAKE,
                         neighbor_list)
 from torch_sake.benchmark.work import peak_memory
+from torch_sake.potentials import compilation
+from torch_sake.potentials import potential as potential_module
 from torch_sake.testing import (assert_batch_independent,
                                 assert_equivariant_forces,
                                 assert_forces_match_energy)
@@ -438,7 +438,7 @@ def test_compiled_layers_are_computed_again():
 
 def test_compiled_layers_that_are_computed_again_can_be_trained(monkeypatch,
                                                                 pos):
-    for module in (torch_sake.compilation, torch_sake.potential):
+    for module in (compilation, potential_module):
         monkeypatch.setattr(module, 'compile_function',
                             lambda function: function)
     potential = Potential(vector_sake(), recompute=True).double()
@@ -470,7 +470,7 @@ def power(value, exponent):
     'recompile_limit' not in inspect.signature(torch.compile).parameters,
     reason='This torch has one limit for everything')
 def test_more_versions_than_torch_allows():
-    function = torch_sake.compilation.compile_function(power)
+    function = compilation.compile_function(power)
     value = torch.rand(5)
     for exponent in range(1, torch._dynamo.config.recompile_limit + 3):
         # The number is made part of the code, as sizes of layers are.
@@ -486,7 +486,7 @@ def test_compiled_sums_have_an_order():
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        function = torch_sake.compilation.compile_function(wide_sums)
+        function = compilation.compile_function(wide_sums)
         inputs = (torch.zeros(4, 64), torch.randint(4, (20000, )),
                   torch.randn(20000, 64))
         results = [function(*inputs) for _ in range(10)]
@@ -500,7 +500,7 @@ def test_compilation_that_fails(monkeypatch):
     def compiled(*args, **kwargs):
         raise RuntimeError('no compiler')
 
-    monkeypatch.setattr(torch_sake.compilation, 'compile_function',
+    monkeypatch.setattr(compilation, 'compile_function',
                         lambda _: compiled)
     potential = Potential(vector_sake()).double()
     inputs = random_batch(3)
@@ -522,7 +522,7 @@ def test_selection_by_indexing():
         return rows.index_select(dim=-1, index=index)
 
     x, index = torch.randn(6, 5, 7), torch.tensor([4, 0, 0, 3])
-    by_indexing = torch_sake.compilation.by_indexing(select)
+    by_indexing = compilation.by_indexing(select)
     assert torch.equal(by_indexing(x, index), select(x, index))
     for function, expected in ((by_indexing, 0), (select, 2)):
         nodes = make_fx(function)(x, index).graph.nodes
@@ -541,7 +541,7 @@ def test_compilers_with_bugs(monkeypatch, fault):
             return energy, forces + 0.01 * (forces - forces.detach())
         return wrong
 
-    monkeypatch.setattr(torch_sake.compilation, 'compile_function',
+    monkeypatch.setattr(compilation, 'compile_function',
                         compile_wrongly)
     potential = Potential(vector_sake()).double()
     inputs = random_batch(3)

@@ -3,7 +3,7 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from torch_sake.potential import Potential
+from torch_sake.potentials.potential import Potential
 
 
 class EnsembleOutput(NamedTuple):

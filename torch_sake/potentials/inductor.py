@@ -10,8 +10,8 @@ from torch._inductor.custom_graph_pass import (CustomGraphPass,
                                                get_hash_for_files)
 from torch.fx import Graph, Node
 
-from torch_sake import inductor_operators
 from torch_sake.nn.linear import MIN_MULTIPLICATIONS
+from torch_sake.potentials import inductor_operators
 
 aten, ours = torch.ops.aten, torch.ops.torch_sake
 

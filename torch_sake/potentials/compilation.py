@@ -143,7 +143,7 @@ def by_indexing(function: Callable) -> Callable:
 def compile_function(function: Callable) -> Callable:
     r"""Returns the compiled function, for all sizes of its inputs."""
     # Here, as versions of torch before 2.6 can do all but this:
-    from torch_sake.inductor import OperatorsForCPU
+    from torch_sake.potentials.inductor import OperatorsForCPU
 
     limit = {}
     # Every model with layers of other sizes is one more version of the

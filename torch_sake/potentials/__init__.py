@@ -1,0 +1,1 @@
+r"""Energies, their derivatives, and how these are compiled."""
