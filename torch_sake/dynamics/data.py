@@ -23,8 +23,22 @@ def load_dynamics(data: str, root: PathLike, split: str,
     :class:`~torch_sake.dynamics.DynamicsConfig`, with targets after
     :obj:`num_horizons` horizons.
 
+    Args:
+        data (str): :obj:`'nbody'`, :obj:`'cmu-walk'`, :obj:`'md17:NAME'` or
+            an :obj:`.npz` file of trajectories.
+        root (str or os.PathLike): Folder of the files of the data set.
+        split (str): :obj:`'train'`, :obj:`'val'` or :obj:`'test'`.
+        horizon (int, optional): Number of frames from an input to its target;
+            that of the published protocol if not given.
+            (default: :obj:`None`)
+        sizes (tuple, optional): Numbers of systems of the three splits;
+            those of the data set if not given. (default: :obj:`None`)
+        num_horizons (int, optional): How many horizons ahead the targets are.
+            (default: :obj:`1`)
+
     Raises:
-        ValueError: If :obj:`data` is none of them.
+        TypeError, ValueError: If :obj:`data` is none of them, or another
+            argument is of the wrong type or range.
     """
     if horizon is not None:
         check_positive_int('horizon', horizon)

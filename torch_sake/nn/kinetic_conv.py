@@ -74,6 +74,9 @@ class KineticConv(MessagePassing):
             (default: :obj:`"polynomial"`)
         **kwargs (optional): Additional arguments of
             :class:`torch_geometric.nn.conv.MessagePassing`.
+
+    Raises:
+        TypeError, ValueError: If an argument is of the wrong type or range.
     """
     def __init__(
         self,
@@ -109,7 +112,7 @@ class KineticConv(MessagePassing):
         if cutoff is not None:
             self.cutoff = check_positive_float('cutoff', cutoff)
             self.envelope = build_envelope(envelope, cutoff)
-        elif not isinstance(envelope, (torch.nn.Module, type(None))):
+        elif not isinstance(envelope, torch.nn.Module):
             check_option('envelope', envelope, ENVELOPES)
         self.update_pos = check_bool('update_pos', update_pos)
         self.vel_gate = check_bool('vel_gate',
