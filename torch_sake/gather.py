@@ -17,9 +17,10 @@ def gather_nodes(x: Tensor, index: Tensor) -> Tensor:
     Left alone, the compiler of torch 2.13 makes the derivative of six layers
     that move their nodes such that it reads the sums of edges too early, and
     returns wrong numbers without a word. Within :func:`torch.compile` this is
-    therefore an operator it does not look into. Where a derivative is taken
-    inside, by :mod:`torch.func`, such operators are unknown;
-    :meth:`torch_sake.Potential.compile` has other means.
+    therefore an operator it does not look into (which does not help torch 2.10
+    and before). Where a derivative is taken inside, by :mod:`torch.func`, such
+    operators are unknown; :meth:`torch_sake.Potential.compile` has other
+    means.
 
     Shapes:
         - **input:** values :math:`(N, D)`, indices :math:`(E)`

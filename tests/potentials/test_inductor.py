@@ -137,6 +137,8 @@ def test_other_devices_are_left_alone():
     assert [node.target for node in graph.nodes] == targets
 
 
+@pytest.mark.skipif(torch.__version__ < (2, 12),
+                    reason='This compiler makes wrong derivatives')
 def test_derivatives_of_models_that_are_compiled_as_they_are():
     r"""Left alone, torch 2.13 makes wrong ones of six layers that move."""
     torch.manual_seed(0)
