@@ -46,7 +46,7 @@ def type_of_parameters(value: Any) -> Optional[torch.dtype]:
     for module in modules:
         # Replicas, as DataParallel makes them, have former parameters.
         for parameters in (module._parameters,
-                           vars(module).get('_former_parameters', {})):
+                           getattr(module, '_former_parameters', {})):
             for parameter in parameters.values():
                 if parameter is not None:
                     return parameter.dtype
