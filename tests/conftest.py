@@ -247,3 +247,11 @@ def qm9_root(tmp_path) -> str:
         9 * ['header'] + ['     4  CC', '     8  N', '2 compounds', '']))
     torch.save(molecules, raw / 'qm9_v3.pt')
     return str(tmp_path / 'qm9')
+
+
+@pytest.fixture
+def fresh_compiler():
+    """Of one piece of code, torch compiles eight versions in a process."""
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()

@@ -82,7 +82,7 @@ def test_models_of_any_type(build):
 
 
 @pytest.mark.parametrize('build', [SAKE, VectorSAKE])
-def test_compiled_within(build):
+def test_compiled_within(build, fresh_compiler):
     model, pos = build(16, num_layers=2), 3 * torch.rand(12, 3)
     compiled = torch.compile(model, fullgraph=True, backend='aot_eager')
     inputs = Z, pos, torch.zeros_like(Z), 1, EDGES

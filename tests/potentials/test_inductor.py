@@ -139,7 +139,7 @@ def test_other_devices_are_left_alone():
 
 @pytest.mark.skipif(torch.__version__ < (2, 12),
                     reason='This compiler makes wrong derivatives')
-def test_derivatives_of_models_that_are_compiled_as_they_are():
+def test_derivatives_of_models_that_are_compiled_as_they_are(fresh_compiler):
     r"""Left alone, torch 2.13 makes wrong ones of six layers that move."""
     torch.manual_seed(0)
     model = SAKE(8, num_layers=6, num_rbf=4)
@@ -174,7 +174,7 @@ def test_operators_of_edges_and_nodes():
         assert torch.autograd.gradgradcheck(function, argument)
 
 
-def test_compiled_potential():
+def test_compiled_potential(fresh_compiler):
     r"""It is computed as it is, and so are its forces."""
     torch.manual_seed(0)
     potential = Potential(VectorSAKE(8, num_layers=1, num_rbf=4))
