@@ -77,3 +77,19 @@ def test_lost_atoms():
     atoms.pbc = [False, True, False]  # where one of them is an image
     assert lost_atoms(atoms, 2.0) == [2]
     assert lost_atoms(atoms, 9.0) == []
+    assert lost_atoms(ase.Atoms('H'), 2.0) == []
+
+
+def test_lost_atoms_are_named(checkpoint, tmp_path, capsys):
+    pytest.importorskip('jsonargparse')
+    pytest.importorskip('ase.md.langevinbaoab')
+    from torch_sake.cli import main
+    for distance in (1.0, 50.0):
+        structure = str(tmp_path / f'{distance}.xyz')
+        ase.Atoms('OHH', [[0, 0, 0], [0, 0, 1], [0, distance, 0]]).write(
+            structure, format='extxyz')
+        assert main(['md', '--checkpoint', checkpoint('run'), '--structure',
+                     structure, '--num_steps', '1', '--out',
+                     str(tmp_path / str(distance))]) == 0
+        assert ('Atoms [2] have no neighbor' in capsys.readouterr().out) == (
+            distance > 3)

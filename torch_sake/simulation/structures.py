@@ -79,9 +79,11 @@ def identity_of(atoms: Any) -> Dict[str, Any]:
 
 
 def lost_atoms(atoms: Any, cutoff: float) -> List[int]:
-    r"""Returns the atoms that have no neighbor within a cutoff in Angstrom:
-    nothing acts on them.
+    r"""Returns those of several atoms that have no neighbor within a cutoff in
+    Angstrom: nothing acts on them.
     """
+    if len(atoms) == 1:
+        return []
     cell = torch.from_numpy(atoms.cell.array) if atoms.pbc.any() else None
     edge_index, _ = neighbor_list(torch.from_numpy(atoms.positions), cutoff,
                                   cell=cell, pbc=torch.from_numpy(atoms.pbc))
