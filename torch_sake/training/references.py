@@ -10,6 +10,8 @@ from torch_sake.models.readout import (NUM_ELEMENTS, atom_weights,
 
 # Smaller singular values, relative to the largest one, are rounding:
 RCOND = 1e-10
+# So is what is left of energies, relative to them:
+ROUNDING = 1e-12
 
 
 class AtomicEnergyFit:
@@ -48,6 +50,8 @@ class AtomicEnergyFit:
             counts[:, present], energy.unsqueeze(1), rcond=RCOND,
             driver='gelsd').solution.squeeze(1)
         rest = torch.linalg.vector_norm(energy - counts @ out)
+        if rest <= ROUNDING * torch.linalg.vector_norm(energy):
+            rest = 0.0
         return out, float(rest) / math.sqrt(self.num_frames)
 
 

@@ -1,4 +1,5 @@
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Iterable, List, Optional
 
@@ -8,6 +9,8 @@ from torch_geometric.data import Data
 
 from torch_sake.training.references import AtomicEnergyFit, batch_weights
 
+# What is this small beside the other labels of an atom is numerical noise:
+NEGLIGIBLE = 1e-2
 # The power of the mean square distance of atoms from the center of mass that a
 # moment about it grows with:
 MOMENTS = {'dipole': 0.5, 'extent': 1.0}
@@ -23,7 +26,8 @@ class Summary:
             :func:`~torch_sake.training.references.fit_atomic_energies`,
             :obj:`[100]`. A dipole moment has none.
         scale (float): Root mean square of the forces or, without forces, of
-            what the references leave of the labels; 1 if it is zero.
+            what the references leave of the labels, see :func:`find_scale`;
+            1 if it is zero.
         moment_size (float): Size of what multiplies the charge of an atom in a
             moment about the center of mass: the mean square distance, or the
             root of it for a dipole moment. That of anything else is 1.
@@ -51,34 +55,78 @@ def summarize(loader: Iterable[Data], label: str = 'energy',
             (default: :obj:`"add"`)
     """
     fit, elements = AtomicEnergyFit(), set()
-    square = volume = moment = 0.0
-    num_components = num_atoms = num_arms = 0
+    learned, virials, arms = MeanSquare(), MeanSquare(), MeanSquare()
+    has_forces, num_atoms, volumes = False, 0, []
     for data in loader:
-        # Without references, all of a dipole moment is learned.
-        learned = data.get('force')
-        if readout == 'dipole':
-            learned = data[label]
+        elements.update(data.z.unique().tolist())
+        num_atoms += data.num_nodes
+        if readout == 'dipole':  # without references, all of it is learned
+            learned.add(data[label])
         else:
             fit.add(data.z, data.batch, data[label],
                     batch_weights(readout, data))
-        elements.update(data.z.unique().tolist())
-        if learned is not None:
-            square += float(learned.square().sum())
-            num_components += learned.numel()
+        if 'force' in data:
+            has_forces = True
+            learned.add(data.force)
         if readout in MOMENTS:
-            moment += float(batch_weights('extent', data).sum())
-            num_arms += data.num_nodes
+            arms.add(batch_weights('extent', data).sqrt())
         if 'stress' in data:
             known = ~data.stress.isnan().flatten(1).any(dim=1)
-            volume += float(torch.linalg.det(data.cell[known]).abs().sum())
-            num_atoms += int(data.ptr.diff()[known].sum())
-    atomic_energies = rest = None
+            volume = torch.linalg.det(data.cell[known]).abs()
+            count = data.ptr.diff()[known]
+            volumes.append((float(volume.sum()), int(count.sum())))
+            virials.add(data.stress[known] * (volume / count).view(-1, 1, 1))
+    scale, atomic_energies = learned.root, None
     if readout != 'dipole':
         atomic_energies, rest = fit.solve()
-    if num_components > 0:
-        rest = math.sqrt(square / num_components)
+        if label != 'energy':
+            scale = rest
+        elif has_forces:
+            scale = find_scale('forces', scale, max(
+                rest * fit.num_frames / num_atoms, virials.root))
+        else:
+            scale = find_scale('energies', rest, virials.root)
     moment_size = 1.0
     if readout in MOMENTS:
-        moment_size = (moment / num_arms)**MOMENTS[readout]
-    return Summary(atomic_energies, rest or 1.0, moment_size,
-                   volume / max(num_atoms, 1), sorted(elements))
+        moment_size = arms.root**(2 * MOMENTS[readout])
+    volume, count = map(sum, zip((0.0, 0), *volumes))
+    return Summary(atomic_energies, scale or 1.0, moment_size,
+                   volume / max(count, 1), sorted(elements))
+
+
+class MeanSquare:
+    r"""The root mean square of numbers that come in batches."""
+    def __init__(self):
+        self.total, self.number = 0.0, 0
+
+    def add(self, values: Tensor) -> None:
+        self.total += float(values.square().sum())
+        self.number += values.numel()
+
+    @property
+    def root(self) -> float:
+        r"""The root mean square, zero of no numbers."""
+        return math.sqrt(self.total / max(self.number, 1))
+
+
+def find_scale(name: str, size: float, others: float) -> float:
+    r"""Returns the size of what is learned: that of the first labels, forces
+    or else energies, unless they are zero but for numerical noise. They are if
+    the other labels, in units of energy per atom, say that atoms feel a
+    hundred times as much, as in the strained cells of an equation of state.
+    Then the others tell the size.
+
+    Args:
+        name (str): What the first labels are.
+        size (float): The root mean square of the first labels.
+        others (float): The largest root mean square of the others: energies
+            and virials per atom.
+    """
+    if size >= NEGLIGIBLE * others:
+        return size
+    if size > 0:
+        warnings.warn(f'The {name} are {size:.2g} on average, next to '
+                      f'{others:.2g} that the other labels say of an atom: '
+                      f'they are taken for noise, and the scale of training '
+                      f'comes from the other labels')
+    return others
