@@ -134,6 +134,11 @@ def check_pos(pos: Any, num_nodes: Optional[int] = None,
               num_dimensions: Optional[int] = None,
               dtype: Optional[torch.dtype] = None,
               look: bool = True) -> Tensor:
+    r"""Checks positions. They may be in double precision whatever the type of
+    the model is: only short vectors between them are rounded.
+    """
+    if isinstance(pos, Tensor) and pos.dtype == torch.double:
+        dtype = None
     check_tensor('pos', pos, ('N' if num_nodes is None else num_nodes,
                               num_dimensions or 'D'), dtype)
     if pos.size(1) < 1:

@@ -5,6 +5,7 @@ implementation).
 
 from typing import Optional, Tuple
 
+import torch
 from torch import Tensor
 
 from torch_sake.gather import gather_nodes
@@ -13,15 +14,20 @@ EPSILON = 1e-5
 
 
 def edge_vectors(pos: Tensor, edge_index: Tensor,
-                 edge_shift: Optional[Tensor] = None) -> Tensor:
+                 edge_shift: Optional[Tensor] = None,
+                 dtype: Optional[torch.dtype] = None) -> Tensor:
     r"""Returns :math:`\vec{r}_{ij} = \vec{x}_j - \vec{x}_i + \vec{s}_{ij}` of
-    the edges :math:`j \to i`.
+    the edges :math:`j \to i`. Where atoms are far apart that are neighbors
+    through a periodic boundary, all digits of a short vector are in long ones:
+    differences are taken in the type of the positions and rounded afterwards.
 
     Args:
         pos (torch.Tensor): Positions.
         edge_index (torch.Tensor): Sources and targets of the edges.
         edge_shift (torch.Tensor, optional): Shift of each edge, such as the
             lattice translation to a periodic image. (default: :obj:`None`)
+        dtype (torch.dtype, optional): The type of the vectors; that of the
+            positions if not given. (default: :obj:`None`)
 
     Shapes:
         - **input:** positions :math:`(N, D)`, edges :math:`(2, E)`, shifts
@@ -30,7 +36,8 @@ def edge_vectors(pos: Tensor, edge_index: Tensor,
     """
     vec = gather_nodes(pos, edge_index[0]) - gather_nodes(
         pos, edge_index[1])  # [E, D]
-    return vec if edge_shift is None else vec + edge_shift
+    vec = vec if edge_shift is None else vec + edge_shift
+    return vec if dtype is None else vec.to(dtype)
 
 
 def distance_and_direction(vec: Tensor) -> Tuple[Tensor, Tensor]:

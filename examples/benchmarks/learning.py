@@ -149,7 +149,7 @@ def run(entry, seed, num_steps, first_step, args):
     if trainer.data.split.test.numel() > 0:
         loaders['test frames'] = trainer.data.batches('test', 64)
     tests = {path: error_metrics(predict(trainer.average.module, loader,
-                                         trainer.dtype, trainer.device))
+                                         trainer.device))
              for path, loader in loaders.items()}
     name, *_ = parse_entry(entry)
     compiling = steps.times[0][0]  # or what is left of it in this process

@@ -40,7 +40,7 @@ def build_calls(entry, compiled, args, out):
 
     @torch.no_grad()
     def infer():
-        predict_batch(trainer.potential, next(batches), trainer.dtype)
+        predict_batch(trainer.potential, next(batches))
 
     def train():
         trainer.module.take_step(next(batches), optimizers)

@@ -107,6 +107,22 @@ def test_energies_and_forces(build, periodic, platform):
             assert abs(outputs[2] - free) > 1e-4
 
 
+def test_single_precision_across_a_large_box():
+    # Both sides of a box of 4000 Angstrom are within a molecule.
+    z, pos = atoms()
+    potential = vector_sake().float()
+    outputs = []
+    for shift in (50.0, 0.0):
+        system_pos = (pos - pos.mean(dim=0) + shift) % 4000.0
+        context = make_context(openmm_force(potential, z, True), 8)
+        context.setPeriodicBoxVectors(*(400.0 * torch.eye(3)).numpy())
+        context.setPositions(0.1 * system_pos.numpy())
+        outputs.append(evaluate(context)[3])
+    assert (system_pos.amax(dim=0) - system_pos.amin(dim=0) > 3000).all()
+    assert (outputs[0] - outputs[1]).abs().max() < 2e-6 * max(
+        1.0, outputs[0].abs().max())
+
+
 @pytest.mark.parametrize('periodic', [False, True])
 def test_forces_are_the_slope_of_the_energy(periodic):
     z, pos = atoms(5)

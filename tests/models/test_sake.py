@@ -182,7 +182,7 @@ def test_wrong_options(options, error, match):
     (dict(z=100 * Z), ValueError, "'z' must be smaller than 100"),
     (dict(pos=torch.zeros(8, 2)), ValueError, "'pos' must have shape"),
     (dict(pos=torch.zeros(8, 3).long()), TypeError, "'pos' must be of float"),
-    (dict(pos=torch.zeros(8, 3).double()), TypeError, "'pos' must be of type"),
+    (dict(pos=torch.zeros(8, 3).half()), TypeError, "'pos' must be of type"),
     (dict(pos=torch.full((8, 3), torch.nan)), ValueError, "must be finite"),
     (dict(batch=BATCH[:7]), ValueError, "'batch' must have shape"),
     (dict(edge_index=torch.tensor([[0], [8]])), ValueError, "smaller than 8"),

@@ -72,7 +72,7 @@ def test_rows_are_those_of_their_frames(copper_file):
     frames = read_frames(copper_file)
     potential = Potential(VectorSAKE(hidden_channels=4, num_layers=1))
     small, whole = (predict(potential, DataLoader(frames, batch_size=size),
-                            torch.float, 'cpu') for size in (5, 24))
+                            'cpu') for size in (5, 24))
     known = ~frames._data.stress.isnan().flatten(1).any(dim=1)
     for outputs in (small, whole):
         assert torch.equal(outputs['stress_frame'], known.nonzero().flatten())
@@ -93,7 +93,7 @@ def test_forces_of_which_a_part_is_known(copper_file):
     frames = read_frames(copper_file)
     frames._data.force[[1, 6]] = math.nan
     potential = Potential(VectorSAKE(hidden_channels=4, num_layers=1))
-    outputs = predict(potential, DataLoader(frames, batch_size=5), torch.float,
+    outputs = predict(potential, DataLoader(frames, batch_size=5),
                       'cpu')
     known = ~frames._data.force.isnan().any(dim=1)
     assert len(outputs['force']) == len(outputs['force_z']) == known.sum()
@@ -125,8 +125,7 @@ def test_errors_of_elements_without_forces():
                     generator.normal(size=len(z)), name='any', units=UNITS,
                     source='any')
     potential = Potential(VectorSAKE(hidden_channels=4, num_layers=1))
-    outputs = predict(potential, DataLoader(frames, batch_size=5),
-                      torch.float, 'cpu')
+    outputs = predict(potential, DataLoader(frames, batch_size=5), 'cpu')
     error = (outputs['energy'] - outputs['energy_label']).tolist()
     elements = errors_by_element(outputs)
     assert list(elements) == [1, 6, 8]

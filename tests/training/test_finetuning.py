@@ -88,8 +88,7 @@ def test_new_elements_get_the_energies_that_are_left(tuning, pretrained,
     energies = trainer.potential.atomic_energies
     assert torch.equal(energies[:16], pretrained.atomic_energies[:16])
     assert energies[17:].eq(0).all()
-    outputs = predict(trainer.potential, trainer.data.batches('train'),
-                      torch.float, 'cpu')
+    outputs = predict(trainer.potential, trainer.data.batches('train'), 'cpu')
     errors = outputs['energy'] - outputs['energy_label']
     errors = errors[outputs['energy_label'] < -2200.0]  # those of sulfur
     assert errors.mean().abs() < 1e-9 and errors.std() > 1e-3
@@ -116,11 +115,10 @@ def test_refit_shifts_all_atomic_energies(tuning, pretrained, water_file,
         warnings.simplefilter('error')
         trainer = Trainer(replace(tuning, data=shifted, refit=True,
                                   out=tuning.out + '-2'))
-    outputs = predict(trainer.potential, trainer.data.batches('train'),
-                      torch.float, 'cpu')
+    outputs = predict(trainer.potential, trainer.data.batches('train'), 'cpu')
     error = outputs['energy'] - outputs['energy_label']
     assert error.mean().abs() < 1e-9
-    before = predict(pretrained, trainer.data.batches('train'), torch.float,
+    before = predict(pretrained, trainer.data.batches('train'),
                      'cpu')
     assert torch.equal(outputs['force'], before['force'])
     # Each atom takes its part of the shift, the smallest that does it:

@@ -107,6 +107,6 @@ def test_no_row_is_known():
 def test_stress_of_which_a_part_is_known(copper_file):
     data = next(iter(DataLoader(read_frames(copper_file), 2)))
     potential = Potential(VectorSAKE(8, num_layers=1, num_rbf=5)).double()
-    assert 'stress' in predict_batch(potential, data, torch.double)
+    assert 'stress' in predict_batch(potential, data)
     data.stress[:, 0, 1] = math.nan  # no row is whole: nothing to compute
-    assert 'stress' not in predict_batch(potential, data, torch.double)
+    assert 'stress' not in predict_batch(potential, data)

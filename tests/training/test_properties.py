@@ -45,7 +45,7 @@ def test_training_learns(config, target, model):
     trainer.fit()
     trained = load_property(config.out)
     assert isinstance(trained, Property) and trained.name == target
-    outputs = predict(trained, trainer.data.batches('train'), torch.float,
+    outputs = predict(trained, trainer.data.batches('train'),
                       'cpu')
     assert set(outputs) == {target, f'{target}_label', 'num_atoms', 'elements'}
     error = error_metrics(outputs)[f'{target}_mae']
@@ -88,7 +88,7 @@ def errors(config, readout, name, monkeypatch):
         ema_decay=0.9, out=f'{config.out}-{readout}'))
     trainer.fit()
     outputs = predict(load_property(trainer.config.out),
-                      trainer.data.batches('test'), torch.float, 'cpu')
+                      trainer.data.batches('test'), 'cpu')
     return error_metrics(outputs)[f'{name}_mae'] / float(
         outputs[f'{name}_label'].abs().mean())
 
@@ -163,7 +163,7 @@ def test_scales(config):
         assert trainer.data.scale == pytest.approx(
             float(rest.square().mean().sqrt()))
         outputs = predict(trainer.potential, trainer.data.batches('train'),
-                          torch.float, 'cpu')
+                          'cpu')
         start = outputs[target] - trivial
         assert float(start.abs().mean()) < 3 * trainer.data.scale
 
@@ -201,8 +201,8 @@ def test_fine_tuning(config, target):
     data = trainer.data
     loader = data.batches('train')
     before = load_property(config.out)
-    expected = predict(before, loader, torch.float, 'cpu')[target]
-    outputs = predict(trainer.potential.eval(), loader, torch.float, 'cpu')
+    expected = predict(before, loader, 'cpu')[target]
+    outputs = predict(trainer.potential.eval(), loader, 'cpu')
     assert torch.equal(outputs[target], expected)
     assert data.scale == before.energy_scale * data.moment_size
     trainer.fit()
@@ -211,7 +211,7 @@ def test_fine_tuning(config, target):
     assert trained.energy_scale == before.energy_scale
 
     refitted = Trainer(replace(tuning, refit=True, out=config.out + '-3'))
-    outputs = predict(refitted.potential.eval(), loader, torch.float, 'cpu')
+    outputs = predict(refitted.potential.eval(), loader, 'cpu')
     if target == 'mu':
         assert torch.equal(outputs[target], expected)
         return

@@ -28,7 +28,7 @@ def test_training_learns(config, model):
                               learning_rate=1e-2))
     trainer.fit()
     outputs = predict(load_potential(config.out),
-                      trainer.data.batches('test', 8), torch.float, 'cpu')
+                      trainer.data.batches('test', 8), 'cpu')
     trivial = float(outputs['force_label'].abs().mean())
     assert error_metrics(outputs)['force_mae'] < 0.2 * trivial
     assert float((outputs['energy'] - outputs['energy_label']).abs().mean()
@@ -60,7 +60,7 @@ def test_training_on_energies_alone(config, energy_file, monkeypatch):
     assert trainer.best * trainer.data.scale == pytest.approx(
         min(metrics['energy_mae'] for metrics in trainer.history))
     outputs = predict(load_potential(config.out),
-                      trainer.data.batches('train', 8), torch.float, 'cpu')
+                      trainer.data.batches('train', 8), 'cpu')
     assert set(outputs) == {'energy', 'energy_label', 'num_atoms', 'elements'}
     assert error_metrics(outputs)['energy_mae'] < 0.5 * float(
         outputs['energy_label'].std())

@@ -87,7 +87,7 @@ class Evaluator:
         if compile:
             self.potential.compile()
         parameter = next(self.potential.parameters(), torch.empty(0))
-        self.dtype, self.device = parameter.dtype, parameter.device
+        self.device = parameter.device
         self.neighbors = None
         if self.potential.cutoff is not None:
             self.neighbors = SkinNeighborList(self.potential.cutoff,
@@ -163,11 +163,6 @@ class Evaluator:
                                  self.elements)
             self._known = numpy.array(numbers)
         z = torch.as_tensor(numbers, dtype=torch.long, device=self.device)
-        # From their middle, or single precision would lose what tells atoms
-        # apart that have drifted away.
-        positions = numpy.asarray(positions, dtype=float)
-        if len(positions) > 0 and numpy.isfinite(positions).all():
-            positions = positions - positions.mean(axis=0)
         pos = self._tensor(positions)
         if cell is not None:
             cell = self._tensor(cell)
@@ -181,7 +176,7 @@ class Evaluator:
 
     def _tensor(self, lengths: numpy.ndarray) -> Tensor:
         return torch.as_tensor(numpy.asarray(lengths, dtype=float) /
-                               self.length, device=self.device).to(self.dtype)
+                               self.length, device=self.device)
 
     @staticmethod
     def _numpy(values: Tensor, unit: float) -> numpy.ndarray:

@@ -84,8 +84,7 @@ def evaluate(config: EvaluateConfig) -> None:
     check_known_elements('The data have', present.tolist(), elements)
 
     trivial = trivial_labels(potential, loader)
-    dtype = next(potential.parameters()).dtype
-    outputs = predict(potential.to(device), loader, dtype, device)
+    outputs = predict(potential.to(device), loader, device)
     out = config.out or osp.join(folder_of(config.checkpoint[0]), name)
     report_errors(outputs, trivial, frames.units, out, 'evaluation',
                   f'Errors of {", ".join(config.checkpoint)} on {part} '

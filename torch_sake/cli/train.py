@@ -42,7 +42,7 @@ def train(config: TrainConfig) -> None:
     potential = build_predictor(*load_checkpoint(config.out))
     trivial = trivial_labels(potential, data.batches(part))
     outputs = predict(potential.to(trainer.device), data.batches(part),
-                      trainer.dtype, trainer.device)
+                      trainer.device)
     report_errors(outputs, trivial, units, config.out, part,
                   f'\nErrors on the {part} frames ({sizes[part]}; '
                   f'{trainer.seconds:.0f} s of processor time for training)')

@@ -227,7 +227,8 @@ class MoleculeModel(torch.nn.Module):
             if self.atomref is not None:
                 out = out + self.atomref(z)
         if self.is_moment:
-            arm = center(pos, self.atomic_mass[z], batch, batch_size)  # [N, 3]
+            arm = center(pos, self.atomic_mass[z], batch,
+                         batch_size).to(out.dtype)  # [N, 3]
             if self.extent:
                 arm = arm.square().sum(dim=1, keepdim=True)
             out = out * arm

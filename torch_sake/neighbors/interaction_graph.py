@@ -41,21 +41,28 @@ class RadiusInteractionGraph(torch.nn.Module):
     def forward(self, pos: Tensor,
                 batch: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
         """"""  # noqa: D419
-        for graph, edge_index, edge_shift in getattr(_state, 'fixed', ()):
+        dtype = pos.dtype
+        for graph, edge_index, edge_shift, exact in getattr(_state, 'fixed',
+                                                            ()):
             if graph is self:
+                pos = pos if exact is None else exact
                 break
         else:
             edge_index, _ = neighbor_list(pos, self.cutoff, batch)
             edge_shift = None
-        return edge_index, edge_vectors(pos, edge_index,
-                                        edge_shift).norm(dim=-1)
+        return edge_index, edge_vectors(pos, edge_index, edge_shift,
+                                        dtype).norm(dim=-1)
 
     @contextmanager
     def fixed(self, edge_index: Tensor,
-              edge_shift: Optional[Tensor] = None) -> Iterator[None]:
-        r"""Has the given edges handed out in the place of those found."""
+              edge_shift: Optional[Tensor] = None,
+              pos: Optional[Tensor] = None) -> Iterator[None]:
+        r"""Has the given edges handed out in the place of those found, and
+        their lengths computed from :obj:`pos`, if given: positions that the
+        model gets in single precision may be there in double precision.
+        """
         before = getattr(_state, 'fixed', ())
-        _state.fixed = ((self, edge_index, edge_shift), *before)
+        _state.fixed = ((self, edge_index, edge_shift, pos), *before)
         try:
             yield
         finally:

@@ -115,7 +115,7 @@ class EGNNConv(MessagePassing):
                                                   self.edge_dim), x.dtype)
         from_sources = (edge_index if self.flow == 'source_to_target' else
                         edge_index.flip(0))
-        vec = -edge_vectors(pos, from_sources, edge_shift)  # [E, D]
+        vec = -edge_vectors(pos, from_sources, edge_shift, x.dtype)  # [E, D]
         # propagate_type: (x: Tensor, vec: Tensor, edge_attr: OptTensor)
         message, step = self.propagate(edge_index, x=x, vec=vec,
                                        edge_attr=edge_attr,

@@ -148,7 +148,8 @@ class KineticConv(MessagePassing):
         """
         if self.flow == 'target_to_source':
             edge_index = edge_index.flip(0)
-        vec = edge_vectors(pos, edge_index, edge_shift)
+        vec = edge_vectors(pos, edge_index, edge_shift,
+                           type_of_parameters(self))
         dist, direction = distance_and_direction(vec)
         if edge_weight is not None:
             edge_weight = edge_weight.view(-1, 1)

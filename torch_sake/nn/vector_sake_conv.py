@@ -200,7 +200,7 @@ class VectorSAKEConv(KineticConv):
         """
         edge_index = self.check_input(x, pos, edge_index, vel, edge_attr,
                                       edge_shift, edge_weight)
-        self.check_vec(vec, x.size(0), pos)
+        self.check_vec(vec, x, pos.size(1))
         if geometry is None:
             geometry = self.edge_geometry(pos, edge_index, edge_shift,
                                           edge_weight)
@@ -278,8 +278,8 @@ class VectorSAKEConv(KineticConv):
         scale = 1 / math.sqrt(self.avg_num_neighbors)
         return scale * sum_edges(embedding, targets), scale * combinations
 
-    def check_vec(self, vec: Optional[Tensor], num_nodes: int,
-                  pos: Tensor) -> None:
+    def check_vec(self, vec: Optional[Tensor], x: Tensor,
+                  num_dimensions: int) -> None:
         r"""Raises an error if the vectors are not what the layer takes."""
         if (vec is not None) != self.vec_input:
             raise ValueError(
@@ -288,8 +288,8 @@ class VectorSAKEConv(KineticConv):
                 f"{None if vec is None else vec.shape})")
         if vec is not None:
             check_tensor('vec', vec,
-                         (num_nodes, pos.size(1), self.hidden_channels),
-                         pos.dtype)
+                         (x.size(0), num_dimensions, self.hidden_channels),
+                         x.dtype)
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}({self.in_channels}, '

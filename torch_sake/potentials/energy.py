@@ -4,11 +4,13 @@ from typing import Any, Callable, Dict, Optional, Tuple
 import torch
 from torch import Tensor
 
+from torch_sake.autocast import type_of_parameters
 from torch_sake.checks import (MAX_ATOMIC_NUMBER, check_atomic_numbers,
                                check_batch, check_devices,
                                check_edge_index, check_edge_shift, check_pos,
                                check_positive_float)
 from torch_sake.models import MoleculeModel
+from torch_sake.models.readout import center
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.neighbors.lattice import check_cell
 from torch_sake.nn.scatter import sum_edges
@@ -111,14 +113,14 @@ class EnergyModel(Compilable):
             raise ValueError("'edge_shift' needs 'edge_index' (got None)")
         if isinstance(self.model, MoleculeModel):
             edges = self.model.find_edges(pos, batch, cell, pbc)
-        elif always or (pbc is not None and bool(pbc.any())):
-            if self._graph is None:
-                raise TypeError(
-                    f"'model' must be one of this package, or have its "
-                    f"RadiusInteractionGraph as 'interaction_graph', to be "
-                    f"periodic or give energies of atoms (got "
-                    f"{type(self.model)})")
+        elif self._graph is not None:
             edges = neighbor_list(pos, self.cutoff, batch, cell, pbc)
+        elif always or (pbc is not None and bool(pbc.any())):
+            raise TypeError(
+                f"'model' must be one of this package, or have its "
+                f"RadiusInteractionGraph as 'interaction_graph', to be "
+                f"periodic or give energies of atoms (got "
+                f"{type(self.model)})")
         else:
             return kwargs
         return dict(kwargs, edge_index=edges[0], edge_shift=edges[1])
@@ -168,16 +170,18 @@ class EnergyModel(Compilable):
         if strain is not None:
             pos, edge_shift = apply_strain(strain, pos, batch, edge_index,
                                            edge_shift)
-        fixed = contextlib.nullcontext()
+        fixed, rounded = contextlib.nullcontext(), pos
+        if not isinstance(self.model, MoleculeModel):
+            rounded = _round(pos, batch, type_of_parameters(self.model))
         if edge_index is not None:
             if self._graph is not None and not isinstance(self.model,
                                                           MoleculeModel):
-                fixed = self._graph.fixed(edge_index, edge_shift)
+                fixed = self._graph.fixed(edge_index, edge_shift, pos)
             else:
                 kwargs.update(edge_index=edge_index, edge_shift=edge_shift)
         with fixed:
             energy = self.energy_scale * _as_vector(
-                self.model(z, pos, batch, **kwargs))
+                self.model(z, rounded, batch, **kwargs))
         if single and energy.numel() == 0:  # a graph without atoms
             energy = energy.new_zeros(1)
         if self.prior is not None:
@@ -220,6 +224,16 @@ def _as_vector(energy: Tensor) -> Tensor:
         raise ValueError(f"'model' must return energies of shape [B] or "
                          f"[B, 1] (got {list(energy.shape)})")
     return energy
+
+
+def _round(pos: Tensor, batch: Tensor,
+           dtype: Optional[torch.dtype]) -> Tensor:
+    r"""Returns positions in the type of a model that is none of this package:
+    from the middle of each graph, if digits are lost.
+    """
+    if dtype in (None, pos.dtype):
+        return pos
+    return center(pos, torch.ones_like(batch), batch).to(dtype)
 
 
 def usable(value: Any) -> Any:

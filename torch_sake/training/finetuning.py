@@ -121,12 +121,11 @@ def shift_atomic_energies(potential: Predictor, data: TrainingData,
     """
     if not elements or potential.atomic_energies is None:
         return
-    dtype = next(potential.parameters()).dtype
     label, readout = data.frames.label, data.frames.readout
     shifted = torch.tensor(elements)
     z, batch, weight, error, num_frames = [], [], [], [], 0
     for part in data.batches('train'):
-        error.append(part[label] - predict_label(potential, part, dtype))
+        error.append(part[label] - predict_label(potential, part))
         atoms = torch.isin(part.z, shifted)
         z.append(part.z[atoms])
         batch.append(part.batch[atoms] + num_frames)
@@ -143,9 +142,8 @@ def warn_of_another_zero(potential: Predictor, data: TrainingData) -> None:
     forces are of the order of one per Angstrom): no weights should learn that.
     """
     part = next(iter(data.batches('train')))
-    dtype = next(potential.parameters()).dtype
     label = data.frames.label
-    error = part[label] - predict_label(potential, part, dtype)
+    error = part[label] - predict_label(potential, part)
     mean = float((error / part.ptr.diff()).mean())
     if abs(mean) > potential.energy_scale:
         warnings.warn(f"The labels '{label}' of the data are {mean:.4g} "

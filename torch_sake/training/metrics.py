@@ -16,8 +16,7 @@ Metrics = Dict[str, float]
 Predictor = Union[Potential, Property, Ensemble]
 
 
-def predict_batch(potential: Predictor, data: Data,
-                  dtype: torch.dtype) -> Dict[str, Tensor]:
+def predict_batch(potential: Predictor, data: Data) -> Dict[str, Tensor]:
     r"""Returns the predictions of the labels that the frames have: of
     energies alone, which costs less, where there are no forces.
 
@@ -29,8 +28,8 @@ def predict_batch(potential: Predictor, data: Data,
     has_stress = 'stress' in data and bool(known_rows(data.stress).any())
     if 'force' not in data and not has_stress:
         name = potential.name if isinstance(potential, Property) else 'energy'
-        return {name: predict_label(potential, data, dtype)}
-    inputs, sizes = _inputs(potential, data, dtype)
+        return {name: predict_label(potential, data)}
+    inputs, sizes = _inputs(potential, data)
     energy, forces, stress = potential(*inputs, compute_stress=has_stress,
                                        **sizes)
     outputs = {'energy': energy, 'force': forces, 'stress': stress}
@@ -38,23 +37,22 @@ def predict_batch(potential: Predictor, data: Data,
             if key in data and value is not None}
 
 
-def predict_label(potential: Predictor, data: Data,
-                  dtype: torch.dtype) -> Tensor:
+def predict_label(potential: Predictor, data: Data) -> Tensor:
     r"""Returns the predictions of the energies, or of the property, alone,
     :math:`(B)`.
     """
-    inputs, sizes = _inputs(potential, data, dtype)
+    inputs, sizes = _inputs(potential, data)
     if isinstance(potential, Property):
         return potential(*inputs, **sizes)
     return potential.energy(*inputs, **sizes)
 
 
-def _inputs(potential: Predictor, data: Data,
-            dtype: torch.dtype) -> Tuple[List[Tensor], Dict[str, int]]:
+def _inputs(potential: Predictor,
+            data: Data) -> Tuple[List[Tensor], Dict[str, int]]:
     r"""Returns the arguments of a potential for a batch."""
-    inputs = [data.z, data.pos.to(dtype), data.batch]
+    inputs = [data.z, data.pos, data.batch]
     if 'cell' in data:
-        inputs += [data.cell.to(dtype), data.pbc]
+        inputs += [data.cell, data.pbc]
     # Spares the package's own models a look at the graphs:
     sizes = {}
     if isinstance(getattr(potential, 'model', None), MoleculeModel):
@@ -67,13 +65,12 @@ def known_rows(label: Tensor) -> Tensor:
     return ~label.view(label.size(0), -1).isnan().any(dim=1)
 
 
-def predict_labels(potential: Predictor, data: Data,
-                   dtype: torch.dtype) -> Dict[str, Tensor]:
+def predict_labels(potential: Predictor, data: Data) -> Dict[str, Tensor]:
     r"""Returns the predictions and the labels of the rows of a batch that have
     labels, and whose they are, see :func:`predict`.
     """
     values = {'num_atoms': data.ptr.diff()}
-    for key, value in predict_batch(potential, data, dtype).items():
+    for key, value in predict_batch(potential, data).items():
         known = known_rows(data[key])
         values.update({key: value[known].double(),
                        f'{key}_label': data[key][known].double()})
@@ -90,7 +87,7 @@ def predict_labels(potential: Predictor, data: Data,
 
 
 @torch.no_grad()
-def predict(potential: Predictor, loader: Iterable[Data], dtype: torch.dtype,
+def predict(potential: Predictor, loader: Iterable[Data],
             device: torch.device) -> Dict[str, Tensor]:
     r"""Returns the predictions and the labels of all frames, in float64.
     Without labels of forces or of stresses, there are no predictions of them.
@@ -110,7 +107,7 @@ def predict(potential: Predictor, loader: Iterable[Data], dtype: torch.dtype,
     parts: Dict[str, List[Tensor]] = {}
     num_frames = 0
     for data in loader:
-        values = predict_labels(potential, data.to(device), dtype)
+        values = predict_labels(potential, data.to(device))
         for key, value in values.items():
             if key.endswith('_frame'):
                 value = value + num_frames

@@ -45,7 +45,6 @@ class PotentialModule(LightningModule):
         self.config = config
         self.description = description
         self.properties = list(units_of_properties(description['units']))
-        self.number_type = getattr(torch, config.precision)
         self.schedule = Schedule(config.schedule, config.learning_rate,
                                  config.num_steps, config.warmup)
         self.built_optimizers: List[Optimizer] = []
@@ -75,7 +74,7 @@ class PotentialModule(LightningModule):
         the loss. With optimizers of :meth:`configure_optimizers`, a loop of
         your own can do without Lightning.
         """
-        outputs = predict_batch(self.potential, data, self.number_type)
+        outputs = predict_batch(self.potential, data)
         # In units of what is learned, so that the clipping has the same
         # meaning for all data:
         loss = self.loss(outputs, data, data.ptr.diff())
@@ -93,7 +92,7 @@ class PotentialModule(LightningModule):
 
     def validation_step(self, data: Data, batch_idx: int) -> None:
         self.error_sums += sum_errors(predict_labels(
-            self.average.module, data, self.number_type), self.properties)
+            self.average.module, data), self.properties)
 
     def on_train_epoch_start(self) -> None:
         self.began = time.process_time()

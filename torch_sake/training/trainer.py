@@ -81,7 +81,6 @@ class Trainer:
             if config.devices > available:
                 raise ValueError(f"'devices' must be at most {available}, the "
                                  f"number of GPUs here (got {config.devices})")
-        self.dtype = getattr(torch, config.precision)
         pretrained = None
         if config.init is not None:
             if model is not None:
@@ -107,8 +106,9 @@ class Trainer:
         else:
             potential, description = self._build_potential(model)
         self.data.check_elements()
+        potential.to(getattr(torch, config.precision))
         self.module = PotentialModule(
-            potential.to(self.dtype), self._build_loss(), config,
+            potential, self._build_loss(), config,
             {'config': asdict(config), **description,
              **self.data.description})
         if config.num_processes == 1:  # others have a device each
