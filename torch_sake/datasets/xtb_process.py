@@ -16,6 +16,16 @@ from torch_sake.datasets.xtb_walker import ARRAYS, Walker
 from torch_sake.files import read_arrays
 
 Save = Callable[[str, Dict[str, np.ndarray]], None]
+# An isolated Python (-I) does not look into the folder it was started in. It
+# gets the other places of this one, such as a checkout in PYTHONPATH, between
+# the standard library and the packages of its own.
+START = '''
+import json, runpy, site, sys
+packages = site.getsitepackages()
+sys.path[:] = [*(path for path in sys.path if path not in packages),
+               *json.loads(sys.argv.pop(2)), *packages]
+runpy.run_path(sys.argv[1], run_name='__main__')
+'''
 
 
 def run_walkers(walkers: Dict[str, Walker], save: Save) -> None:
@@ -71,16 +81,16 @@ class _Process:
         self.result = osp.join(self.folder.name, 'result.npz')
         self.output = osp.join(self.folder.name, 'output')
         self.errors = osp.join(self.folder.name, 'errors')
-        code = ('import runpy, sys; '
-                'runpy.run_path(sys.argv[1], run_name="__main__")')
         with open(self.output, 'wb') as output, \
                 open(self.errors, 'wb') as errors:
             self.process = subprocess.Popen(
-                [sys.executable, '-c', code, xtb_walker.__file__,
+                [sys.executable, '-I', '-c', START,
+                 osp.abspath(xtb_walker.__file__),
+                 json.dumps(list(filter(osp.isabs, sys.path))),
                  json.dumps(asdict(walker)), self.result],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
-                env={**os.environ, 'OMP_NUM_THREADS': '1',
-                     'PYTHONPATH': os.pathsep.join(filter(None, sys.path))})
+                cwd=self.folder.name,
+                env={**os.environ, 'OMP_NUM_THREADS': '1'})
 
     def num_new_frames(self) -> int:
         # The process prints one character for each.
