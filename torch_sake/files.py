@@ -13,6 +13,58 @@ import numpy as np
 
 PathLike = Union[str, 'os.PathLike[str]']
 INCOMPLETE = '.incomplete-'
+MAX_CHARACTERS = 200  # of a message about what was found in a file
+
+
+def expand(path: PathLike) -> str:
+    r"""Returns a path as text, with the folder of a user for :obj:`~`.
+
+    Raises:
+        TypeError: If it is neither text nor a path.
+        ValueError: If no file can have this name.
+    """
+    path = os.fspath(path)
+    if not isinstance(path, str):
+        raise TypeError(f'A path must be text (got {path!r})')
+    if not path or '\0' in path:
+        raise ValueError(f'A path must be that of a file or folder '
+                         f'(got {path!r})')
+    return osp.expanduser(path)
+
+
+def check_file(path: PathLike) -> str:
+    r"""Returns the path of a file, expanded.
+
+    Raises:
+        ValueError: If there is none, or it is a folder, a device or a pipe,
+            which a reader might wait for without end.
+    """
+    path = expand(path)
+    if not osp.isfile(path):
+        what = ''
+        if osp.exists(path):
+            what = f" ({'a folder' if osp.isdir(path) else 'no regular file'})"
+        raise ValueError(f"There is no file '{path}'{what}")
+    return path
+
+
+def one_line(text: Any) -> str:
+    r"""Returns an error or a text as one line that is not too long."""
+    if isinstance(text, BaseException):
+        text = f'{type(text).__name__}: {text}'
+    text = ' '.join(''.join(
+        character if character.isprintable() else ' '
+        for character in str(text)).split())
+    if len(text) > MAX_CHARACTERS:
+        text = f'{text[:MAX_CHARACTERS]}...'
+    return text
+
+
+def in_words(value: Any) -> str:
+    r"""Returns what a message says of a value."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    return one_line(repr(value))
 
 
 @contextmanager
@@ -116,6 +168,7 @@ def read_arrays(path: PathLike, keys: Sequence[str] = (),
         ValueError: If the file is no :obj:`.npz` file, is truncated or lacks
             one of the arrays.
     """
+    path = check_file(path)
     # A member of a damaged archive fails in as many ways as zlib, zipfile and
     # numpy together, hence the broad clause.
     try:
@@ -123,14 +176,11 @@ def read_arrays(path: PathLike, keys: Sequence[str] = (),
             present = sorted(archive.files)
             arrays = {key: archive[key] for key in (*keys, *optional)
                       if key in present}
-    except FileNotFoundError:
-        raise ValueError(f"There is no file '{path}'") from None
     except Exception as error:
-        raise ValueError(
-            f"'{path}' is not a complete .npz file "
-            f"({type(error).__name__}: {error})") from error
+        raise ValueError(f"'{path}' is not a complete .npz file "
+                         f"({one_line(error)})") from error
     missing = [key for key in keys if key not in arrays]
     if missing:
         raise ValueError(f"'{path}' has no array {missing} "
-                         f"(it has {present})")
+                         f"(it has {one_line(present)})")
     return arrays

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import InMemoryDataset
 
+from torch_sake.bounds import check_cutoff
 from torch_sake.checks import (check_edge_index, check_finite, check_option,
                                check_positive_float, check_positive_int,
                                check_tensor)
@@ -90,7 +91,7 @@ class Trajectories(InMemoryDataset):
         self.time = horizon * check_positive_float('time_step', time_step)
         _check(pos, vel, x, edge_index, edge_attr)
         if cutoff is not None:
-            check_positive_float('cutoff', cutoff)
+            check_cutoff('cutoff', cutoff)
             if edge_index is not None:
                 raise ValueError(f"'cutoff' must not be given together with "
                                  f"'edge_index' (got {cutoff})")
