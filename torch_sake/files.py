@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import os.path as osp
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
@@ -13,33 +14,41 @@ import numpy as np
 
 PathLike = Union[str, 'os.PathLike[str]']
 INCOMPLETE = '.incomplete-'
+# What fsspec, by which PyG and Lightning open files, would take for one: a
+# scheme, a chain of them, or data in the place of a path.
+ADDRESS = re.compile(r'.*://|[\w.+-]+::|data:', re.DOTALL | re.IGNORECASE)
 MAX_CHARACTERS = 200  # of a message about what was found in a file
 
 
-def expand(path: PathLike) -> str:
-    r"""Returns a path as text, with the folder of a user for :obj:`~`.
+def local_path(name: str, path: PathLike) -> str:
+    r"""Returns a path of this machine, with the home folder in the place of a
+    leading :obj:`~`.
+
+    Args:
+        name (str): What messages call it.
+        path (str or os.PathLike): The path.
 
     Raises:
-        TypeError: If it is neither text nor a path.
-        ValueError: If no file can have this name.
+        TypeError: If it is no path.
+        ValueError: If it is an address, such as :obj:`'http://host/folder'`.
     """
-    path = os.fspath(path)
-    if not isinstance(path, str):
-        raise TypeError(f'A path must be text (got {path!r})')
-    if not path or '\0' in path:
-        raise ValueError(f'A path must be that of a file or folder '
-                         f'(got {path!r})')
-    return osp.expanduser(path)
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise TypeError(f"'{name}' must be a path (got {path!r})")
+    if ADDRESS.match(text):
+        raise ValueError(f"'{name}' must be a path of this machine, no "
+                         f"address (got {text!r})")
+    return osp.expanduser(text)
 
 
 def check_file(path: PathLike) -> str:
-    r"""Returns the path of a file, expanded.
+    r"""Returns the path of a file, see :func:`local_path`.
 
     Raises:
         ValueError: If there is none, or it is a folder, a device or a pipe,
             which a reader might wait for without end.
     """
-    path = expand(path)
+    path = local_path('path', path)
     if not osp.isfile(path):
         what = ''
         if osp.exists(path):
