@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import os.path as osp
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
@@ -13,6 +14,66 @@ import numpy as np
 
 PathLike = Union[str, 'os.PathLike[str]']
 INCOMPLETE = '.incomplete-'
+# What fsspec, by which PyG and Lightning open files, would take for one: a
+# scheme, a chain of them, or data in the place of a path.
+ADDRESS = re.compile(r'.*://|[\w.+-]+::|data:', re.DOTALL | re.IGNORECASE)
+MAX_CHARACTERS = 200  # of a message about what was found in a file
+
+
+def local_path(name: str, path: PathLike) -> str:
+    r"""Returns a path of this machine, with the home folder in the place of a
+    leading :obj:`~`.
+
+    Args:
+        name (str): What messages call it.
+        path (str or os.PathLike): The path.
+
+    Raises:
+        TypeError: If it is no path.
+        ValueError: If it is an address, such as :obj:`'http://host/folder'`.
+    """
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise TypeError(f"'{name}' must be a path (got {path!r})")
+    if ADDRESS.match(text):
+        raise ValueError(f"'{name}' must be a path of this machine, no "
+                         f"address (got {text!r})")
+    return osp.expanduser(text)
+
+
+def check_file(path: PathLike) -> str:
+    r"""Returns the path of a file, see :func:`local_path`.
+
+    Raises:
+        ValueError: If there is none, or it is a folder, a device or a pipe,
+            which a reader might wait for without end.
+    """
+    path = local_path('path', path)
+    if not osp.isfile(path):
+        what = ''
+        if osp.exists(path):
+            what = f" ({'a folder' if osp.isdir(path) else 'no regular file'})"
+        raise ValueError(f"There is no file '{path}'{what}")
+    return path
+
+
+def one_line(text: Any) -> str:
+    r"""Returns an error or a text as one line that is not too long."""
+    if isinstance(text, BaseException):
+        text = f'{type(text).__name__}: {text}'
+    text = ' '.join(''.join(
+        character if character.isprintable() else ' '
+        for character in str(text)).split())
+    if len(text) > MAX_CHARACTERS:
+        text = f'{text[:MAX_CHARACTERS]}...'
+    return text
+
+
+def in_words(value: Any) -> str:
+    r"""Returns what a message says of a value."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    return one_line(repr(value))
 
 
 @contextmanager
@@ -116,6 +177,7 @@ def read_arrays(path: PathLike, keys: Sequence[str] = (),
         ValueError: If the file is no :obj:`.npz` file, is truncated or lacks
             one of the arrays.
     """
+    path = check_file(path)
     # A member of a damaged archive fails in as many ways as zlib, zipfile and
     # numpy together, hence the broad clause.
     try:
@@ -123,14 +185,11 @@ def read_arrays(path: PathLike, keys: Sequence[str] = (),
             present = sorted(archive.files)
             arrays = {key: archive[key] for key in (*keys, *optional)
                       if key in present}
-    except FileNotFoundError:
-        raise ValueError(f"There is no file '{path}'") from None
     except Exception as error:
-        raise ValueError(
-            f"'{path}' is not a complete .npz file "
-            f"({type(error).__name__}: {error})") from error
+        raise ValueError(f"'{path}' is not a complete .npz file "
+                         f"({one_line(error)})") from error
     missing = [key for key in keys if key not in arrays]
     if missing:
         raise ValueError(f"'{path}' has no array {missing} "
-                         f"(it has {present})")
+                         f"(it has {one_line(present)})")
     return arrays

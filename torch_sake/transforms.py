@@ -3,7 +3,7 @@ from typing import Optional
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from torch_sake.checks import check_positive_float
+from torch_sake.bounds import check_cutoff
 from torch_sake.neighbors import neighbor_list
 
 
@@ -27,7 +27,7 @@ class NeighborList(BaseTransform):
     """
     def __init__(self, cutoff: Optional[float] = None):
         if cutoff is not None:
-            check_positive_float('cutoff', cutoff)
+            check_cutoff('cutoff', cutoff)
         self.cutoff = cutoff
 
     def forward(self, data: Data) -> Data:

@@ -47,9 +47,9 @@ def assert_same(frames, expected):
 @pytest.mark.parametrize('kind', ['extxyz', 'db', 'traj'])
 def test_same_as_in_memory(name, kind, request, tmp_path, monkeypatch):
     ase_io = pytest.importorskip('ase.io')
-    from torch_sake.datasets import ase_file, convert
+    from torch_sake.datasets import ase_structures, convert
     monkeypatch.setattr(convert, 'BLOCK', 7)
-    monkeypatch.setattr(ase_file, 'ROWS', 4)
+    monkeypatch.setattr(ase_structures, 'ROWS', 4)
     path = str(tmp_path / f'm.{kind}')
     structures = ase_io.read(request.getfixturevalue(name), ':')
     ase_io.write(path, structures)

@@ -7,9 +7,11 @@ from typing import Dict, Iterator, List, NoReturn, Tuple
 
 import numpy as np
 
-from torch_sake.files import PathLike
+from torch_sake.bounds import MAX_LENGTH
+from torch_sake.files import PathLike, check_file, in_words, one_line
 
 AXES = 'xyz'
+MAX_DIGITS = 9  # of the number of a frame
 ROTATIONS = tuple('r' + axis for axis in AXES)
 TRANSLATIONS = tuple('t' + axis for axis in AXES)
 Line = Tuple[int, List[str]]  # its number in the file, and its words
@@ -116,7 +118,7 @@ def read_motion(path: PathLike, skeleton: Skeleton) -> Motion:
         elif len(words) == 1:
             if missing:
                 _fail(path, number, f'the joints {sorted(missing)}', words)
-            if not words[0].isdigit() or (
+            if not words[0].isdigit() or len(words[0]) > MAX_DIGITS or (
                     rows and int(words[0]) != first + len(rows)):
                 _fail(path, number, 'the number of the next frame', words)
             first = int(words[0]) if first is None else first
@@ -136,24 +138,23 @@ def read_motion(path: PathLike, skeleton: Skeleton) -> Motion:
 
 def _read_lines(path: PathLike) -> Iterator[Line]:
     r"""Yields all lines with something on them but comments."""
-    opener = gzip.open if str(path).endswith('.gz') else open
+    path = check_file(path)
+    opener = gzip.open if path.endswith('.gz') else open
     try:
         with opener(path, 'rt', encoding='ascii') as file:
             for number, line in enumerate(file, 1):
                 words = line.split()
                 if words and not words[0].startswith('#'):
                     yield number, words
-    except FileNotFoundError:
-        raise ValueError(f"There is no file '{path}'") from None
     except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
         raise ValueError(f"'{path}' is not a complete text file "
-                         f"({type(error).__name__}: {error})") from error
+                         f"({one_line(error)})") from error
 
 
 def _fail(path: PathLike, number: int, expected: str,
           words: List[str]) -> NoReturn:
     raise ValueError(f"'{path}', line {number}: There must be {expected} "
-                     f"(got {' '.join(words)!r})")
+                     f"(got {in_words(' '.join(words))})")
 
 
 def _numbers(path: PathLike, number: int, words: List[str],
@@ -162,8 +163,9 @@ def _numbers(path: PathLike, number: int, words: List[str],
         values = [float(word) for word in words]
     except ValueError:
         values = []
-    if len(values) != count or not np.isfinite(values).all():
-        _fail(path, number, f'{count} finite numbers', words)
+    if len(values) != count or not (np.abs(values) <= MAX_LENGTH).all():
+        _fail(path, number, f'{count} finite numbers of at most '
+              f'{MAX_LENGTH:g}', words)
     return values
 
 

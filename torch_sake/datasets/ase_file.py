@@ -1,16 +1,14 @@
 import os.path as osp
-from io import StringIO
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, Dict, Iterator, List, Optional
 
 import numpy
 
 from torch_sake.datasets.ase_labels import energy_of, forces_of, stress_of
+from torch_sake.datasets.ase_structures import ase_structures
 from torch_sake.datasets.frames import Frames
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, local_path
 from torch_sake.units import ASE_UNITS
-
-ROWS = 100  # of a database that are read at once
 
 
 def read_frames(path: PathLike) -> Frames:
@@ -32,9 +30,10 @@ def read_frames(path: PathLike) -> Frames:
     Raises:
         ImportError: If ASE is missing.
         ValueError: If the file is missing, cannot be read, holds a frame
-            without energy or a periodic one whose cell spans no volume, or if
-            some frames have forces and others have none, or none under that
-            name.
+            without energy, with labels that are no real numbers or a stress
+            that is not symmetric, or a periodic one whose cell spans no
+            volume, or if some frames have forces and others have none, or
+            none under that name.
     """
     frames = list(_with_single_atoms(_labels(path)))
     if not any(frame['pbc'].any() for frame in frames):
@@ -71,7 +70,7 @@ def _to_frames(path: PathLike, frames: List[Dict[str, Any]],
         del columns['force']
     for key in {'cell', 'pbc', 'stress'} & columns.keys():
         columns[key] = numpy.stack(columns[key])
-    path = osp.expanduser(path)
+    path = local_path('data', path)
     return Frames(**columns, units=units, source=path, first_frame=first_frame,
                   name=osp.splitext(osp.basename(path))[0])
 
@@ -86,21 +85,8 @@ def _labels(path: PathLike) -> Iterator[Dict[str, Any]]:
         raise ImportError("Reading structures needs ASE: "
                           "pip install 'torch-sake[train]'") from error
 
-    path = osp.expanduser(path)
-    if not osp.isfile(path):
-        raise ValueError(f"There is no file '{path}'")
-
-    frames, number = _structures(path), 0
-    while True:
-        where = f"'{path}', frame {number}"
-        # The readers of ASE raise whatever a line of their format leads to.
-        try:
-            atoms = next(frames, None)
-        except Exception as error:
-            raise ValueError(f"{where}: The file cannot be read by ASE "
-                             f"({type(error).__name__}: {error})") from error
-        if atoms is None:
-            return
+    for number, atoms in enumerate(ase_structures(path)):
+        where = f"'{local_path('data', path)}', frame {number}"
         yield {
             'z': atoms.numbers,
             'pos': atoms.positions,
@@ -110,7 +96,6 @@ def _labels(path: PathLike) -> Iterator[Dict[str, Any]]:
             'pbc': atoms.pbc,
             'stress': stress_of(atoms, where),
         }
-        number += 1
 
 
 def _with_single_atoms(
@@ -132,38 +117,3 @@ def _with_single_atoms(
 
 def _is_alone(frame: Dict[str, Any]) -> bool:
     return len(frame['z']) == 1 and not frame['pbc'].any()
-
-
-def _structures(path: str) -> Iterator[Any]:
-    r"""Yields the :class:`ase.Atoms` of a file. The readers of ASE go through
-    all of an extended XYZ file first, and take all rows of a database at once.
-    """
-    import ase.db
-    import ase.io
-    from ase.io.formats import filetype, open_with_compression
-
-    kind = filetype(path)
-    if kind == 'extxyz':
-        with open_with_compression(path, 'r') as file:
-            for text in _xyz_texts(file):
-                yield ase.io.read(StringIO(text), format='extxyz')
-    elif kind == 'db':
-        with ase.db.connect(path, type='db', serial=True) as database:
-            last = 0
-            while rows := list(database.select([('id', '>', last)], sort='id',
-                                               limit=ROWS)):
-                yield from (row.toatoms() for row in rows)
-                last = rows[-1].id
-    else:
-        yield from ase.io.iread(path, ':')
-
-
-def _xyz_texts(file: Any) -> Iterator[str]:
-    r"""Yields the text of each frame of an extended XYZ file, without empty
-    lines between frames, at which the readers of ASE end.
-    """
-    for line in filter(str.strip, file):
-        if not line.strip().isdecimal():
-            raise ValueError(f"A frame must begin with its number of atoms "
-                             f"(got '{line.strip()}')")
-        yield ''.join([line, *islice(file, int(line) + 1)])

@@ -2,12 +2,17 @@ r"""Makes tensors of the arrays of frames and names the frame that is wrong."""
 
 from typing import Any, Dict, List, NamedTuple, Union
 
+import numpy
 import torch
 from torch import Tensor
 
+from torch_sake.bounds import MAX_LABEL, MAX_LENGTH
 from torch_sake.checks import MAX_ATOMIC_NUMBER
+from torch_sake.files import one_line
 from torch_sake.neighbors.lattice import build_lattice
 
+# In any unit of length, lattice planes that are closer have no room for atoms:
+MIN_HEIGHT = 0.01
 # Of arrays in files, where atomic numbers take a byte:
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -28,17 +33,21 @@ class Source(NamedTuple):
 
 def to_tensor(source: Union[Source, str], key: str, value: Any) -> Tensor:
     r"""Returns an array as a tensor, all but atomic numbers in float64."""
-    # Python numbers would become single precision without a type.
-    dtype = None if key == 'z' else torch.float64
     try:
-        tensor = torch.as_tensor(value, dtype=dtype)
+        # Python numbers are double precision to NumPy only.
+        tensor = torch.as_tensor(value if isinstance(value, Tensor) else
+                                 numpy.asarray(value))
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{source}: '{key}' must be an array of numbers "
-                        f"({error})") from error
+                        f"({one_line(str(error))})") from error
+    # Both would become real numbers without a word.
+    if tensor.is_complex() or (tensor.dtype == torch.bool and key != 'pbc'):
+        raise TypeError(f"{source}: '{key}' must be an array of numbers "
+                        f"(got {tensor.dtype})")
     if key == 'z' and tensor.dtype not in INTEGERS:
         raise TypeError(f"{source}: 'z' must be of integer type "
                         f"(got {tensor.dtype})")
-    return tensor.long() if key == 'z' else tensor
+    return tensor.long() if key == 'z' else tensor.double()
 
 
 def count_atoms(source: Source, z: List[Any], num_frames: int) -> Tensor:
@@ -109,16 +118,19 @@ def check_values(source: Source, arrays: Dict[str, Tensor], energy: Tensor,
             wrong = (value < 1) | (value > MAX_ATOMIC_NUMBER)
             rule = f'lie between 1 and {MAX_ATOMIC_NUMBER}'
         else:
-            wrong, rule = ~value.isfinite().all(dim=1), 'be finite'
+            limit = MAX_LENGTH if key == 'pos' else MAX_LABEL
+            wrong = ~(value.abs() <= limit).all(dim=1)
+            rule = f'be finite and at most {limit:g}'
         if wrong.any():
             atom = int(wrong.nonzero()[0])
             where = source.frame(_frame_of(atom, atom_slices))
             raise ValueError(f"{where}: '{key}' must {rule} "
                              f"(got {value[atom].tolist()})")
-    if not energy.isfinite().all():
-        index = int((~energy.isfinite()).nonzero()[0])
-        raise ValueError(f"{source.frame(index)}: 'energy' must be finite "
-                         f"(got {float(energy[index])})")
+    wrong = ~(energy.abs() <= MAX_LABEL)
+    if wrong.any():
+        index = int(wrong.nonzero()[0])
+        raise ValueError(f"{source.frame(index)}: 'energy' must be finite and "
+                         f"at most {MAX_LABEL:g} (got {float(energy[index])})")
 
 
 def check_cells(source: Source, num_frames: int, cell: Any, pbc: Any,
@@ -142,11 +154,13 @@ def check_cells(source: Source, num_frames: int, cell: Any, pbc: Any,
                              f"shape {expected} (got {list(value.shape)})")
     if stress is not None:
         numbers = arrays['stress'].flatten(1)
-        wrong = ~(numbers.isfinite().all(dim=1) | numbers.isnan().all(dim=1))
+        wrong = ~((numbers.abs() <= MAX_LABEL).all(dim=1)
+                  | numbers.isnan().all(dim=1))
         if wrong.any():
             index = int(wrong.nonzero()[0])
             raise ValueError(f"{source.frame(index)}: 'stress' must be "
-                             f"finite, or all NaN if it is not known "
+                             f"finite, or all NaN if it is not known, and at most "
+                             f"{MAX_LABEL:g} "
                              f"(got {arrays['stress'][index].tolist()})")
         # Files have zeros for molecules, which are no labels.
         arrays['stress'] = torch.where(arrays['pbc'].any(dim=1)[:, None, None],
@@ -154,18 +168,28 @@ def check_cells(source: Source, num_frames: int, cell: Any, pbc: Any,
         if arrays['stress'].isnan().any(dim=2).any(dim=1).all():
             del arrays['stress']
     try:
-        build_lattice(arrays['cell'], arrays['pbc'])
+        _check_lattice(arrays['cell'], arrays['pbc'])
     except ValueError:
         _name_frame(source, arrays['cell'], arrays['pbc'])
         raise
     return arrays
 
 
+def _check_lattice(cell: Tensor, pbc: Tensor) -> None:
+    heights = build_lattice(cell, pbc).heights
+    wrong = ~(heights >= MIN_HEIGHT).all(dim=1)
+    if wrong.any():
+        index = int(wrong.nonzero()[0])
+        raise ValueError(f"'cell' must have lattice planes at least "
+                         f"{MIN_HEIGHT:g} apart, the size of an atom (got "
+                         f"{heights[index].tolist()} apart)")
+
+
 def _name_frame(source: Source, cell: Tensor, pbc: Tensor) -> None:
     r"""Raises the error of the first frame whose cell is wrong."""
     for index in range(cell.size(0)):
         try:
-            build_lattice(cell[index:index + 1], pbc[index:index + 1])
+            _check_lattice(cell[index:index + 1], pbc[index:index + 1])
         except ValueError as error:
             raise ValueError(f'{source.frame(index)}: {error}') from None
 

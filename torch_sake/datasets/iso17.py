@@ -6,10 +6,11 @@ import numpy
 import torch
 from torch_geometric.data import download_url, extract_tar
 
+from torch_sake.datasets.ase_labels import real_numbers
 from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.raw_files import find_raw_files
 from torch_sake.datasets.split import Split, read_indices
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, one_line
 from torch_sake.units import ASE_UNITS
 
 URL = 'http://quantum-machine.org/datasets/iso17.tar.gz'
@@ -80,15 +81,17 @@ def _read_database(path: str) -> Dict[str, numpy.ndarray]:
     # A damaged database fails in as many ways as SQLite, JSON and ASE.
     try:
         for row in connect(path, type='db').select():
-            force = numpy.asarray(row.data['atomic_forces'], dtype=float)
-            values = (row.id, row.numbers, row.positions, row['total_energy'],
+            where = f"'{path}', frame {len(rows['ids'])}"
+            energy = real_numbers('total_energy', row['total_energy'], where)
+            force = real_numbers('atomic_forces', row.data['atomic_forces'],
+                                 where)
+            values = (row.id, row.numbers, row.positions, float(energy),
                       force.reshape(row.positions.shape))
             for key, value in zip(rows, values):
                 rows[key].append(value)
     except Exception as error:
         raise ValueError(f"'{path}', frame {len(rows['ids'])}: The database "
-                         f"cannot be read ({type(error).__name__}: {error})"
-                         ) from error
+                         f"cannot be read ({one_line(error)})") from error
     if not rows['ids']:
         raise ValueError(f"'{path}' has no frames")
     rows['num_atoms'] = [len(z) for z in rows['z']]

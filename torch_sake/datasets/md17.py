@@ -131,7 +131,7 @@ def _read_trajectories(paths: List[str], keys: Sequence[str], name: str,
     pos, energy, force = (np.concatenate(arrays)
                           for arrays in zip(*(part[1:] for part in parts)))
     return Frames(
-        z=torch.from_numpy(z).long().repeat(len(pos)),
+        z=np.tile(z, len(pos)),
         pos=pos.reshape(-1, 3),
         energy=energy,
         force=force.reshape(-1, 3),
@@ -147,6 +147,10 @@ def _read_raw_file(path: str, keys: Sequence[str]) -> List[np.ndarray]:
     arrays = read_arrays(path, keys)
     z, pos, energy, force = (arrays[key] for key in keys)
     energy = energy.reshape(-1)
+    if z.ndim != 1 or z.size == 0 or energy.size == 0:
+        raise ValueError(f"'{path}' must have atoms and frames (got "
+                         f"'{keys[0]}' of shape {z.shape} and {energy.size} "
+                         f"energies)")
     expected = (energy.size, z.size, 3)
     for key, array in ((keys[1], pos), (keys[3], force)):
         if array.shape != expected:

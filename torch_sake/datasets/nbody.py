@@ -6,6 +6,7 @@ import numpy
 import torch
 from torch_geometric.data import InMemoryDataset
 
+from torch_sake.bounds import check_cutoff
 from torch_sake.checks import (check_option, check_positive_float,
                                check_positive_int, check_seed)
 from torch_sake.datasets.particles import (INTERACTIONS, Forces,
@@ -118,7 +119,7 @@ class NBody(InMemoryDataset):
                 strength=strength, timestep=timestep, max_force=max_force,
                 pos_std=pos_std, speed=speed).items()})
         if cutoff is not None:
-            check_positive_float('cutoff', cutoff)
+            check_cutoff('cutoff', cutoff)
         self.cutoff = cutoff
         self.time = timestep * stride * (frames[1] - frames[0])
         self.sign = -1.0 if interaction == 'gravity' else 1.0

@@ -7,7 +7,7 @@ import numpy as np
 
 from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.md17 import LAYOUTS, UNITS
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, check_file, one_line
 from torch_sake.units import read_units
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0,
@@ -50,21 +50,22 @@ def npz_blocks(path: PathLike, num_atoms: int,
             array or has one of a wrong shape, or declares a unit that is not
             known or not the one given.
     """
-    path = osp.expanduser(path)
+    path = check_file(path)
     # A damaged archive fails in as many ways as zlib, zipfile and numpy
     # together, hence the broad clauses.
     try:
         archive = zipfile.ZipFile(path)
-    except FileNotFoundError:
-        raise ValueError(f"There is no file '{path}'") from None
     except Exception as error:
         raise ValueError(f"'{path}' is not a complete .npz file "
-                         f"({type(error).__name__}: {error})") from error
+                         f"({one_line(error)})") from error
     with archive:
         units = read_units(path, UNITS, units)
         z_key, *keys = _keys(path, archive)
         z = _Rows(path, archive, z_key)
         z = z.read(0, z.shape[0])
+        if z.ndim != 1 or z.size == 0:
+            raise ValueError(f"'{path}': '{z_key}' must be the atomic numbers "
+                             f"of one or more atoms (got shape {z.shape})")
         pos, energy, force = (_Rows(path, archive, key) for key in keys)
         num_frames = energy.shape[0]
         for key, rows in zip((keys[0], keys[2]), (pos, force)):
@@ -98,7 +99,7 @@ def _keys(path: str, archive: zipfile.ZipFile) -> Sequence[str]:
         if set(keys) <= set(present):
             return keys
     raise ValueError(f"'{path}' must have the arrays {LAYOUTS[0]} or "
-                     f"{LAYOUTS[1]} (it has {present})")
+                     f"{LAYOUTS[1]} (it has {one_line(present)})")
 
 
 class _Rows:
@@ -112,9 +113,9 @@ class _Rows:
         except Exception as error:
             raise ValueError(
                 f"{self.where}: '{key}' is not a complete array "
-                f"({type(error).__name__}: {error})") from error
-        if by_column and len(self.shape) > 1 or self.dtype.hasobject or (
-                not self.shape):
+                f"({one_line(error)})") from error
+        if by_column and len(self.shape) > 1 or not self.shape or (
+                self.dtype.kind not in 'iuf' or self.dtype.itemsize == 0):
             raise ValueError(
                 f"{self.where}: '{key}' must be an array of numbers, row by "
                 f"row (got {self.dtype} of shape {self.shape}, "
@@ -134,8 +135,7 @@ class _Rows:
         except Exception as error:
             raise ValueError(
                 f"{self.where}, frames {begin} to {begin + number - 1}: "
-                f"'{self.key}' cannot be read ({type(error).__name__}: "
-                f"{error})") from error
+                f"'{self.key}' cannot be read ({one_line(error)})") from error
         if len(content) < number * size:
             raise ValueError(f"{self.where}, frame "
                              f"{begin + len(content) // size}: '{self.key}' "

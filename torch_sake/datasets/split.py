@@ -1,3 +1,4 @@
+import re
 from dataclasses import dataclass
 from typing import Dict, Optional
 
@@ -5,9 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_sake.files import PathLike, read_arrays
+from torch_sake.files import (PathLike, check_file, in_words, local_path,
+                              one_line, read_arrays)
 
 SPLITS = ('train', 'val', 'test')
+INDEX = re.compile(r'[-+]?[0-9]{1,18}')
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def read_split(path: PathLike, num_frames: int,
         ValueError: If the file or an array is missing, or the arrays are not
             disjoint sets of frames.
     """
+    path = local_path('split', path)
     keys = [prefix + key for key in ('train', 'val', 'test')]
     arrays = read_arrays(path, keys)
     _check_indices(f"'{path}'", arrays, num_frames)
@@ -132,13 +136,24 @@ def read_indices(path: PathLike) -> Tensor:
     Raises:
         ValueError: If the file holds anything else.
     """
+    path = check_file(path)
+    indices = []
     try:
-        # Left to itself, NumPy 2.2 reads 2.5 as 2.
-        return torch.from_numpy(np.loadtxt(path, dtype=np.int64, ndmin=1,
-                                           converters={0: int}))
-    except ValueError as error:
+        with open(path, encoding='utf-8') as file:
+            for number, line in enumerate(file, 1):
+                line = line.strip()
+                if not line or line.startswith('#'):
+                    continue
+                # int() would read 1_000, and digits of other scripts.
+                if not INDEX.fullmatch(line):
+                    raise ValueError(f'line {number}: {in_words(line)}')
+                indices.append(int(line))
+    except (OSError, ValueError) as error:
         raise ValueError(f"'{path}' must hold one integer a line "
-                         f"({error})") from error
+                         f"({one_line(str(error))})") from error
+    if not indices:
+        raise ValueError(f"'{path}' must hold one integer a line (got none)")
+    return torch.tensor(indices)
 
 
 def _check_indices(where: str, arrays: Dict[str, np.ndarray],

@@ -1,4 +1,3 @@
-import os.path as osp
 from typing import Any, List, Optional, Tuple
 
 import numpy
@@ -6,12 +5,13 @@ import torch
 from torch import Tensor
 from torch_geometric.data import InMemoryDataset
 
+from torch_sake.bounds import MAX_LENGTH, check_cutoff
 from torch_sake.checks import (check_edge_index, check_finite, check_option,
                                check_positive_float, check_positive_int,
                                check_tensor)
 from torch_sake.datasets.split import SPLITS
 from torch_sake.datasets.windows import VELOCITIES, Windows, fill
-from torch_sake.files import PathLike, read_arrays
+from torch_sake.files import PathLike, local_path, read_arrays
 from torch_sake.neighbors import neighbor_list
 
 SHARES = (0.6, 0.2, 0.2)
@@ -90,7 +90,7 @@ class Trajectories(InMemoryDataset):
         self.time = horizon * check_positive_float('time_step', time_step)
         _check(pos, vel, x, edge_index, edge_attr)
         if cutoff is not None:
-            check_positive_float('cutoff', cutoff)
+            check_cutoff('cutoff', cutoff)
             if edge_index is not None:
                 raise ValueError(f"'cutoff' must not be given together with "
                                  f"'edge_index' (got {cutoff})")
@@ -111,6 +111,8 @@ class Trajectories(InMemoryDataset):
             parts.append(states)
         states = {key: torch.cat([part[key] for part in parts]).float()
                   for key in parts[0]}
+        for key, value in states.items():  # of a time step that is too small
+            check_finite(key, value)
         if edge_index is not None:
             edges = [(edge_index.long(), ) if edge_attr is None else
                      (edge_index.long(), edge_attr.float())]
@@ -179,8 +181,12 @@ def _check(pos: Tensor, vel: Optional[Tensor], x: Optional[Tensor],
         raise ValueError("'edge_attr' must not be given without 'edge_index'")
     for name, value in (('pos', pos), ('vel', vel), ('x', x),
                         ('edge_attr', edge_attr)):
-        if value is not None:
-            check_finite(name, check_tensor(name, value, shapes[name]))
+        if value is None:
+            continue
+        check_finite(name, check_tensor(name, value, shapes[name]))
+        if value.abs().max() > MAX_LENGTH:
+            raise ValueError(f"'{name}' must be at most {MAX_LENGTH:g} "
+                             f"(got {float(value.abs().max()):g})")
 
 
 def read_trajectories(path: PathLike, **options: Any) -> Trajectories:
@@ -198,7 +204,7 @@ def read_trajectories(path: PathLike, **options: Any) -> Trajectories:
             positions, has other arrays or what is an option, too, or an array
             cannot be one of :class:`Trajectories`.
     """
-    path = osp.expanduser(path)
+    path = local_path('data', path)
     arrays = read_arrays(path, ('pos', ), ARRAYS)
     with numpy.load(path) as archive:
         unknown = sorted(set(archive.files) - arrays.keys())
@@ -228,5 +234,5 @@ def read_trajectories(path: PathLike, **options: Any) -> Trajectories:
             tensors[name] = tensors[name].unsqueeze(0)
     try:
         return Trajectories(**tensors, **options)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"'{path}': {error}") from error

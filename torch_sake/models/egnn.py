@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn import Linear
 
 from torch_sake.autocast import without_autocast
-from torch_sake.checks import (check_pos, check_positive_float,
-                               check_positive_int, check_tensor)
+from torch_sake.bounds import check_cutoff
+from torch_sake.checks import check_pos, check_positive_int, check_tensor
 from torch_sake.models.graph import given_or_found_edges
 from torch_sake.nn.egnn_conv import EGNNConv
 
@@ -50,7 +50,7 @@ class EGNN(torch.nn.Module):
         check_positive_int('out_channels', out_channels)
         check_positive_int('num_layers', num_layers)
         if cutoff is not None:
-            check_positive_float('cutoff', cutoff)
+            check_cutoff('cutoff', cutoff)
         self.cutoff = cutoff
         self.lin_in = Linear(in_channels, hidden_channels)
         self.convs = torch.nn.ModuleList(

@@ -5,7 +5,7 @@ from typing import Iterator, Optional, Tuple
 import torch
 from torch import Tensor
 
-from torch_sake.checks import check_positive_float
+from torch_sake.bounds import check_cutoff
 from torch_sake.geometry import edge_vectors
 from torch_sake.neighbors.search import neighbor_list
 
@@ -35,7 +35,7 @@ class RadiusInteractionGraph(torch.nn.Module):
     def __init__(self, cutoff: Optional[float] = 10.0):
         super().__init__()
         if cutoff is not None:
-            check_positive_float('cutoff', cutoff)
+            check_cutoff('cutoff', cutoff)
         self.cutoff = cutoff
 
     def forward(self, pos: Tensor,

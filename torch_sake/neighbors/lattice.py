@@ -3,11 +3,14 @@ from typing import Any, NamedTuple, Optional, Tuple
 import torch
 from torch import Tensor
 
+from torch_sake.bounds import MAX_LENGTH
 from torch_sake.checks import check_devices, check_finite
 
 # Periodic lattice vectors are taken to be linearly dependent if the volume of
 # the parallelepiped of their directions is below:
 MIN_VOLUME = 1e-6
+# Images of an atom that are searched for neighbors: a cutoff of 50 cells.
+MAX_IMAGES = 101**3
 
 
 class Lattice(NamedTuple):
@@ -26,6 +29,19 @@ class Lattice(NamedTuple):
         infinite in open directions.
         """
         return 1 / self.inverse.norm(dim=1)
+
+    def check_cutoff(self, cutoff: float) -> None:
+        r"""Raises an error if the images of an atom within a cutoff are so
+        many that they would fill the memory.
+        """
+        number = (2 * (cutoff / self.heights.double()).ceil() + 1).prod(dim=1)
+        if number.numel() > 0 and bool(number.max() > MAX_IMAGES):
+            graph = int(number.argmax())
+            raise ValueError(
+                f"'cell' must not be so small beside the cutoff that an atom "
+                f"has more than {MAX_IMAGES} images (got "
+                f"{self.vectors[graph].tolist()} with {cutoff:g} for graph "
+                f"{graph})")
 
     def wrap(self, pos: Tensor, batch: Tensor) -> Tuple[Tensor, Tensor]:
         r"""Returns positions within the cell and the numbers of lattice
@@ -108,10 +124,10 @@ def build_lattice(cell: Tensor, pbc: Tensor) -> Lattice:
     directions :math:`(B, D)`.
 
     Raises:
-        ValueError: If a cell is not finite, or its periodic vectors span no
-            volume.
+        ValueError: If a cell is not finite or too large, or its periodic
+            vectors span no volume.
     """
-    check_finite('cell', cell)
+    check_lengths('cell', cell)
     vectors = torch.where(pbc.unsqueeze(2), cell, 0.0)
     # The volume that unit vectors along them span, with open directions
     # replaced by directions at right angles to all others:
@@ -128,3 +144,15 @@ def build_lattice(cell: Tensor, pbc: Tensor) -> Lattice:
     inverse = torch.linalg.pinv(vectors.double()).to(vectors.dtype)
     # Where a column is zero it must be so to the last digit:
     return Lattice(vectors, torch.where(pbc.unsqueeze(1), inverse, 0.0))
+
+
+def check_lengths(name: str, value: Tensor) -> None:
+    r"""Checks that lengths are finite, and not so large that nothing is left
+    of their differences.
+    """
+    within = value.detach().abs() <= MAX_LENGTH  # which NaN is not
+    if not within.all():
+        check_finite(name, value)
+        row = int((~within).flatten(1).any(dim=1).nonzero()[0])
+        raise ValueError(f"'{name}' must be at most {MAX_LENGTH:g} "
+                         f"(got {value[row].tolist()} in row {row})")

@@ -4,10 +4,12 @@ import torch
 from torch import Tensor
 
 from torch_sake.autocast import without_autocast
-from torch_sake.checks import (check_batch, check_devices, check_finite,
-                               check_option, check_pos, check_positive_float)
+from torch_sake.bounds import check_cutoff
+from torch_sake.checks import (check_batch, check_devices, check_option,
+                               check_pos)
 from torch_sake.neighbors.cell_list import vesin_pairs
-from torch_sake.neighbors.lattice import Lattice, build_lattice, check_cell
+from torch_sake.neighbors.lattice import (Lattice, build_lattice, check_cell,
+                                          check_lengths)
 from torch_sake.neighbors.pairs import (all_pairs, close_pairs,
                                         close_periodic_pairs, is_close)
 from torch_sake.neighbors.radius_graph import (find_radius_graph,
@@ -102,7 +104,7 @@ def find_pairs(
     """
     check_option('backend', backend, BACKENDS)
     if cutoff is not None:
-        check_positive_float('cutoff', cutoff)
+        check_cutoff('cutoff', cutoff)
     elif lattice is not None:
         raise ValueError("'cutoff' must be given for periodic graphs "
                          "(got None)")
@@ -110,11 +112,12 @@ def find_pairs(
         return all_pairs(pos.size(0), device=pos.device), None
 
     pos = pos.detach()
-    check_finite('pos', pos)
+    check_lengths('pos', pos)
     batch = (torch.zeros(pos.size(0), dtype=torch.long, device=pos.device)
              if batch is None else batch.long())
     if lattice is not None:
         lattice = Lattice(*(part.detach() for part in lattice))
+        lattice.check_cutoff(cutoff)
         num_graphs = lattice.vectors.size(0)
         if batch.numel() > 0 and int(batch.max()) >= num_graphs:
             raise ValueError(f"'cell' must have one matrix per graph, "

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_sake.autocast import without_autocast
+from torch_sake.bounds import check_cutoff
 from torch_sake.checks import (check_batch, check_pos,
                                check_positive_float)
 from torch_sake.neighbors.lattice import Lattice, build_lattice, check_cell
@@ -42,7 +43,7 @@ class SkinNeighborList:
             as :func:`~torch_sake.neighbor_list`.
     """
     def __init__(self, cutoff: float, skin: float):
-        self.cutoff = check_positive_float('cutoff', cutoff)
+        self.cutoff = check_cutoff('cutoff', cutoff)
         self.skin = check_positive_float('skin', skin)
         self.num_searches = 0
         self._pos: Optional[Tensor] = None

@@ -4,8 +4,8 @@ from typing import Union
 import torch
 from torch import Tensor
 
-from torch_sake.checks import (check_option, check_positive_float,
-                               check_positive_int)
+from torch_sake.bounds import check_cutoff
+from torch_sake.checks import check_option, check_positive_int
 
 
 class PolynomialEnvelope(torch.nn.Module):
@@ -32,7 +32,7 @@ class PolynomialEnvelope(torch.nn.Module):
     """
     def __init__(self, cutoff: float, exponent: int = 6):
         super().__init__()
-        self.cutoff = check_positive_float('cutoff', cutoff)
+        self.cutoff = check_cutoff('cutoff', cutoff)
         self.exponent = check_positive_int('exponent', exponent)
         if exponent < 2:
             raise ValueError(f"'exponent' must be at least 2 (got {exponent})")
@@ -70,7 +70,7 @@ class CosineEnvelope(torch.nn.Module):
     """
     def __init__(self, cutoff: float):
         super().__init__()
-        self.cutoff = check_positive_float('cutoff', cutoff)
+        self.cutoff = check_cutoff('cutoff', cutoff)
 
     def forward(self, dist: Tensor) -> Tensor:
         """"""  # noqa: D419

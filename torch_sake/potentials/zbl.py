@@ -3,7 +3,8 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from torch_sake.checks import MAX_ATOMIC_NUMBER, check_positive_float
+from torch_sake.bounds import check_cutoff
+from torch_sake.checks import MAX_ATOMIC_NUMBER
 from torch_sake.geometry import edge_vectors
 from torch_sake.neighbors import neighbor_list
 from torch_sake.nn.envelope import PolynomialEnvelope
@@ -68,7 +69,7 @@ class ZBLRepulsion(torch.nn.Module):
     def __init__(self, cutoff: float = 5.0, length: str = 'Angstrom',
                  energy: str = 'eV'):
         super().__init__()
-        self.cutoff = check_positive_float('cutoff', cutoff)
+        self.cutoff = check_cutoff('cutoff', cutoff)
         length, energy = check_units({'length': length, 'energy': energy})
         self.bohr = BOHR / length
         self.coulomb = COULOMB / length / energy

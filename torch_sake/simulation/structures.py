@@ -1,18 +1,23 @@
 import os.path as osp
-from typing import Any, Dict, List, Optional
+import re
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy
 import torch
 
+from torch_sake.bounds import MAX_LABEL
 from torch_sake.checkpoint import check_kind, load_checkpoint
+from torch_sake.datasets.ase_structures import ase_structure
+from torch_sake.datasets.frame_arrays import Source, check_cells, check_values
 from torch_sake.datasets.load import load_config_frames
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, local_path
 from torch_sake.fingerprint import fingerprint
 from torch_sake.neighbors import neighbor_list
 from torch_sake.units import check_units
 
 # What a structure consists of, beside its cell and constraints:
 ARRAYS = {'numbers', 'positions', 'momenta', 'masses', 'tags'}
+INDEX = re.compile(r'[-+]?[0-9]{1,9}')
 
 
 def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
@@ -20,37 +25,64 @@ def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
 
     Args:
         path (str or os.PathLike or None): A file that ASE reads;
-            :obj:`'file@3'` is its fourth structure, without a number it is the
-            last one. If :obj:`None`, it is the first frame of the data that
-            the checkpoint was trained on.
+            :obj:`'file@3'` is its fourth structure, if there is no file of
+            just this name; without a number it is the last one. If
+            :obj:`None`, it is the first frame of the data that the checkpoint
+            was trained on.
         checkpoint (str or os.PathLike): The checkpoint.
 
     Raises:
         ImportError: If ASE is missing.
-        ValueError: If the file is missing or cannot be read.
+        ValueError: If the file is missing or cannot be read, or a number in
+            it is not finite or too large.
     """
     try:
-        import ase.io
+        import ase  # noqa: F401
     except ImportError as error:
         raise ImportError("Simulations need ASE: "
                           "pip install 'torch-sake[train]'") from error
     if path is None:
         return _first_frame(checkpoint)
-    path = osp.expanduser(path)
-    if not osp.isfile(path) and not osp.isfile(path.rpartition('@')[0]):
-        raise ValueError(f"'structure' must be a file (got {path!r})")
-    # The readers of ASE raise whatever a line of their format leads to.
+    name, index = _split_index(local_path('structure', path))
+    if not osp.isfile(name):
+        raise ValueError(f"'structure' must be a file (got '{path}')")
     try:
-        atoms = ase.io.read(path)
-    except StopIteration:  # of a number beyond the end
+        atoms = ase_structure(name, index)
+    except IndexError:
         raise ValueError(f"'structure' must be one that the file has "
-                         f"(got {path!r})") from None
-    except Exception as error:
-        raise ValueError(f"'structure' cannot be read by ASE ({path!r}, "
-                         f"{type(error).__name__}: {error})") from error
-    if len(atoms) == 0:
-        raise ValueError(f"'structure' must have atoms (got {path!r})")
+                         f"(got '{path}')") from None
+    _check_structure(atoms, name, index)
     return _without_labels(atoms)
+
+
+def _split_index(path: str) -> Tuple[str, int]:
+    r"""Returns a file and the number of a structure in it. What is the name of
+    a file as a whole has none.
+    """
+    name, _, index = path.rpartition('@')
+    if not osp.exists(path) and INDEX.fullmatch(index) and name:
+        return name, int(index)
+    return path, -1
+
+
+def _check_structure(atoms: Any, name: str, index: int) -> None:
+    r"""Checks the numbers of a structure as those of frames of data."""
+    source = Source(f"'{name}'", index)
+    if len(atoms) == 0:
+        raise ValueError(f"{source.frame(0)}: 'structure' must have atoms")
+    check_values(source, {
+        'z': torch.from_numpy(atoms.numbers),
+        'pos': torch.from_numpy(atoms.positions)}, torch.zeros(1),
+        torch.tensor([0, len(atoms)]))
+    check_cells(source, 1, atoms.cell.array[None], atoms.pbc[None], None)
+    for key, value in (('momenta', atoms.get_momenta()),
+                       ('masses', atoms.get_masses())):
+        wrong = ~(numpy.abs(value) <= MAX_LABEL)
+        if key == 'masses':
+            wrong |= value <= 0
+        if wrong.any():
+            raise ValueError(f"{source.frame(0)}: '{key}' must be finite, and "
+                             f"masses positive (got {value[wrong][0]})")
 
 
 def _without_labels(atoms: Any) -> Any:

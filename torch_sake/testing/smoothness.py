@@ -3,7 +3,7 @@ from typing import Callable, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from torch_sake.checks import check_positive_float
+from torch_sake.bounds import check_cutoff
 from torch_sake.neighbors import neighbor_list
 from torch_sake.neighbors.lattice import check_cell
 from torch_sake.testing.compare import call
@@ -92,7 +92,7 @@ def assert_smooth_at_cutoff(
     if pos.dtype != torch.double:
         raise TypeError(f"'pos' must be of type torch.float64 for second "
                         f"differences (got {pos.dtype})")
-    check_positive_float('cutoff', cutoff)
+    check_cutoff('cutoff', cutoff)
     cell, pbc = check_cell(cell, pbc, 1, pos)
     atom = range(z.numel())[atom]
     if direction is None:
