@@ -93,7 +93,7 @@ class ZBLRepulsion(torch.nn.Module):
             edge_index, _ = neighbor_list(pos, self.cutoff, batch)
         if batch_size is None:
             batch_size = int(batch.max()) + 1 if batch.numel() > 0 else 0
-        vec = edge_vectors(pos, edge_index, edge_shift, self.radii.dtype)
+        vec = edge_vectors(pos, edge_index, edge_shift)
         # The floor is far below any distance that can be reached.
         dist = (vec.square().sum(dim=1) + 1e-12).sqrt()  # [E]
         source, target = (z.index_select(0, index) for index in edge_index)
