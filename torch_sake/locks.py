@@ -1,22 +1,38 @@
 r"""Files and folders that one process at a time writes to."""
 
 import errno
-import inspect
 import os
 import os.path as osp
 import platform
 import re
 import sys
+import time
 import warnings
 from contextlib import contextmanager, suppress
-from typing import Iterator
+from typing import Iterator, Optional, Set
 
 from torch_sake.files import PathLike
 
+if os.name == 'nt':
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # others can read the rest
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 LOCK = '.lock'
-# What file systems answer that have no locks:
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL,
-            errno.EBADF)
+# What the system says of a lock that somebody else has, and of file systems
+# that know none:
+TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+
+_held: Set[int] = set()  # descriptors
 
 
 @contextmanager
@@ -40,8 +56,8 @@ def hold_folder(folder: PathLike) -> Iterator[None]:
 
 @contextmanager
 def hold_file(path: PathLike, wait: bool = False) -> Iterator[None]:
-    r"""The same for a single file and its folder, which others may write
-    other files to.
+    r"""The same for a single file, in a folder that others may write other
+    files to.
 
     Args:
         path (str or os.PathLike): The file.
@@ -59,44 +75,77 @@ def hold_file(path: PathLike, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _hold(path: str, subject: PathLike, wait: bool) -> Iterator[None]:
-    from filelock import FileLock, Timeout  # it takes a while
-    options = {}
-    # Where there are no locks, newer versions make do with files, which stay
-    # when a process is killed:
-    if 'fallback_to_soft' in inspect.signature(FileLock).parameters:
-        options['fallback_to_soft'] = False
-    lock, holder = FileLock(path, **options), _read_holder(path)
     try:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if not wait:
-                raise ValueError(
-                    f"'{subject}' must not be written to by two at a time "
-                    f"({holder} is at it)") from None
-            print(f"Waiting for {holder}, which writes '{subject}'",
+        descriptor = _take(path)
+        if descriptor is None and not wait:
+            raise ValueError(f"'{subject}' must not be written to by two at a "
+                             f"time ({_holder(path)} is at it)")
+        if descriptor is None:
+            print(f"Waiting for {_holder(path)}, which writes '{subject}'",
                   file=sys.stderr)
-            lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        if getattr(error, 'errno', errno.ENOSYS) not in NO_LOCKS:
+        while descriptor is None:
+            time.sleep(0.1)
+            descriptor = _take(path)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
             raise
         warnings.warn(f"The file system of '{subject}' has no locks: nothing "
                       f"keeps a second process from writing to it ({error})")
         yield
         return
+    _held.add(descriptor)
     try:
-        with suppress(OSError), open(path, 'w') as file:
-            file.write(f'process {os.getpid()} on {platform.node()}')
+        with suppress(OSError):  # of a full disk
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f'process {os.getpid()} on '
+                                 f'{platform.node()}'.encode())
         yield
     finally:
-        with suppress(OSError):  # while nobody else can have it
-            os.remove(path)
-        lock.release()
+        if descriptor in _held:  # not in a child
+            _held.remove(descriptor)
+            with suppress(OSError):  # while nobody else can have it
+                os.remove(path)
+            os.close(descriptor)
 
 
-def _read_holder(path: str) -> str:
+def _take(path: str) -> Optional[int]:
+    r"""Returns the descriptor of a locked file, or :obj:`None` if somebody
+    else has it.
+    """
+    # A link could lead to any file of the user.
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0)
+    while True:
+        descriptor = os.open(path, flags, 0o666)
+        try:
+            _lock(descriptor)
+            # Who had it before may have removed it in the meantime.
+            with suppress(FileNotFoundError):
+                if osp.samestat(os.fstat(descriptor), os.stat(path)):
+                    return descriptor
+            os.close(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in TAKEN:
+                return None
+            raise
+
+
+def _holder(path: str) -> str:
     with suppress(OSError, UnicodeDecodeError), open(path) as file:
         text = file.read(200)
         if re.fullmatch(r'process \d+ on [\w.-]*', text):
             return text
     return 'another process'
+
+
+def _forget_in_child() -> None:
+    r"""A child has the locks of its parent, too, and would keep them when that
+    is killed.
+    """
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forget_in_child)
