@@ -13,6 +13,7 @@ except ImportError as error:
                       "pip install 'torch-sake[train]'") from error
 
 from torch_sake.calculators.evaluator import Evaluator, Source
+from torch_sake.thread_lock import ThreadLock, one_thread_at_a_time
 
 
 class SAKECalculator(Calculator):
@@ -28,7 +29,8 @@ class SAKECalculator(Calculator):
     that have a volume, and energies of atoms (:obj:`"energies"`) are in ASE's
     units, eV and Angstrom, whatever the units of the potential are. For an
     ensemble, :obj:`results` has the standard deviations
-    :obj:`"energy_std"` and :obj:`"forces_std"`, too.
+    :obj:`"energy_std"` and :obj:`"forces_std"`, too. Several threads may share
+    a calculator for atoms of their own; they wait for each other.
 
     Args:
         potential (Potential or Ensemble or str or [str]): The potential, a
@@ -70,7 +72,18 @@ class SAKECalculator(Calculator):
         super().__init__(**kwargs)
         self.evaluator = Evaluator(potential, units, device, dtype, compile)
         self._wants_stress = False
+        self._lock = ThreadLock()
 
+    @one_thread_at_a_time
+    def get_property(self, *args: Any, **kwargs: Any) -> Any:
+        r"""Returns a property of a structure, see
+        :class:`ase.calculators.calculator.Calculator`.
+        """
+        # As a whole: between its computation and its return, another thread
+        # would put that of another structure in its place.
+        return super().get_property(*args, **kwargs)
+
+    @one_thread_at_a_time
     def calculate(
         self,
         atoms: Optional[Atoms] = None,

@@ -12,6 +12,7 @@ from torch_sake.files import PathLike
 from torch_sake.neighbors import SkinNeighborList
 from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
+from torch_sake.thread_lock import ThreadLock, one_thread_at_a_time
 from torch_sake.units import ASE_UNITS, check_units
 
 SKIN = 1.0  # Angstrom
@@ -35,7 +36,8 @@ class Evaluation(NamedTuple):
 class Evaluator:
     r"""A potential ready for simulation: structures in eV and Angstrom go in,
     one at a time, whatever units and type of numbers the potential has, and
-    neighbor lists are searched only when atoms have moved.
+    neighbor lists are searched only when atoms have moved. Several threads
+    may share one; they wait for each other.
 
     Args:
         potential (Potential or Ensemble or str or [str]): The potential, a
@@ -75,6 +77,7 @@ class Evaluator:
         else:  # what is done to it here is not to be seen by its owner
             potential = copy.deepcopy(potential)
         self._known = numpy.empty(0)
+        self._lock = ThreadLock()
         self.length, self.energy = check_units(
             ASE_UNITS if units is None else units)
         if device is not None:
@@ -93,6 +96,13 @@ class Evaluator:
             self.neighbors = SkinNeighborList(self.potential.cutoff,
                                               SKIN / self.length)
 
+    @property
+    def cutoff(self) -> Optional[float]:
+        r"""The cutoff in Angstrom, or :obj:`None`."""
+        return None if self.neighbors is None else (
+            self.neighbors.cutoff * self.length)
+
+    @one_thread_at_a_time
     @torch.no_grad()
     def __call__(
         self,
@@ -137,6 +147,7 @@ class Evaluator:
             stress = self._numpy(stress[0], self.energy / self.length**3)
         return Evaluation(energy, forces, stress, energy_std, forces_std)
 
+    @one_thread_at_a_time
     @torch.no_grad()
     def site_energies(
         self,

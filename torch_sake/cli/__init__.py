@@ -8,8 +8,8 @@ from typing import List, Optional
 
 def main(arguments: Optional[List[str]] = None) -> int:
     r"""Runs a command and returns the exit status: 0, 1 for a simulation or
-    a training run that could not go on, 2 for wrong arguments or files, 130
-    for an interruption.
+    a training run that could not go on or whose result cannot be trusted, 2
+    for wrong arguments or files, 130 for an interruption.
     """
     try:
         import ase  # noqa: F401
@@ -28,7 +28,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     from torch_sake.cli.relax import RelaxConfig, relax
     from torch_sake.cli.train import train
     from torch_sake.dynamics import DynamicsConfig
-    from torch_sake.simulation import MDConfig, SimulationStopped
+    from torch_sake.simulation import MDConfig, SimulationStopped, Unsound
     from torch_sake.training import TrainConfig
     from torch_sake.training.diverged import Diverged
 
@@ -84,7 +84,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except (ValueError, TypeError, ImportError, OSError) as error:
         print(f'torch-sake {settings.command}: {error}', file=sys.stderr)
         return 2
-    except (SimulationStopped, Diverged) as error:
+    except (SimulationStopped, Unsound, Diverged) as error:
         print(f'torch-sake {settings.command}: {error}', file=sys.stderr)
         return 1
     except (RuntimeError, MemoryError) as error:

@@ -1,5 +1,4 @@
 from torch_sake.simulation import MDConfig, Simulation
-from torch_sake.simulation.structures import lost_atoms
 from torch_sake.simulation.summary import describe, plot_simulation
 
 
@@ -9,6 +8,8 @@ def md(config: MDConfig) -> None:
     print(f'{simulation.atoms.get_chemical_formula()}: {config.ensemble}, '
           f'steps {simulation.step} to {config.num_steps} of '
           f'{config.timestep:g} fs')
+    for remark in simulation.soundness.remarks:
+        print(remark)
     try:
         simulation.run()
     except KeyboardInterrupt:
@@ -20,11 +21,5 @@ def md(config: MDConfig) -> None:
             rows = simulation.records.rows()
             plot_simulation(rows, simulation.out)
     print(describe(rows, len(simulation.atoms), config.ensemble == 'nve'))
-    evaluator = simulation.calculator.evaluator
-    cutoff = evaluator.potential.cutoff
-    lost = [] if cutoff is None else lost_atoms(simulation.atoms,
-                                                cutoff * evaluator.length)
-    if lost:
-        print(f'Atoms {lost} have no neighbor within the cutoff: the '
-              f'structure has come apart')
+    simulation.check_result()
     print(f'The simulation is in {simulation.out}')

@@ -1,7 +1,7 @@
 import math
 import os.path as osp
 from dataclasses import dataclass
-from typing import Literal, Optional
+from typing import Any, Literal, Optional, Tuple
 
 import numpy
 import torch
@@ -11,6 +11,8 @@ from torch_sake.checkpoint import folder_of
 from torch_sake.checks import check_positive_float, check_positive_int
 from torch_sake.device import choose_device
 from torch_sake.files import replace_when_complete, write_json
+from torch_sake.locks import hold_folder
+from torch_sake.simulation.soundness import Soundness, Unsound
 from torch_sake.simulation.structures import read_structure
 
 
@@ -59,11 +61,6 @@ def relax(config: RelaxConfig) -> None:
     The folder gets 'relaxed.extxyz', with energy and forces, and
     'relax.json'.
     """
-    import ase.io
-    from ase import units
-    from ase.filters import FrechetCellFilter
-    from ase.optimize import BFGS
-
     out = config.out or osp.join(folder_of(config.checkpoint), 'relax')
     atoms = read_structure(config.structure, config.checkpoint)
     if config.cell and not atoms.pbc.all():
@@ -75,16 +72,22 @@ def relax(config: RelaxConfig) -> None:
     atoms.calc = SAKECalculator(
         config.checkpoint, dtype=getattr(torch, config.precision),
         device=choose_device(config.device))
-    before, volume = atoms.get_potential_energy(), atoms.cell.volume
-    relaxed = atoms
-    if config.cell:
-        relaxed = FrechetCellFilter(
-            atoms, scalar_pressure=config.pressure * units.GPa)
-    optimizer = BFGS(relaxed, logfile=None)
-    converged = bool(optimizer.run(fmax=config.fmax, steps=config.num_steps))
+    with hold_folder(out):
+        _relax(config, atoms, out)
+
+
+def _relax(config: RelaxConfig, atoms: Any, out: str) -> None:
+    import ase.io
+
+    soundness = Soundness(atoms, atoms.calc.evaluator.cutoff)
+    for remark in soundness.remarks:
+        print(remark)
+    before = atoms.get_potential_energy()
+    converged, steps = _optimize(config, atoms, soundness)
+    faults = soundness.faults(atoms, forces_matter=True)
     results = {
-        'converged': converged,
-        'steps': optimizer.nsteps,
+        'converged': converged and not faults,
+        'steps': steps,
         'energy [eV]': atoms.get_potential_energy(),
         'change of energy [eV]': atoms.get_potential_energy() - before,
         'largest force [eV/Angstrom]': float(
@@ -93,7 +96,7 @@ def relax(config: RelaxConfig) -> None:
     if config.cell:
         results['cell [Angstrom]'] = atoms.cell.array.tolist()
         results['volume [Angstrom^3]'] = atoms.get_volume()
-        results['change of volume'] = atoms.get_volume() / volume - 1
+        results['change of volume'] = atoms.get_volume() / soundness.volume - 1
     if config.vibrations:
         results['wavenumbers [1/cm]'] = _wavenumbers(atoms)
     with replace_when_complete(osp.join(out, 'relaxed.extxyz')) as path:
@@ -105,8 +108,34 @@ def relax(config: RelaxConfig) -> None:
         print('The volume has changed so much that the potential may not know '
               'such structures')
     if not converged:
-        print(f'Not relaxed to fmax={config.fmax} in {config.num_steps} steps')
+        print(f'Not relaxed to fmax={config.fmax} in {steps} steps')
+    if faults:
+        raise Unsound(f"{'; '.join(faults)}. The structure is not relaxed, "
+                      f"and is in {out}")
     print(f'The structure is in {out}')
+
+
+def _optimize(config: RelaxConfig, atoms: Any,
+              soundness: Soundness) -> Tuple[bool, int]:
+    r"""Returns whether the structure of least energy is found, and the number
+    of steps.
+    """
+    from ase import units
+    from ase.filters import FrechetCellFilter
+    from ase.optimize import BFGS
+
+    relaxed = atoms
+    if config.cell:
+        relaxed = FrechetCellFilter(
+            atoms, scalar_pressure=config.pressure * units.GPa)
+    optimizer, converged = BFGS(relaxed, logfile=None), False
+    try:
+        for converged in optimizer.irun(config.fmax, config.num_steps):
+            if soundness.volume_is_lost(atoms):
+                break
+    except ValueError as error:
+        raise Unsound(f'{error}, after step {optimizer.nsteps}') from error
+    return bool(converged), optimizer.nsteps
 
 
 def _wavenumbers(atoms, step: float = 0.005):

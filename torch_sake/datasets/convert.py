@@ -16,6 +16,7 @@ from torch_sake.datasets.frames_on_disk import (ABOUT, APPLICATION_ID, ARRAYS,
 from torch_sake.datasets.npz_file import npz_blocks
 from torch_sake.files import (PathLike, remove_incomplete,
                               replace_when_complete)
+from torch_sake.locks import hold_file
 from torch_sake.units import find_unit
 
 BLOCK = 20000  # atoms that are in memory at a time
@@ -83,15 +84,18 @@ def write_frames(blocks: Iterable[Frames], out: PathLike) -> None:
         out (str or os.PathLike): The file.
 
     Raises:
-        ValueError: If there is a file of this name, there are no frames, or
-            some have forces and others have none.
+        ValueError: If there is a file of this name, another process writes
+            it, there are no frames, or some have forces and others have none.
     """
     out = osp.abspath(osp.expanduser(out))
-    if osp.exists(out):
-        raise ValueError(f"'out' must not exist (got '{out}')")
-    folder, name = osp.split(out)
-    os.makedirs(folder, exist_ok=True)
-    remove_incomplete(folder, name)
+    with hold_file(out):
+        if osp.exists(out):
+            raise ValueError(f"'out' must not exist (got '{out}')")
+        _write_file(blocks, out)
+
+
+def _write_file(blocks: Iterable[Frames], out: str) -> None:
+    remove_incomplete(*osp.split(out))
     with replace_when_complete(out) as temporary:
         database = SQLiteDatabase(temporary, TABLE, SCHEMA)
         try:

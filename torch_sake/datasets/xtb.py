@@ -12,6 +12,7 @@ from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.xtb_process import run_walkers
 from torch_sake.datasets.xtb_walker import ARRAYS, Walker
 from torch_sake.files import PathLike, read_arrays, replace_when_complete
+from torch_sake.locks import hold_file
 from torch_sake.units import ASE_UNITS
 
 
@@ -53,7 +54,8 @@ def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
     friction 0.02 / fs) and then record a frame every 20 fs. Walkers run in
     parallel processes of one thread each; what they compute does not depend
     on how many run at once. Each is stored when it is complete, so that an
-    interrupted call continues from there. Energies are in eV, positions in
+    interrupted call continues from there. A second call for the same frames
+    waits for the first one. Energies are in eV, positions in
     Angstrom. The frames of a walker follow each other in time.
 
     Args:
@@ -102,23 +104,31 @@ def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
 
     path = f'{stem}.npz'
     if not osp.exists(path):
-        missing = {part: walker for part, walker in walkers.items()
-                   if not osp.exists(part)}
-        run_walkers(missing, save=lambda part, arrays: _save(
-            part, arrays, walkers[part].metadata()))
-        parts = [_read(part, walker.metadata())
-                 for part, walker in walkers.items()]
-        frames = {key: np.concatenate([part[key] for part in parts])
-                  for key in ('pos', 'energy', 'force')}
-        _save(path, {**parts[0], **frames}, metadata)
-        for part in walkers:
-            os.remove(part)
+        # Runs that are started together need the same frames.
+        with hold_file(path, wait=True):
+            if not osp.exists(path):
+                _generate(path, walkers, metadata)
 
     arrays = _read(path, metadata)
     return Frames(np.tile(arrays['z'], num_frames),
                   arrays['pos'].reshape(-1, 3), arrays['energy'],
                   arrays['force'].reshape(-1, 3), num_atoms=len(arrays['z']),
                   name=molecule, units=ASE_UNITS, source=f'xtb:{molecule}')
+
+
+def _generate(path: str, walkers: Dict[str, Walker],
+              metadata: Dict[str, Any]) -> None:
+    missing = {part: walker for part, walker in walkers.items()
+               if not osp.exists(part)}
+    run_walkers(missing, save=lambda part, arrays: _save(
+        part, arrays, walkers[part].metadata()))
+    parts = [_read(part, walker.metadata())
+             for part, walker in walkers.items()]
+    frames = {key: np.concatenate([part[key] for part in parts])
+              for key in ('pos', 'energy', 'force')}
+    _save(path, {**parts[0], **frames}, metadata)
+    for part in walkers:
+        os.remove(part)
 
 
 def _find_formula(molecule: str) -> str:

@@ -1,10 +1,9 @@
 r"""A run: data, training, checkpoints, errors and pictures."""
 
-import os
 import os.path as osp
 import signal
 from dataclasses import asdict, replace
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import pytorch_lightning
 import torch
@@ -25,6 +24,7 @@ from torch_sake.dynamics.plots import (plot_learning_curve,
 from torch_sake.files import (remove_incomplete, write_json, write_rows,
                               write_settings)
 from torch_sake.fingerprint import fingerprint
+from torch_sake.locks import hold_folder
 from torch_sake.training.checkpoint_io import SafetensorsIO
 from torch_sake.training.lightning import quiet
 
@@ -49,22 +49,38 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
     Raises:
         ValueError: If the folder holds a run already and :obj:`config.resume`
             is not set, or is set and the run there has other settings or data,
-            or if trajectories are too short.
+            if another process writes to it, or if trajectories are too short.
         KeyboardInterrupt: After an interruption; the run can go on from its
             last epoch.
     """
-    last = osp.join(config.out, LAST)
-    if osp.exists(last) != config.resume:
-        raise ValueError(
-            f"'out' must be the folder of a run with 'resume', and a folder "
-            f"without one otherwise (got {config.out!r} with "
-            f"resume={config.resume})")
+    _check_out(config)
+    if osp.isdir(config.out):
+        with hold_folder(config.out):  # not only after all that follows
+            pass
     train, val = (load_dynamics(**config.data_arguments, split=split)
                   for split in ('train', 'val'))
     # Before training, as trajectories may be too short for them:
     tests = [_load_test(config, number)
              for number in range(1, config.num_rollout + 1)]
-    os.makedirs(config.out, exist_ok=True)
+    with hold_folder(config.out):
+        _check_out(config)  # who had it may have run in the meantime
+        return _run(config, train, val, tests)
+
+
+def _check_out(config: DynamicsConfig) -> None:
+    if osp.exists(osp.join(config.out, LAST)) != config.resume:
+        raise ValueError(
+            f"'out' must be the folder of a run with 'resume', and a folder "
+            f"without one otherwise (got {config.out!r} with "
+            f"resume={config.resume})")
+    if config.resume and not osp.exists(osp.join(config.out, BEST)):
+        raise ValueError(f"'resume' needs a run in 'out', which has no "
+                         f"'{BEST}' (got {config.out!r})")
+
+
+def _run(config: DynamicsConfig, train: InMemoryDataset, val: InMemoryDataset,
+         tests: List[InMemoryDataset]) -> Dict[str, Any]:
+    last = osp.join(config.out, LAST)
     remove_incomplete(config.out)
     torch.manual_seed(config.seed)
     module = DynamicsModule(

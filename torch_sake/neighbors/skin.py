@@ -10,6 +10,7 @@ from torch_sake.checks import (check_batch, check_pos,
 from torch_sake.neighbors.lattice import Lattice, build_lattice, check_cell
 from torch_sake.neighbors.pairs import is_close
 from torch_sake.neighbors.search import find_pairs
+from torch_sake.thread_lock import ThreadLock, one_thread_at_a_time
 
 
 class SkinNeighborList:
@@ -29,6 +30,7 @@ class SkinNeighborList:
 
     where :math:`\vec{\delta}_i` are the motions beside those of the cell. The
     results are those of :func:`~torch_sake.neighbor_list`, in the same order.
+    Several threads may share a list; they wait for each other.
 
     Args:
         cutoff (float): Length from which on there is no edge, in units of the
@@ -47,7 +49,9 @@ class SkinNeighborList:
         self.skin = check_positive_float('skin', skin)
         self.num_searches = 0
         self._pos: Optional[Tensor] = None
+        self._lock = ThreadLock()
 
+    @one_thread_at_a_time
     @without_autocast
     def __call__(
         self,

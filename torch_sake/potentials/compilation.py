@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch_sake.models import MoleculeModel
 from torch_sake.nn import SAKEConv
 from torch_sake.nn.spatial_attention import HAS_TRITON
+from torch_sake.thread_lock import ThreadLock, one_thread_at_a_time
 
 # Of a compiled function in one process, for all models together:
 MAX_VERSIONS = 128
@@ -27,6 +28,7 @@ class Compilable(torch.nn.Module):
         super().__init__()
         self.compiled = False
         self._verified: Set[Tuple[Any, ...]] = set()
+        self._lock = ThreadLock()
 
     def compile(self, kernels: bool = False) -> None:
         r"""Has energies and forces, or whatever it predicts, computed by
@@ -79,6 +81,7 @@ class Compilable(torch.nn.Module):
         return self.compiled and not pos.requires_grad and not (
             cell is not None and cell.requires_grad)
 
+    @one_thread_at_a_time  # parameters may be frozen for the time of a call
     def _call_compiled(self, function: Callable, z: Tensor, pos: Tensor,
                        batch: Optional[Tensor], differentiable: bool,
                        compiler: Optional[Callable] = None, **kwargs) -> Any:

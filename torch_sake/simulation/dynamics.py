@@ -2,8 +2,9 @@ import json
 import os.path as osp
 import time
 import warnings
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterator, Optional
 
 import numpy
 import torch
@@ -14,12 +15,16 @@ from torch_sake.device import choose_device
 from torch_sake.files import remove_incomplete, replace_when_complete
 from torch_sake.fingerprint import fingerprint
 from torch_sake.interrupt import DeferredInterrupt
+from torch_sake.locks import hold_folder
 from torch_sake.simulation.config import MDConfig
 from torch_sake.simulation.records import Records
-from torch_sake.simulation.restart import RESTART, load_state
+from torch_sake.simulation.restart import RESTART, last_save, load_state
+from torch_sake.simulation.soundness import Soundness, Unsound
 from torch_sake.simulation.structures import (identity_of,
                                               random_generator,
                                               read_structure)
+from torch_sake.simulation.summary import heat
+from torch_sake.simulation.velocities import draw_velocities
 
 LAST = 'last.extxyz'
 SECONDS_BETWEEN_SAVES = 10.0
@@ -48,7 +53,9 @@ class Simulation:
         ImportError: If ASE is missing or too old.
         ValueError: If the folder holds a simulation already and
             :obj:`config.resume` is not set, or is set and the simulation there
-            has other settings; if a structure or a checkpoint cannot be used.
+            has other settings, or has lost some of its frames; if another
+            process writes to it; if a structure or a checkpoint cannot be
+            used; if atoms of the structure lie on each other.
     """
     def __init__(self, config: MDConfig):
         try:
@@ -64,6 +71,7 @@ class Simulation:
         # Checkpoints may move, but not change:
         self.fingerprints = [fingerprint([load_checkpoint(path)[0]])
                              for path in config.checkpoint]
+        self.saved = last_save(self.out)
         state = load_state(config, self.out, self._settings())
         self.compiled = self._compiles(state)
         self.atoms = read_structure(config.structure, config.checkpoint[0])
@@ -78,29 +86,61 @@ class Simulation:
             config.checkpoint, compile=self.compiled,
             device=choose_device(config.device),
             dtype=config.precision and getattr(torch, config.precision))
+        self.soundness = Soundness(self.atoms,
+                                   self.calculator.evaluator.cutoff)
         self.atoms.calc = self.calculator
         self.rng = random_generator(config.seed, self.atoms)
-        self.step = num_frames = 0
+        self.step = 0
         if state is None:
-            self._draw_velocities()
+            draw_velocities(self.atoms, config.temperature, self.rng)
         else:
             self.step = int(state['step'])
-            num_frames = int(state['num_frames'])
             self._restore(state)
         self.dynamics = self._build_dynamics(state)
-        self.records = Records(self.out, config.format, num_frames)
-        for name in (RESTART, LAST):
-            remove_incomplete(self.out, name)
+        with self._held_folder():
+            self.records = Records(self.out, config.format, config.interval,
+                                   state)
+            for name in (RESTART, LAST):
+                remove_incomplete(self.out, name)
 
     def run(self) -> None:
         r"""Simulates up to the last step.
 
         Raises:
             SimulationStopped: If a force is not finite or its uncertainty
-                beyond the limit, with the step and the atom.
+                beyond the limit, with the step and the atom, or if the cell
+                has collapsed or burst.
             KeyboardInterrupt: After an interruption, at the end of the step it
                 came in, with everything saved that is needed to go on.
+            ValueError: If another process writes to the folder, or has done so
+                since this simulation was made.
         """
+        with self._held_folder():
+            self._run()
+
+    def check_result(self) -> None:
+        r"""Checks what came of it.
+
+        Raises:
+            Unsound: If the structure has come apart or collapsed, or the
+                temperature has been higher than that of any molecule.
+        """
+        faults = self.soundness.faults(self.atoms)
+        faults += heat(self.records.rows())
+        if faults:
+            raise Unsound(f"{'; '.join(faults)}. The simulation is in "
+                          f"{self.out}")
+
+    @contextmanager
+    def _held_folder(self) -> Iterator[None]:
+        with hold_folder(self.out):
+            if last_save(self.out) != self.saved:
+                raise ValueError(f"'out' must not be written to by another "
+                                 f"simulation (got {self.out}, with another "
+                                 f"'{RESTART}' than before)")
+            yield
+
+    def _run(self) -> None:
         config = self.config
         progress = tqdm(total=config.num_steps, initial=self.step, unit='step',
                         desc='simulating', dynamic_ncols=True)
@@ -129,6 +169,8 @@ class Simulation:
         before = self.atoms.copy()
         try:
             self.dynamics.run(1)
+            if self.soundness.volume_is_lost(self.atoms):
+                raise ValueError(self.soundness.change_of_volume(self.atoms))
         except ValueError as error:
             self.atoms = before
             self._stop(f'{error}, after step {self.step}')
@@ -213,22 +255,6 @@ class Simulation:
         self.atoms.set_momenta(state['momenta'], apply_constraint=False)
         self.rng.bit_generator.state = json.loads(str(state['rng']))
 
-    def _draw_velocities(self) -> None:
-        from ase import units
-        from ase.md.velocitydistribution import Stationary, ZeroRotation
-        atoms, temperature = self.atoms, self.config.temperature
-        if atoms.has('momenta'):
-            return
-        width = numpy.sqrt(units.kB * temperature * atoms.get_masses())
-        noise = self.rng.normal(size=(len(atoms), 3))
-        atoms.set_momenta(width[:, None] * noise)
-        Stationary(atoms, preserve_temperature=False)
-        if not atoms.pbc.any() and len(atoms) > 2:
-            ZeroRotation(atoms, preserve_temperature=False)
-        now = atoms.get_temperature()
-        if now > 0:  # a single atom has lost all of its velocity
-            atoms.set_momenta(atoms.get_momenta() * (temperature / now)**0.5)
-
     def _compiles(self, state: Optional[Dict[str, Any]]) -> bool:
         if self.config.compile is not None:
             return self.config.compile
@@ -257,6 +283,7 @@ class Simulation:
         self.records.sync()
         with replace_when_complete(osp.join(self.out, RESTART)) as path:
             numpy.savez(path, **state)
+        self.saved = last_save(self.out)
 
     def _settings(self) -> Dict[str, Any]:
         r"""The configuration, with what is in its checkpoints."""

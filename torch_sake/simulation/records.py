@@ -1,9 +1,10 @@
 import csv
 import os
 import os.path as osp
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
-from torch_sake.files import remove_incomplete, replace_when_complete
+from torch_sake.files import remove_incomplete
+from torch_sake.simulation.cut import cut_records
 
 LOG = 'log.csv'
 
@@ -15,18 +16,26 @@ class Records:
         folder (str): The folder of both.
         format (str): The format of the trajectory, :obj:`"extxyz"` or
             :obj:`"traj"`.
-        num_frames (int, optional): Number of frames that are kept of those
-            which are there already, with their rows. (default: :obj:`0`)
+        interval (int): Number of steps from one frame to the next.
+        state (dict, optional): The state that a simulation goes on from. What
+            was written before it is kept. (default: :obj:`None`)
+
+    Raises:
+        ValueError: If something of that is missing.
     """
-    def __init__(self, folder: str, format: str, num_frames: int = 0):
+    def __init__(self, folder: str, format: str, interval: int,
+                 state: Optional[Dict[str, Any]] = None):
         self.format = format
         self.trajectory = osp.join(folder, trajectory_name(format))
         self.log = osp.join(folder, LOG)
-        self.num_frames = num_frames
+        self.num_frames = 0 if state is None else int(state['num_frames'])
         os.makedirs(folder, exist_ok=True)
         for path in (self.trajectory, self.log):
             remove_incomplete(folder, osp.basename(path))
-        self._cut()
+            if self.num_frames == 0 and osp.exists(path):
+                os.remove(path)
+        if self.num_frames > 0:
+            cut_records(self.trajectory, self.log, format, state, interval)
 
     def append(self, atoms: Any, row: Dict[str, float]) -> None:
         r"""Adds a frame and its row."""
@@ -55,32 +64,6 @@ class Records:
         with open(self.log, newline='') as file:
             rows = list(csv.DictReader(file))
         return {key: [float(row[key]) for row in rows] for key in rows[0]}
-
-    def _cut(self) -> None:
-        r"""Drops what was written after the last complete state."""
-        import ase.io
-        for path in (self.trajectory, self.log):
-            if self.num_frames == 0 and osp.exists(path):
-                os.remove(path)
-        if self.num_frames == 0:
-            return
-        with open(self.log, newline='') as file:
-            lines = file.readlines()[:self.num_frames + 1]
-        with replace_when_complete(self.log) as path:
-            with open(path, 'w', newline='') as file:
-                file.writelines(lines)
-        with replace_when_complete(self.trajectory) as path:
-            # One after the other: trajectories may be larger than memory, and
-            # the last frame may be incomplete.
-            frames = ase.io.iread(self.trajectory, f':{self.num_frames}',
-                                  format=self.format)
-            if self.format == 'traj':
-                with ase.io.Trajectory(path, 'w') as trajectory:
-                    for atoms in frames:
-                        trajectory.write(atoms)
-            else:
-                for atoms in frames:
-                    ase.io.write(path, atoms, format='extxyz', append=True)
 
 
 def trajectory_name(format: str) -> str:

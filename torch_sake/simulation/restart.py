@@ -1,8 +1,9 @@
 r"""What a simulation goes on from."""
 
 import json
+import os
 import os.path as osp
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from torch_sake.checks import check_same_settings
 from torch_sake.files import read_arrays
@@ -50,3 +51,14 @@ def load_state(config: MDConfig, out: str,
         raise ValueError(f"'num_steps' must be at least {state['step']}, the "
                          f"steps that are done (got {config.num_steps})")
     return state
+
+
+def last_save(out: str) -> Optional[Tuple[int, int]]:
+    r"""Returns what tells the state in a folder from later ones, or
+    :obj:`None` if there is none.
+    """
+    path = osp.join(out, RESTART)
+    if not osp.exists(path):
+        return None
+    status = os.stat(path)
+    return status.st_ino, status.st_mtime_ns

@@ -26,15 +26,22 @@ def energy_drift(rows: Dict[str, List[float]],
             'largest': float(numpy.abs(rest).max())}
 
 
+def heat(rows: Dict[str, List[float]]) -> List[str]:
+    r"""Returns what there is to say of a temperature that is none."""
+    highest = max(rows['temperature [K]'])
+    if highest <= MAX_TEMPERATURE:
+        return []
+    return [f'The temperature has been {highest:.0f} K: the potential or the '
+            f'time step cannot be trusted']
+
+
 def describe(rows: Dict[str, List[float]], num_atoms: int,
              conserves_energy: bool) -> str:
     r"""Returns what there is to say of a simulation, from its log."""
     temperature = numpy.array(rows['temperature [K]'])
     lines = [f"{rows['time [fs]'][-1] / 1000:g} ps, temperature "
              f"{temperature.mean():.1f} +- {temperature.std():.1f} K"]
-    if temperature.max() > MAX_TEMPERATURE:
-        lines.append(f'The temperature has been {temperature.max():.0f} K: '
-                     f'the potential or the time step cannot be trusted')
+    lines += heat(rows)
     if conserves_energy:
         drift = energy_drift(rows, num_atoms)
         lines.append(

@@ -2,6 +2,8 @@ r"""What the processes that share a training run tell each other. A run of one
 process has no others to talk to, and needs no process group.
 """
 
+import os
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -12,6 +14,15 @@ def num_processes() -> int:
     if dist.is_available() and dist.is_initialized():
         return dist.get_world_size()
     return 1
+
+
+def is_first_process() -> bool:
+    r"""Returns whether this is the process of rank zero, also before Lightning
+    has counted them: until then, the first ones of other nodes have no rank.
+    """
+    from pytorch_lightning.utilities import rank_zero_only
+    node = os.environ.get('NODE_RANK', os.environ.get('GROUP_RANK', '0'))
+    return rank_zero_only.rank == 0 and int(node) == 0
 
 
 def sum_over_processes(value: Tensor) -> Tensor:

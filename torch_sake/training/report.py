@@ -8,6 +8,7 @@ from torch import Tensor
 from torch_sake.datasets.frames import label_name
 from torch_sake.datasets.load import AnyFrames
 from torch_sake.files import write_json
+from torch_sake.locks import hold_folder
 from torch_sake.training.bootstrap import CONFIDENCE, NUM_SAMPLES
 from torch_sake.training.breakdown import (errors_by_element, errors_by_size,
                                            frame_errors, summarize)
@@ -66,9 +67,11 @@ def report_errors(outputs: Dict[str, Tensor], trivial: Tensor,
         if len(rows) > 1:
             print(format_table(f'\nBy {kind[:-1]} (number of frames)', rows,
                                units))
-    write_json(osp.join(folder, f'{name}.json'), {'units': units, **errors})
-    plot_parity(outputs, units, folder)
-    plot_error_distribution(outputs, units, folder)
+    with hold_folder(folder):  # the pictures belong to the numbers
+        write_json(osp.join(folder, f'{name}.json'), {'units': units,
+                                                      **errors})
+        plot_parity(outputs, units, folder)
+        plot_error_distribution(outputs, units, folder)
     return errors
 
 

@@ -1,14 +1,15 @@
-import os
 import os.path as osp
+from contextlib import nullcontext
 from dataclasses import asdict
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from torch_sake.checkpoint import LAST, MODELS, assemble
+from torch_sake.checkpoint import BEST, LAST, MODELS, assemble
 from torch_sake.checks import check_same_data, check_same_settings
 from torch_sake.device import choose_device
+from torch_sake.locks import hold_folder
 from torch_sake.models import MoleculeModel
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
@@ -67,14 +68,16 @@ class Trainer:
     Raises:
         ImportError: If :obj:`pytorch-lightning` is not installed.
         ValueError: If the folder holds a run already and :obj:`config.resume`
-            is not set, or is set and the run there has other settings.
+            is not set, or is set and the run there has other settings, or if
+            another process writes to it.
     """
     def __init__(self, config: TrainConfig,
                  model: Optional[torch.nn.Module] = None):
         # Here and in fit, as it takes seconds, and simulations do without.
         from torch_sake.training.module import PotentialModule
         self.config = config
-        self._check_out()
+        with self._held_folder():
+            self._check_out()
         self.device = choose_device(config.device)
         if self.device.type == 'cuda':
             available = torch.cuda.device_count()
@@ -151,8 +154,8 @@ class Trainer:
     @property
     def is_global_zero(self) -> bool:
         r"""Whether this is the process that writes and prints."""
-        from pytorch_lightning.utilities import rank_zero_only
-        return rank_zero_only.rank == 0
+        from torch_sake.training.distributed import is_first_process
+        return self.config.num_processes == 1 or is_first_process()
 
     def fit(self, callbacks: Sequence[Any] = ()) -> None:
         r"""Trains up to the last step.
@@ -164,7 +167,12 @@ class Trainer:
         Raises:
             KeyboardInterrupt: After an interruption, at the end of the step it
                 came in, with everything saved that the run needs to go on.
+            ValueError: If another process writes to the folder.
         """
+        with self._held_folder():
+            self._fit(callbacks)
+
+    def _fit(self, callbacks: Sequence[Any]) -> None:
         from torch_sake.training.callbacks import Interrupted
         from torch_sake.training.datamodule import FramesModule
         from torch_sake.training.lightning import build_trainer, quiet
@@ -245,12 +253,17 @@ class Trainer:
         self.module.on_load_checkpoint(checkpoint)
         self.module.load_state_dict(checkpoint['state_dict'])
 
+    def _held_folder(self) -> ContextManager[None]:
+        # Processes of one run share it; the first one has it for all.
+        return (hold_folder(self.config.out) if self.is_global_zero else
+                nullcontext())
+
     def _check_out(self) -> None:
         last = osp.join(self.config.out, LAST)
         if osp.exists(last) and not self.config.resume:
             raise ValueError(f"'out' must not hold a run already, unless it "
                              f"goes on with 'resume' (got {self.config.out})")
-        if self.config.resume and not osp.exists(last):
-            raise ValueError(f"'resume' needs a run in 'out', which has no "
-                             f"'{LAST}' (got {self.config.out})")
-        os.makedirs(self.config.out, exist_ok=True)
+        for name in (LAST, BEST) if self.config.resume else ():
+            if not osp.exists(osp.join(self.config.out, name)):
+                raise ValueError(f"'resume' needs a run in 'out', which has "
+                                 f"no '{name}' (got {self.config.out})")

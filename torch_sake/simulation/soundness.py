@@ -1,0 +1,118 @@
+r"""What tells that a structure is none, or has become none."""
+
+from typing import Any, List, Optional, Tuple
+
+import numpy
+import torch
+
+from torch_sake.geometry import edge_vectors
+from torch_sake.neighbors import neighbor_list
+from torch_sake.simulation.structures import lost_atoms
+
+# In Angstrom. Atoms that are closer lie on each other; at one point, smooth
+# forces are zero by symmetry.
+MIN_DISTANCE = 0.1
+# Of the sum of covalent radii. No bond is as short:
+MIN_BOND = 0.5
+# By which a volume may change, up or down. No potential knows more.
+MAX_VOLUME_RATIO = 10.0
+
+
+class Unsound(RuntimeError):
+    r"""What came out cannot be trusted. It is written all the same."""
+
+
+class Soundness:
+    r"""Looks at a structure before something is done to it, and afterwards.
+
+    Args:
+        atoms (ase.Atoms): The structure before.
+        cutoff (float, optional): The cutoff of the potential in Angstrom.
+
+    Raises:
+        ValueError: If two of its atoms lie on each other.
+    """
+    def __init__(self, atoms: Any, cutoff: Optional[float]):
+        self.cutoff = cutoff
+        self.volume = atoms.cell.volume
+        self.lost = self._lost(atoms)
+        self.remarks: List[str] = []
+        first, second, dist, bond = closest_pair(atoms)
+        if dist < MIN_DISTANCE:
+            raise ValueError(f"'structure' must have atoms that do not lie on "
+                             f"each other (got atoms {first} and {second} at "
+                             f"a distance of {dist:.3g} Angstrom)")
+        if self.lost:
+            self.remarks.append(f'{self._alone(self.lost)}: nothing acts on '
+                                f'them')
+        if dist < MIN_BOND * bond:
+            self.remarks.append(_too_close(first, second, dist, bond))
+
+    def faults(self, atoms: Any, forces_matter: bool = False) -> List[str]:
+        r"""Returns what is wrong with what the structure has become.
+
+        Args:
+            atoms (ase.Atoms): The structure afterwards.
+            forces_matter (bool, optional): If set to :obj:`True`, it is wrong
+                that nothing acts on an atom, also where nothing did before.
+                (default: :obj:`False`)
+        """
+        faults, lost = [], self._lost(atoms)
+        new = [atom for atom in lost if atom not in self.lost]
+        if new:
+            faults.append(f'{self._alone(new)}: the structure has come apart')
+        elif lost and forces_matter:
+            faults.append(f'{self._alone(lost)}: nothing acts on them')
+        first, second, dist, bond = closest_pair(atoms)
+        if dist < MIN_BOND * bond:
+            faults.append(_too_close(first, second, dist, bond))
+        if self.volume_is_lost(atoms):
+            faults.append(self.change_of_volume(atoms))
+        return faults
+
+    def change_of_volume(self, atoms: Any) -> str:
+        r"""Returns in words how the volume has changed."""
+        return (f'The volume has changed from {self.volume:.4g} to '
+                f'{atoms.cell.volume:.4g} Angstrom^3')
+
+    def volume_is_lost(self, atoms: Any) -> bool:
+        r"""Returns whether a cell has collapsed or burst."""
+        if self.volume == 0:
+            return False
+        ratio = atoms.cell.volume / self.volume
+        return not 1 / MAX_VOLUME_RATIO < ratio < MAX_VOLUME_RATIO
+
+    def _alone(self, lost: List[int]) -> str:
+        return (f'Atoms {lost} have no neighbor within the cutoff, '
+                f'{self.cutoff:.3g} Angstrom')
+
+    def _lost(self, atoms: Any) -> List[int]:
+        return [] if self.cutoff is None else lost_atoms(atoms, self.cutoff)
+
+
+def closest_pair(atoms: Any) -> Tuple[int, int, float, float]:
+    r"""Returns two atoms, or an atom twice for an image of its own, their
+    distance and the sum of their covalent radii. They are the closest ones if
+    these lie on each other, else those that are the closest for their size.
+    The distance is infinite if no two atoms are close.
+    """
+    from ase.data import covalent_radii
+    radii, pos = covalent_radii[atoms.numbers], torch.tensor(atoms.positions)
+    cell = torch.from_numpy(atoms.cell.array) if atoms.pbc.any() else None
+    edge_index, shift = neighbor_list(
+        pos, max(2 * MIN_BOND * radii.max(), MIN_DISTANCE), cell=cell,
+        pbc=torch.from_numpy(atoms.pbc))
+    if edge_index.numel() == 0:
+        return 0, 0, numpy.inf, 0.0
+    source, target = edge_index.numpy()
+    dist = edge_vectors(pos, edge_index, shift).norm(dim=1).numpy()
+    bond = radii[source] + radii[target]
+    pair = dist.argmin() if dist.min() < MIN_DISTANCE else (
+        (dist / bond).argmin())
+    return (*sorted((int(source[pair]), int(target[pair]))),
+            float(dist[pair]), float(bond[pair]))
+
+
+def _too_close(first: int, second: int, dist: float, bond: float) -> str:
+    return (f'Atoms {first} and {second} are {dist:.3g} Angstrom apart, closer '
+            f'than any bond (their covalent radii add up to {bond:.3g})')

@@ -1,0 +1,31 @@
+import functools
+import threading
+from typing import Any, Callable, Tuple
+
+
+class ThreadLock:
+    r"""A lock of threads, which the one that has it may take again. A copy of
+    what has one, also one by pickling, has a lock of its own.
+    """
+    def __init__(self):
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: Any) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return ThreadLock, ()
+
+
+def one_thread_at_a_time(method: Callable) -> Callable:
+    r"""Has the methods of an object that keeps something from call to call
+    wait for each other, by its :obj:`_lock`.
+    """
+    @functools.wraps(method)
+    def wrapper(self, *args, **kwargs) -> Any:
+        with self._lock:
+            return method(self, *args, **kwargs)
+    return wrapper
