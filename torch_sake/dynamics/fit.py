@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from torch_sake.checkpoint import BEST, LAST
 from torch_sake.checks import check_same_data, check_same_settings
+from torch_sake.device import choose_device
 from torch_sake.dynamics.config import DynamicsConfig
 from torch_sake.dynamics.data import load_dynamics
 from torch_sake.dynamics.evaluation import evaluate
@@ -59,6 +60,7 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
             f"'out' must be the folder of a run with 'resume', and a folder "
             f"without one otherwise (got {config.out!r} with "
             f"resume={config.resume})")
+    choose_device(config.device)  # or an error that says that there is none
     train, val = (load_dynamics(**config.data_arguments, split=split)
                   for split in ('train', 'val'))
     # Before training, as trajectories may be too short for them:

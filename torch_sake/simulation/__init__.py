@@ -1,4 +1,15 @@
-from torch_sake.simulation.config import MDConfig
-from torch_sake.simulation.dynamics import Simulation, SimulationStopped
+from typing import TYPE_CHECKING
+
+from torch_sake.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from torch_sake.simulation.config import MDConfig
+    from torch_sake.simulation.dynamics import Simulation, SimulationStopped
 
 __all__ = ['MDConfig', 'Simulation', 'SimulationStopped']
+
+__getattr__, __dir__ = lazy_names(__name__, {
+    'MDConfig': 'config',
+    'Simulation': 'dynamics',
+    'SimulationStopped': 'dynamics',
+})

@@ -8,6 +8,7 @@ from torch_sake.checkpoint import check_kind, load_checkpoint
 from torch_sake.datasets.load import load_config_frames
 from torch_sake.files import PathLike
 from torch_sake.fingerprint import fingerprint
+from torch_sake.inputs import check_structure
 from torch_sake.neighbors import neighbor_list
 from torch_sake.units import check_units
 
@@ -36,9 +37,8 @@ def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
                           "pip install 'torch-sake[train]'") from error
     if path is None:
         return _first_frame(checkpoint)
+    check_structure(path)
     path = osp.expanduser(path)
-    if not osp.isfile(path) and not osp.isfile(path.rpartition('@')[0]):
-        raise ValueError(f"'structure' must be a file (got {path!r})")
     # The readers of ASE raise whatever a line of their format leads to.
     try:
         atoms = ase.io.read(path)
