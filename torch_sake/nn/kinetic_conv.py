@@ -13,6 +13,7 @@ from torch_sake.checks import (check_bool, check_devices, check_edge_index,
                                check_positive_float, check_positive_int,
                                check_tensor)
 from torch_sake.geometry import distance_and_direction, edge_vectors
+from torch_sake.nn.edge_mask import edge_mask
 from torch_sake.nn.envelope import ENVELOPES, build_envelope
 from torch_sake.nn.init import reset_linears
 from torch_sake.nn.linear import Linear
@@ -183,7 +184,7 @@ class KineticConv(MessagePassing):
                         dim_size: Optional[int]) -> Tuple:
         r"""The mask of an explainer scales the embeddings of the edges."""
         embedding, *rest = inputs
-        return (super().explain_message(embedding, dim_size), *rest)
+        return (embedding * edge_mask(self, embedding), *rest)
 
     def check_input(
         self,
