@@ -5,7 +5,7 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from torch_sake.checks import check_positive_int
-from torch_sake.nn.init import reset_linear
+from torch_sake.nn.init import reset
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.scatter import sum_edges
 from torch_sake.nn.segments import Segments
@@ -50,7 +50,7 @@ class SemanticAttention(torch.nn.Module):
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
-        reset_linear(self.lin)
+        reset(self.lin)
 
     def forward(self, edge_embedding: Tensor, targets: Segments,
                 edge_weight: Optional[Tensor] = None,

@@ -1,8 +1,8 @@
-from typing import Optional, Tuple
+from typing import Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
-from torch.nn import Sequential, SiLU
+from torch.nn import Parameter, Sequential, SiLU
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
 
@@ -11,6 +11,7 @@ from torch_sake.checks import (check_edge_index, check_pos, check_positive_int,
                                check_tensor)
 from torch_sake.geometry import edge_vectors
 from torch_sake.nn.edge_mask import edge_mask
+from torch_sake.nn.init import shrink_last
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.scatter import sum_edges
 from torch_sake.nn.segments import group_edges
@@ -80,7 +81,12 @@ class EGNNConv(MessagePassing):
         super().reset_parameters()
         for child in self.children():
             reset(child)
-        torch.nn.init.xavier_uniform_(self.mlp_pos[-1].weight, gain=0.001)
+        shrink_last(self.mlp_pos, gain=0.001)
+
+    def kinetic_parameters(self) -> Iterator[Parameter]:
+        r"""Yields the parameters of the update of positions and velocities."""
+        yield from self.mlp_pos.parameters()
+        yield from self.mlp_vel.parameters()
 
     @without_autocast
     def forward(

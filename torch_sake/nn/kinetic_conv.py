@@ -1,9 +1,9 @@
 import inspect
-from typing import NamedTuple, Optional, Tuple, Union
+from typing import Iterator, NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
-from torch.nn import Sequential, SiLU
+from torch.nn import Parameter, Sequential, SiLU
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
 
@@ -15,7 +15,7 @@ from torch_sake.checks import (check_bool, check_devices, check_edge_index,
 from torch_sake.geometry import distance_and_direction, edge_vectors
 from torch_sake.nn.edge_mask import edge_mask
 from torch_sake.nn.envelope import ENVELOPES, build_envelope
-from torch_sake.nn.init import reset_linears
+from torch_sake.nn.init import reset
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.segments import Segments, group_edges
 
@@ -133,7 +133,7 @@ class KineticConv(MessagePassing):
         super().reset_parameters()
         for name, module in self.named_children():
             if name != 'envelope':  # it may be that of the user
-                reset_linears(module)
+                reset(module)
 
     def edge_geometry(
         self,
@@ -179,6 +179,14 @@ class KineticConv(MessagePassing):
         if vel is not None:
             new_vel = new_vel + 2 * torch.sigmoid(self.mlp_vel(x)) * vel
         return pos + new_vel, new_vel
+
+    def kinetic_parameters(self) -> Iterator[Parameter]:
+        r"""Yields the parameters of the update of positions and velocities, of
+        which the features of a last layer know nothing.
+        """
+        for name, module in self.named_children():
+            if name in ('lin_vel', 'lin_vel_input', 'mlp_vel'):
+                yield from module.parameters()
 
     def explain_message(self, inputs: Tuple,
                         dim_size: Optional[int]) -> Tuple:

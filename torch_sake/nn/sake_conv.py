@@ -9,6 +9,7 @@ from torch_sake.checks import check_bool, check_positive_int
 from torch_sake.nn.attention import SemanticAttention, normalize_attention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
 from torch_sake.nn.edge_mask import edge_mask
+from torch_sake.nn.init import reset
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.scatter import sum_edges, sum_outer_products
@@ -147,7 +148,7 @@ class SAKEConv(KineticConv):
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
         super().reset_parameters()
-        self.edge_embedding.reset_parameters()
+        reset(self.edge_embedding)
 
     @without_autocast
     def forward(
