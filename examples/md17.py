@@ -47,7 +47,7 @@ train = next(iter(DataLoader(frames[split.train], len(split.train))))
 force_rms = float(train.force.square().mean().sqrt())
 atomic_energies = fit_atomic_energies(train.z, train.batch, train.energy)
 
-model = SAKE(args.hidden_channels, args.num_layers, heads=1)
+model = SAKE(args.hidden_channels, num_layers=args.num_layers, heads=1)
 potential = Potential(model, force_rms, atomic_energies).to(device)
 optimizer = torch.optim.Adam(potential.parameters(), lr=args.lr)
 scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(

@@ -71,7 +71,7 @@ else:
         options = dict(readout='add', atomref=atomref)
     options.update(mean=float(values.mean()), std=float(values.std()))
 
-model = SAKE(args.hidden_channels, args.num_layers, cutoff=None,
+model = SAKE(args.hidden_channels, num_layers=args.num_layers, cutoff=None,
              **options).to(device)
 optimizer = torch.optim.Adam(model.parameters(), lr=args.lr)
 scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(

@@ -31,7 +31,7 @@ class HardCut(torch.nn.Module):
     """The layers of the paper on a radius graph."""
     def __init__(self):
         super().__init__()
-        self.model = SAKE(8, 3, heads=2, num_rbf=10, cutoff=None)
+        self.model = SAKE(8, num_layers=3, heads=2, num_rbf=10, cutoff=None)
 
     def forward(self, z, pos, batch):
         edge_index, _ = neighbor_list(pos, CUTOFF, batch)
@@ -41,9 +41,11 @@ class HardCut(torch.nn.Module):
 def build(name, seed=0, **options):
     torch.manual_seed(seed)
     if name == 'SAKE':
-        model, gain = SAKE(8, 3, 2, 10, cutoff=CUTOFF, **options), 1.5
+        model, gain = SAKE(8, num_layers=3, heads=2, num_rbf=10,
+                           cutoff=CUTOFF, **options), 1.5
     elif name == 'VectorSAKE':
-        model, gain = VectorSAKE(8, 3, 10, cutoff=CUTOFF, **options), 1.1
+        model, gain = VectorSAKE(8, num_layers=3, num_rbf=10, cutoff=CUTOFF,
+                                 **options), 1.1
     elif name == 'SchNet':
         model, gain = SchNet(8, 8, 3, 10, cutoff=CUTOFF, interaction_graph=(
             RadiusInteractionGraph(CUTOFF))), 1.0

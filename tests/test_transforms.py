@@ -18,7 +18,7 @@ def test_precomputed_lists_in_batches():
     batch = next(iter(DataLoader(data, batch_size=2)))
     expected, _ = neighbor_list(batch.pos, 2.0, batch.batch)
     assert torch.equal(batch.edge_index, expected)
-    model = SAKE(8, 1, cutoff=2.0)
+    model = SAKE(8, num_layers=1, cutoff=2.0)
     assert torch.equal(model(batch.z, batch.pos, batch.batch),
                        model(batch.z, batch.pos, batch.batch,
                              edge_index=batch.edge_index))
@@ -33,7 +33,7 @@ def test_periodic_lists_in_batches():
         for size in (3, 5)
     ]
     batch = next(iter(DataLoader(data, batch_size=2)))
-    model = SAKE(8, 1, cutoff=2.0)
+    model = SAKE(8, num_layers=1, cutoff=2.0)
     energy = model(batch.z, batch.pos, batch.batch, cell=batch.cell,
                    pbc=batch.pbc)
     assert torch.equal(energy, model(batch.z, batch.pos, batch.batch,

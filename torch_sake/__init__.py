@@ -2,22 +2,20 @@ r"""SAKE: spatial attention kinetic networks with E(n)-equivariance, for
 PyTorch Geometric.
 """
 
-import warnings
+from typing import TYPE_CHECKING
 
-# torch-geometric makes a call of which torch warns since 2.14:
-with warnings.catch_warnings():
-    warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)
-    import torch_geometric  # noqa: F401
-
-from torch_sake.checkpoint import load_potential, load_property
-from torch_sake.models import SAKE, SAKENet, VectorSAKE
-from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
-from torch_sake.nn import SAKEConv, VectorSAKEConv
-from torch_sake.potentials.ensemble import Ensemble
-from torch_sake.potentials.potential import Potential
-from torch_sake.potentials.property import Property
-from torch_sake.potentials.zbl import ZBLRepulsion
+from torch_sake.lazy import lazy_names
 from torch_sake.version import __version__
+
+if TYPE_CHECKING:
+    from torch_sake.checkpoint import load_potential, load_property
+    from torch_sake.models import SAKE, SAKENet, VectorSAKE
+    from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
+    from torch_sake.nn import SAKEConv, VectorSAKEConv
+    from torch_sake.potentials.ensemble import Ensemble
+    from torch_sake.potentials.potential import Potential
+    from torch_sake.potentials.property import Property
+    from torch_sake.potentials.zbl import ZBLRepulsion
 
 __all__ = [
     'Ensemble',
@@ -35,3 +33,19 @@ __all__ = [
     'neighbor_list',
     '__version__',
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, {
+    'Ensemble': 'potentials.ensemble',
+    'Potential': 'potentials.potential',
+    'Property': 'potentials.property',
+    'RadiusInteractionGraph': 'neighbors',
+    'SAKE': 'models',
+    'SAKEConv': 'nn',
+    'SAKENet': 'models',
+    'VectorSAKE': 'models',
+    'VectorSAKEConv': 'nn',
+    'ZBLRepulsion': 'potentials.zbl',
+    'load_potential': 'checkpoint',
+    'load_property': 'checkpoint',
+    'neighbor_list': 'neighbors',
+})

@@ -40,14 +40,14 @@ def without_autocast(function: Callable) -> Callable:
 
 def type_of_parameters(value: Any) -> Optional[torch.dtype]:
     r"""Returns the type of the first parameter of a module, or :obj:`None` if
-    it has none or is no module.
+    it has none or is no module. The mask of an explainer is none of its own.
     """
     modules = value.modules() if isinstance(value, torch.nn.Module) else ()
     for module in modules:
         # Replicas, as DataParallel makes them, have former parameters.
         for parameters in (module._parameters,
                            getattr(module, '_former_parameters', {})):
-            for parameter in parameters.values():
-                if parameter is not None:
+            for name, parameter in parameters.items():
+                if parameter is not None and name != '_edge_mask':
                     return parameter.dtype
     return None

@@ -6,7 +6,7 @@ numbers in single precision, which ends at 1e38.
 
 from typing import Any
 
-from torch_sake.checks import check_positive_float
+from torch_sake.plain_checks import check_positive_float
 
 MIN_LENGTH, MAX_LENGTH = 1e-9, 1e9
 MAX_LABEL = 1e18

@@ -11,23 +11,22 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 import safetensors
 import safetensors.torch
 import torch
-import torch_geometric
 from torch import Tensor
 
 from torch_sake.files import PathLike, replace_when_complete
+from torch_sake.inputs import BEST, LAST, find_checkpoint  # noqa: F401
 from torch_sake.models import SAKE, VectorSAKE
 from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.property import Property
 from torch_sake.potentials.zbl import ZBLRepulsion
+from torch_sake.pyg import torch_geometric
 from torch_sake.version import __version__
 
 # In 2, edges of VectorSAKE know their angles; in 3, the lengths of its vectors
 # have no kink, and the logits of SAKE with a cutoff are bounded.
 FORMAT = 3
 MODELS = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
-BEST = 'best.safetensors'
-LAST = 'last.safetensors'
 
 
 def save_checkpoint(path: PathLike, tensors: Dict[str, Tensor],
@@ -66,11 +65,7 @@ def load_checkpoint(
         ValueError: If there is none, or it was written by a version of this
             package that this one does not understand.
     """
-    path = os.fspath(path)
-    if osp.isdir(path):
-        path = osp.join(path, BEST)
-    if not osp.isfile(path):
-        raise ValueError(f"There is no checkpoint '{path}'")
+    path = find_checkpoint(path)
     try:
         with safetensors.safe_open(path, framework='pt') as file:
             metadata = file.metadata() or {}

@@ -8,14 +8,16 @@ the device anyway, and everything that reads files always look at the values.
 """
 
 import json
-import math
-from numbers import Integral, Real
-from typing import Any, Dict, Iterable, List, Optional, Set
+from typing import Any, Dict, Iterable, Optional, Set
 
-import numpy
 import torch
 from torch import Tensor
 from torch_geometric import is_debug_enabled
+
+from torch_sake.plain_checks import (check_bool, check_float,  # noqa: F401
+                                     check_no_arguments, check_option,
+                                     check_paths, check_positive_float,
+                                     check_positive_int, check_seed)
 
 INTEGERS = (torch.int32, torch.int64)  # others are no index to torch
 MAX_ATOMIC_NUMBER = 118
@@ -30,75 +32,6 @@ def values_are_visible(tensor: Tensor) -> bool:
         return False
     return tensor.device.type == 'cpu' or (tensor.device.type != 'meta'
                                            and is_debug_enabled())
-
-
-def check_positive_int(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"'{name}' must be an integer (got {value!r})")
-    if value < 1:
-        raise ValueError(f"'{name}' must be at least 1 (got {value})")
-    return int(value)
-
-
-def check_seed(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"'{name}' must be an integer (got {value!r})")
-    if not 0 <= value < 2**63:
-        raise ValueError(f"'{name}' must lie between 0 and 2^63 - 1 "
-                         f"(got {value})")
-    return int(value)
-
-
-def check_float(name: str, value: Any) -> float:
-    value = _as_float(name, value)
-    if not math.isfinite(value):
-        raise ValueError(f"'{name}' must be finite (got {value})")
-    return value
-
-
-def check_positive_float(name: str, value: Any) -> float:
-    value = _as_float(name, value)
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"'{name}' must be positive and finite "
-                         f"(got {value})")
-    return value
-
-
-def _as_float(name: str, value: Any) -> float:
-    if isinstance(value, Tensor) and value.numel() == 1:
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"'{name}' must be a number (got {value!r})")
-    return float(value)
-
-
-def check_bool(name: str, value: Any) -> bool:
-    if not isinstance(value, (bool, numpy.bool_)):
-        raise TypeError(f"'{name}' must be a bool (got {value!r})")
-    return bool(value)
-
-
-def check_paths(name: str, value: Any) -> List[str]:
-    r"""Returns a path, or a list of some, as a list."""
-    if isinstance(value, str):
-        return [value]
-    if len(value) == 0:
-        raise ValueError(f"'{name}' must be at least one (got {value})")
-    return value
-
-
-def check_no_arguments(kwargs: Dict[str, Any], names: Iterable[str],
-                       owner: str) -> None:
-    given = sorted(set(kwargs) & set(names))
-    if given:
-        raise TypeError(f"{given} must not be given to {owner}")
-
-
-def check_option(name: str, value: Any, options: Iterable[str]) -> str:
-    options = sorted(options)
-    if value not in options:
-        raise ValueError(f"'{name}' must be one of {options} (got {value!r})")
-    return value
 
 
 def check_tensor(name: str, value: Any, shape: tuple,

@@ -19,7 +19,7 @@ from torch_sake.calculators import SAKECalculator  # noqa: E402
 
 def potential(seed=0, cutoff=3.5):
     torch.manual_seed(seed)
-    model = VectorSAKE(16, 2, 8, cutoff=cutoff)
+    model = VectorSAKE(16, num_layers=2, num_rbf=8, cutoff=cutoff)
     return Potential(model, 2.0, -torch.arange(100.0)).double()
 
 

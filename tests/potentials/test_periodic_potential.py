@@ -234,18 +234,21 @@ def test_bad_input():
         None, None)))
     with pytest.raises(TypeError, match='RadiusInteractionGraph'):
         other(z, pos, None, cell, pbc)
-    own_graph = SAKE(8, 1, interaction_graph=lambda pos, batch: (None, None))
+    own_graph = SAKE(8, num_layers=1,
+                     interaction_graph=lambda pos, batch: (None, None))
     with pytest.raises(ValueError, match="'interaction_graph' of its own"):
         Potential(own_graph.double())(z, pos, None, cell, pbc)
     with pytest.raises(ValueError, match="'cutoff' must be given"):
-        Potential(SAKE(8, 1, cutoff=None).double())(z, pos, None, cell, pbc)
+        Potential(SAKE(8, num_layers=1, cutoff=None).double())(
+            z, pos, None, cell, pbc)
     with pytest.raises(ValueError, match="must sum over atoms"):
-        Potential(SAKE(8, 1, readout='mean').double()).site_energies(z, pos)
+        Potential(SAKE(8, num_layers=1, readout='mean').double()
+                  ).site_energies(z, pos)
 
 
 def test_models_take_cells():
     z, pos, cell, pbc = crystal()
-    model = VectorSAKE(8, 1, 5, cutoff=2.5).double()
+    model = VectorSAKE(8, num_layers=1, num_rbf=5, cutoff=2.5).double()
     energy = Potential(model).energy(z, pos, None, cell, pbc)
     assert torch.equal(model(z, pos, cell=cell, pbc=pbc).squeeze(1), energy)
 

@@ -67,8 +67,8 @@ def test_units():
 
 
 @pytest.mark.parametrize('model', [
-    lambda: VectorSAKE(8, 1, 5, cutoff=2.5),
-    lambda: VectorSAKE(8, 1, 5, cutoff=None),
+    lambda: VectorSAKE(8, num_layers=1, num_rbf=5, cutoff=2.5),
+    lambda: VectorSAKE(8, num_layers=1, num_rbf=5, cutoff=None),
     lambda: SchNet(8, 8, 1, 5, interaction_graph=RadiusInteractionGraph(2.5)),
 ], ids=['cutoff', 'all pairs', 'schnet'])
 def test_prior_of_any_potential(model):
@@ -89,7 +89,8 @@ def test_prior_of_any_potential(model):
 
 
 def test_repulsion_wins():
-    potential = Potential(VectorSAKE(8, 1, 5), prior=ZBLRepulsion())
+    potential = Potential(VectorSAKE(8, num_layers=1, num_rbf=5),
+                          prior=ZBLRepulsion())
     pos = torch.tensor([[0, 0, 0], [0, 0, 0.1]])
     _, forces, _ = potential(torch.tensor([6, 6]), pos)
     assert float(forces[1, 2]) > 1000 and float(forces[0, 2]) < -1000
@@ -97,12 +98,14 @@ def test_repulsion_wins():
 
 def test_cutoff_beyond_that_of_the_model():
     with pytest.raises(ValueError, match="'prior' must end within"):
-        Potential(VectorSAKE(8, 1, 5, cutoff=2.0), prior=ZBLRepulsion(2.5))
+        Potential(VectorSAKE(8, num_layers=1, num_rbf=5, cutoff=2.0),
+                  prior=ZBLRepulsion(2.5))
     with pytest.raises(TypeError, match="'prior' must be a torch.nn.Module"):
-        Potential(VectorSAKE(8, 1, 5), prior=lambda z: z)
+        Potential(VectorSAKE(8, num_layers=1, num_rbf=5), prior=lambda z: z)
 
 
 def test_padding_has_no_nucleus():
-    potential = Potential(VectorSAKE(8, 1, 5), prior=ZBLRepulsion())
+    potential = Potential(VectorSAKE(8, num_layers=1, num_rbf=5),
+                          prior=ZBLRepulsion())
     energy, forces, _ = potential(torch.tensor([0, 0, 1]), torch.rand(3, 3))
     assert energy.isfinite().all() and forces.isfinite().all()

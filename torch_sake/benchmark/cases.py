@@ -13,7 +13,6 @@ from torch_sake.nn.spatial_attention import HAS_TRITON
 from torch_sake.potentials.potential import Potential
 
 OWN = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
-TASKS = ('inference', 'training', 'md')
 
 
 class Case(NamedTuple):

@@ -1,70 +1,22 @@
 import os.path as osp
 import platform
 import time
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Literal, Optional
+from typing import Any, Dict, List
 
 import torch
 
 from torch_sake.benchmark import official
-from torch_sake.benchmark.cases import (TASKS, AnyCase, build_cases,
+from torch_sake.benchmark.cases import (AnyCase, build_cases,
                                         installed_models)
+from torch_sake.benchmark.config import BenchmarkConfig
 from torch_sake.benchmark.systems import System, all_systems
 from torch_sake.benchmark.work import (Rates, count_work, measure_rates,
                                        peak_memory, synchronize)
-from torch_sake.checks import check_option, check_positive_int
 from torch_sake.device import choose_device
 from torch_sake.files import write_json
 from torch_sake.version import __version__
 
 Row = Dict[str, Any]
-
-
-@dataclass
-class BenchmarkConfig:
-    r"""What is measured. Models alternate, round by round, so that a
-    disturbance meets all of them.
-
-    Args:
-        models: Names of models, those of this package with arguments, such as
-            'SAKE,cutoff=null'; all that are installed if not given.
-        compiled: Whether models of this package are measured compiled, too,
-            and SAKE on a GPU with its kernels ('fused').
-        tasks: What is done: 'inference' (energies and forces), 'training' (a
-            step on both, with Adam) and 'md' (a step by ASE, of one graph).
-        atoms: Sizes of molecules.
-        batch_sizes: Numbers of molecules in a batch.
-        boxes: Sizes of periodic boxes.
-        rounds: Number of rounds.
-        seconds: About how long each of them takes for each model and task.
-        threads: Number of threads.
-        precision: Type of the numbers.
-        device: Where to compute; 'auto' takes a GPU if there is one.
-        out: Folder of the results.
-    """
-    models: Optional[List[str]] = None
-    compiled: bool = True
-    tasks: List[str] = field(default_factory=lambda: list(TASKS))
-    atoms: List[int] = field(default_factory=lambda: [9, 21])
-    batch_sizes: List[int] = field(default_factory=lambda: [1, 8, 64])
-    boxes: List[int] = field(default_factory=lambda: [1000])
-    rounds: int = 5
-    seconds: float = 0.3
-    threads: int = 1
-    precision: Literal['float32', 'float64'] = 'float32'
-    device: str = 'auto'
-    out: str = 'benchmark'
-
-    def __post_init__(self):
-        if self.models is None:
-            self.models = installed_models()
-        for name in ('rounds', 'threads'):
-            check_positive_int(name, getattr(self, name))
-        for name in ('atoms', 'batch_sizes', 'boxes'):
-            for value in getattr(self, name):
-                check_positive_int(name, value)
-        for task in self.tasks:
-            check_option('tasks', task, TASKS)
 
 
 def run_benchmark(config: BenchmarkConfig) -> Dict[str, Any]:
@@ -74,7 +26,8 @@ def run_benchmark(config: BenchmarkConfig) -> Dict[str, Any]:
     torch.set_num_threads(config.threads)
     device = choose_device(config.device)
     dtype = getattr(torch, config.precision)
-    cases = [case for entry in config.models
+    models = installed_models() if config.models is None else config.models
+    cases = [case for entry in models
              for case in build_cases(entry, config.compiled, device, dtype)]
     rates = measure_rates(device, dtype)
     results = {

@@ -2,18 +2,18 @@ r"""Potentials in simulation programs. What needs one of these programs is
 imported when it is asked for.
 """
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch_sake.calculators.evaluator import Evaluation, Evaluator
+from torch_sake.lazy import lazy_names
 
-HOMES = {'SAKECalculator': 'ase', 'openmm_force': 'openmm'}
+if TYPE_CHECKING:
+    from torch_sake.calculators.ase import SAKECalculator
+    from torch_sake.calculators.openmm import openmm_force
 
-__all__ = ['Evaluation', 'Evaluator', *HOMES]
+__all__ = ['Evaluation', 'Evaluator', 'SAKECalculator', 'openmm_force']
 
-
-def __getattr__(name: str) -> Any:
-    if name not in HOMES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    home = importlib.import_module(f'{__name__}.{HOMES[name]}')
-    return getattr(home, name)
+__getattr__, __dir__ = lazy_names(__name__, {
+    'SAKECalculator': 'ase',
+    'openmm_force': 'openmm',
+})

@@ -1,9 +1,13 @@
 r"""The command :obj:`torch-sake`."""
 
 import argparse
+import importlib
 import signal
 import sys
-from typing import List, Optional
+from typing import Any, Dict, List, Optional, Tuple
+
+from torch_sake.cli.door import check_inputs
+from torch_sake.cli.memory import keep_memory
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -18,43 +22,12 @@ def main(arguments: Optional[List[str]] = None) -> int:
         print(f"torch-sake needs '{error.name}': "
               f"pip install 'torch-sake[train]'", file=sys.stderr)
         return 2
-    from torch_sake.benchmark.run import BenchmarkConfig
-    from torch_sake.cli.benchmark import benchmark
-    from torch_sake.cli.convert import ConvertConfig, convert
-    from torch_sake.cli.dynamics import dynamics
-    from torch_sake.cli.evaluate import EvaluateConfig, evaluate
-    from torch_sake.cli.md import md
-    from torch_sake.cli.memory import keep_memory
-    from torch_sake.cli.relax import RelaxConfig, relax
-    from torch_sake.cli.train import train
-    from torch_sake.dynamics import DynamicsConfig
-    from torch_sake.simulation import MDConfig, SimulationStopped, Unsound
-    from torch_sake.training import TrainConfig
-    from torch_sake.training.diverged import Diverged
-
-    commands = {
-        'convert': (ConvertConfig, convert,
-                    'Convert labeled structures to a file that training reads '
-                    'frame by frame.'),
-        'train': (TrainConfig, train,
-                  'Train a potential on energies and, if given, forces; with '
-                  '--task dynamics, what the command dynamics does.'),
-        'dynamics': (DynamicsConfig, dynamics,
-                     'Train a model to forecast positions.'),
-        'evaluate': (EvaluateConfig, evaluate,
-                     'Measure the errors of a trained potential.'),
-        'md': (MDConfig, md,
-               'Simulate molecular dynamics with a trained potential.'),
-        'relax': (RelaxConfig, relax,
-                  'Find the structure of least energy and its vibrations.'),
-        'benchmark': (BenchmarkConfig, benchmark,
-                      'Measure time, memory and work of models side by side.'),
-    }
+    commands = configurations()
     parser = ArgumentParser(
         prog='torch-sake', description='SAKE: equivariant potentials, from '
         'data to a trained model and to simulations.')
     subcommands = parser.add_subcommands(dest='command')
-    for name, (config, _, description) in commands.items():
+    for name, (config, description) in commands.items():
         command = ArgumentParser(description=description)
         command.add_argument('--config', action='config',
                              help='A YAML file with these settings.')
@@ -76,26 +49,72 @@ def main(arguments: Optional[List[str]] = None) -> int:
         print(f"torch-sake: '--config' must be a file of text ({error})",
               file=sys.stderr)
         return 2
-    config_class, run, _ = commands[settings.command]
+    config_class, _ = commands[settings.command]
     values = settings[settings.command].as_dict()
     values.pop('config', None)
     try:
-        run(config_class(**values))
-    except (ValueError, TypeError, ImportError, OSError) as error:
+        config = config_class(**values)
+        check_inputs(settings.command, config)
+    except (ValueError, TypeError, OSError) as error:
         print(f'torch-sake {settings.command}: {error}', file=sys.stderr)
         return 2
+    try:
+        return run_command(settings.command, config)
+    except KeyboardInterrupt:
+        print(f'torch-sake {settings.command}: interrupted', file=sys.stderr)
+        return 130
+
+
+def configurations() -> Dict[str, Tuple[type, str]]:
+    r"""Returns the settings and the description of each command. None of
+    them needs torch, which takes seconds to import.
+    """
+    from torch_sake.benchmark.config import BenchmarkConfig
+    from torch_sake.cli.settings import (ConvertConfig, EvaluateConfig,
+                                         RelaxConfig)
+    from torch_sake.dynamics.config import DynamicsConfig
+    from torch_sake.simulation.config import MDConfig
+    from torch_sake.training.config import TrainConfig
+    return {
+        'convert': (ConvertConfig,
+                    'Convert labeled structures to a file that training reads '
+                    'frame by frame.'),
+        'train': (TrainConfig,
+                  'Train a potential on energies and, if given, forces; with '
+                  '--task dynamics, what the command dynamics does.'),
+        'dynamics': (DynamicsConfig,
+                     'Train a model to forecast positions.'),
+        'evaluate': (EvaluateConfig,
+                     'Measure the errors of a trained potential.'),
+        'md': (MDConfig,
+               'Simulate molecular dynamics with a trained potential.'),
+        'relax': (RelaxConfig,
+                  'Find the structure of least energy and its vibrations.'),
+        'benchmark': (BenchmarkConfig,
+                      'Measure time, memory and work of models side by side.'),
+    }
+
+
+def run_command(name: str, config: Any) -> int:
+    r"""Runs the function of a command, which has its name and that of its
+    module, and returns the exit status.
+    """
+    from torch_sake.simulation import SimulationStopped, Unsound
+    from torch_sake.training.diverged import Diverged
+    run = getattr(importlib.import_module(f'torch_sake.cli.{name}'), name)
+    try:
+        run(config)
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        print(f'torch-sake {name}: {error}', file=sys.stderr)
+        return 2
     except (SimulationStopped, Unsound, Diverged) as error:
-        print(f'torch-sake {settings.command}: {error}', file=sys.stderr)
+        print(f'torch-sake {name}: {error}', file=sys.stderr)
         return 1
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        print(f'torch-sake {settings.command}: out of memory ({error})',
-              file=sys.stderr)
+        print(f'torch-sake {name}: out of memory ({error})', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f'torch-sake {settings.command}: interrupted', file=sys.stderr)
-        return 130
     return 0
 
 

@@ -1,6 +1,5 @@
 import os.path as osp
-from dataclasses import dataclass
-from typing import Any, Dict, List, Literal, Optional, Tuple, Union
+from typing import Any, Dict, Tuple
 
 import torch
 from torch import Tensor
@@ -8,8 +7,8 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import (build_predictor, folder_of,
                                    load_checkpoint, load_checkpoints)
-from torch_sake.checks import (check_known_elements, check_paths,
-                               check_seed)
+from torch_sake.checks import check_known_elements
+from torch_sake.cli.settings import EvaluateConfig
 from torch_sake.datasets import load_frames, published_split
 from torch_sake.datasets.load import AnyFrames, load_config_frames
 from torch_sake.device import choose_device
@@ -17,45 +16,6 @@ from torch_sake.training.batching import EVAL_BATCH_SIZE
 from torch_sake.training.data import frames_fingerprint
 from torch_sake.training.metrics import predict, trivial_labels
 from torch_sake.training.report import check_units, report_errors
-
-
-@dataclass
-class EvaluateConfig:
-    r"""What to measure.
-
-    Args:
-        checkpoint: Folder of a training run, or one of its checkpoints, or
-            several, whose mean is measured, on other data.
-        data: The data, as for 'train'; those of the run if not given.
-        root: Folder of the data, as for 'train'.
-        part: 'test' takes the test frames of the run's own data, 'all' takes
-            all frames; 'test' if no data are given, 'all' otherwise.
-        split: A split that the data are published with, whose test frames are
-            taken, such as 'other' of 'iso17'.
-        out: Folder of 'evaluation.json' and the pictures; 'evaluation' beside
-            the checkpoint if not given, 'ensemble' beside the first of
-            several.
-        seed: Seed of the bootstrap of the confidence intervals.
-        device: Where to compute; 'auto' takes a GPU if there is one.
-    """
-    checkpoint: Union[str, List[str]]
-    data: Optional[str] = None
-    root: Optional[str] = None
-    part: Optional[Literal['test', 'all']] = None
-    split: Optional[str] = None
-    out: Optional[str] = None
-    seed: int = 0
-    device: str = 'auto'
-
-    def __post_init__(self):
-        self.checkpoint = check_paths('checkpoint', self.checkpoint)
-        if len(self.checkpoint) > 1 and (self.data is None or self.split
-                                         or self.part == 'test'):
-            raise ValueError(f"'data' must be given, without 'split' or "
-                             f"'part=test', for several checkpoints, which "
-                             f"have test frames of their own (got "
-                             f"{self.data!r})")
-        check_seed('seed', self.seed)
 
 
 def evaluate(config: EvaluateConfig) -> None:

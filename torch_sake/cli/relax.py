@@ -1,59 +1,17 @@
-import math
 import os.path as osp
-from dataclasses import dataclass
-from typing import Any, Literal, Optional, Tuple
+from typing import Any, Tuple
 
 import numpy
 import torch
 
 from torch_sake.calculators import SAKECalculator
 from torch_sake.checkpoint import folder_of
-from torch_sake.checks import check_positive_float, check_positive_int
+from torch_sake.cli.settings import RelaxConfig
 from torch_sake.device import choose_device
 from torch_sake.files import replace_when_complete, write_json
 from torch_sake.locks import hold_folder
 from torch_sake.simulation.soundness import Soundness, Unsound
 from torch_sake.simulation.structures import read_structure
-
-
-@dataclass
-class RelaxConfig:
-    r"""What to relax.
-
-    Args:
-        checkpoint: Folder of a training run or one of its checkpoints.
-        structure: A file that ASE reads ('file@3' is its fourth structure);
-            the first frame of the data of the run if not given.
-        out: Folder of the results; 'relax' beside the checkpoint if not given.
-        cell: Whether the cell is relaxed, too.
-        pressure: Pressure in GPa, if the cell is relaxed.
-        fmax: Largest force at which the structure counts as relaxed, in
-            eV/Angstrom.
-        num_steps: Largest number of steps.
-        vibrations: Whether vibrations are computed afterwards, by differences
-            of forces.
-        precision: Type of the numbers.
-        device: Where to compute; 'auto' takes a GPU if there is one.
-    """
-    checkpoint: str
-    structure: Optional[str] = None
-    out: Optional[str] = None
-    cell: bool = False
-    pressure: float = 0.0
-    fmax: float = 1e-3
-    num_steps: int = 500
-    vibrations: bool = False
-    precision: Literal['float32', 'float64'] = 'float64'
-    device: str = 'auto'
-
-    def __post_init__(self):
-        check_positive_float('fmax', self.fmax)
-        check_positive_int('num_steps', self.num_steps)
-        if not math.isfinite(self.pressure) or (self.pressure != 0
-                                                and not self.cell):
-            raise ValueError(f"'pressure' must be finite, and zero without "
-                             f"'cell' (got pressure={self.pressure} with "
-                             f"cell={self.cell})")
 
 
 def relax(config: RelaxConfig) -> None:

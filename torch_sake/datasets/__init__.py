@@ -2,6 +2,7 @@ r"""Labeled structures and their division into training, validation and test
 sets.
 """
 
+import torch_sake.pyg  # noqa: F401
 from torch_sake.datasets.ase_file import read_frames
 from torch_sake.datasets.cmu_motion import CMUMotion
 from torch_sake.datasets.convert import convert_frames, write_frames

@@ -1,5 +1,4 @@
 import os
-import os.path as osp
 from typing import Any, Dict, Optional, Union
 
 from torch_sake.datasets.ase_file import read_frames
@@ -11,6 +10,7 @@ from torch_sake.datasets.npz_file import npz_frames
 from torch_sake.datasets.qm9 import qm9_frames
 from torch_sake.datasets.xtb import xtb_frames
 from torch_sake.files import PathLike
+from torch_sake.inputs import check_data
 
 AnyFrames = Union[Frames, FramesOnDisk]
 # Trajectories of molecules and targets, by their names:
@@ -64,20 +64,14 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None, seed: int = 0,
     if options:
         raise TypeError(f"{sorted(options)} are options of 'xtb:NAME' only "
                         f"(got data={data!r})")
-    if data == 'iso17' or (kind in COLLECTIONS and name):
-        if root is None:
-            raise ValueError(f"'root', the folder of the data set, must be "
-                             f"given for {data!r}")
-        return ISO17(root) if data == 'iso17' else COLLECTIONS[kind](root,
-                                                                     name)
+    check_data(data, root)
+    if data == 'iso17':
+        return ISO17(root)
+    if kind in COLLECTIONS and name:
+        return COLLECTIONS[kind](root, name)
     if is_frames_on_disk(data):
         return FramesOnDisk(data)
-    if osp.isfile(osp.expanduser(data)):
-        return (npz_frames if data.endswith('.npz') else read_frames)(data)
-    raise ValueError(f"'data' must be 'xtb:NAME' (a molecule to generate), "
-                     f"'md17:NAME', 'rmd17:NAME' or 'md22:NAME' (a "
-                     f"trajectory), 'qm9:TARGET' (a target of QM9), 'iso17' "
-                     f"or an existing file (got {data!r})")
+    return (npz_frames if data.endswith('.npz') else read_frames)(data)
 
 
 def load_config_frames(config: Dict[str, Any]) -> AnyFrames:

@@ -1,8 +1,13 @@
 r"""Forecasts of moving things: particles, people, molecules."""
 
-from torch_sake.dynamics.config import DynamicsConfig
-from torch_sake.dynamics.data import load_dynamics
-from torch_sake.dynamics.forecaster import Forecaster, load_forecaster
+from typing import TYPE_CHECKING
+
+from torch_sake.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from torch_sake.dynamics.config import DynamicsConfig
+    from torch_sake.dynamics.data import load_dynamics
+    from torch_sake.dynamics.forecaster import Forecaster, load_forecaster
 
 __all__ = [
     'DynamicsConfig',
@@ -10,3 +15,10 @@ __all__ = [
     'load_dynamics',
     'load_forecaster',
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, {
+    'DynamicsConfig': 'config',
+    'Forecaster': 'forecaster',
+    'load_dynamics': 'data',
+    'load_forecaster': 'forecaster',
+})

@@ -3,10 +3,8 @@ from dataclasses import dataclass
 from typing import Any, Dict, Literal, Optional, Tuple
 
 from torch_sake.bounds import check_cutoff
-from torch_sake.checks import (check_option, check_positive_float,
-                               check_positive_int, check_seed)
-from torch_sake.device import choose_device
-from torch_sake.models.stack import CONVS
+from torch_sake.plain_checks import (check_literals, check_positive_float,
+                                     check_positive_int, check_seed)
 
 MODELS = ('EGNN', 'GNN', 'Linear', 'RadialField', 'SAKENet')
 
@@ -83,10 +81,7 @@ class DynamicsConfig:
                      'batch_size', 'num_rollout'):
             check_positive_int(name, getattr(self, name))
         check_seed('seed', self.seed)
-        check_option('model', self.model, MODELS)
-        check_option('conv', self.conv, CONVS)
-        check_option('device', self.device, ('auto', 'cpu', 'cuda'))
-        choose_device(self.device)
+        check_literals(self)
         check_positive_float('learning_rate', self.learning_rate)
         for name in ('weight_decay', 'velocity_weight'):
             if not 0 <= getattr(self, name) < float('inf'):

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from torch_sake.checkpoint import BEST, LAST
 from torch_sake.checks import check_same_data, check_same_settings
+from torch_sake.device import choose_device
 from torch_sake.dynamics.config import DynamicsConfig
 from torch_sake.dynamics.data import load_dynamics
 from torch_sake.dynamics.evaluation import evaluate
@@ -57,6 +58,7 @@ def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
     if osp.isdir(config.out):
         with hold_folder(config.out):  # not only after all that follows
             pass
+    choose_device(config.device)  # or an error that says that there is none
     train, val = (load_dynamics(**config.data_arguments, split=split)
                   for split in ('train', 'val'))
     # Before training, as trajectories may be too short for them:

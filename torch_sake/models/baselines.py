@@ -13,6 +13,7 @@ from torch_geometric.nn.inits import reset
 from torch_sake.autocast import without_autocast
 from torch_sake.checks import check_pos, check_positive_int, check_tensor
 from torch_sake.models.graph import given_or_found_edges
+from torch_sake.nn.init import shrink_last
 from torch_sake.nn.scatter import sum_edges
 from torch_sake.nn.segments import group_edges
 
@@ -85,7 +86,8 @@ class RadialField(Baseline):
     :math:`\phi`, that of the field bounded by 1.
 
     Args:
-        hidden_channels (int): Size of the hidden layers.
+        hidden_channels (int): Size of the hidden layers. What follows is given
+            by name only.
         num_layers (int, optional): Number of layers. (default: :obj:`4`)
         edge_dim (int, optional): Size of the edge features, if there are any.
             (default: :obj:`None`)
@@ -94,7 +96,7 @@ class RadialField(Baseline):
         As those of :class:`~torch_sake.SAKENet`; features come out as they
         came.
     """
-    def __init__(self, hidden_channels: int, num_layers: int = 4,
+    def __init__(self, hidden_channels: int, *, num_layers: int = 4,
                  edge_dim: Optional[int] = None):
         super().__init__()
         check_positive_int('hidden_channels', hidden_channels)
@@ -112,8 +114,8 @@ class RadialField(Baseline):
         r"""Resets all learnable parameters: positions move little at first."""
         for child in self.children():
             reset(child)
-        for field in self.fields:
-            torch.nn.init.xavier_uniform_(field[2].weight, gain=0.001)
+        for field in self.fields.children():
+            shrink_last(field, gain=0.001)
 
     def predict(self, x: Tensor, pos: Tensor, edge_index: Tensor, vel: Tensor,
                 edge_attr: Optional[Tensor]) -> Outputs:
@@ -151,7 +153,8 @@ class GNN(Baseline):
     Args:
         in_channels (int): Size of the input features.
         hidden_channels (int): Size of the hidden layers.
-        out_channels (int): Size of the output features.
+        out_channels (int): Size of the output features. What follows is given
+            by name only.
         num_layers (int, optional): Number of layers. (default: :obj:`4`)
         edge_dim (int, optional): Size of the edge features, if there are any.
             (default: :obj:`None`)
@@ -163,7 +166,7 @@ class GNN(Baseline):
         displacement.
     """
     def __init__(self, in_channels: int, hidden_channels: int,
-                 out_channels: int, num_layers: int = 4,
+                 out_channels: int, *, num_layers: int = 4,
                  edge_dim: Optional[int] = None, num_dimensions: int = 3):
         super().__init__()
         for name, value in (('in_channels', in_channels),

@@ -1,13 +1,16 @@
+from itertools import chain
 from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
 from torch.nn import Linear
+from torch_geometric.nn.inits import reset
 
 from torch_sake.autocast import without_autocast
 from torch_sake.bounds import check_cutoff
 from torch_sake.checks import check_pos, check_positive_int, check_tensor
 from torch_sake.models.graph import given_or_found_edges
+from torch_sake.nn.derivatives import with_zero_derivatives
 from torch_sake.nn.egnn_conv import EGNNConv
 
 
@@ -21,7 +24,8 @@ class EGNN(torch.nn.Module):
     Args:
         in_channels (int): Size of the input features.
         hidden_channels (int): Size of the hidden features.
-        out_channels (int): Size of the output features.
+        out_channels (int): Size of the output features. What follows is given
+            by name only.
         num_layers (int, optional): Number of layers. (default: :obj:`4`)
         edge_dim (int, optional): Size of the edge features, if there are any.
             (default: :obj:`None`)
@@ -41,6 +45,7 @@ class EGNN(torch.nn.Module):
         in_channels: int,
         hidden_channels: int,
         out_channels: int,
+        *,
         num_layers: int = 4,
         edge_dim: Optional[int] = None,
         cutoff: Optional[float] = None,
@@ -59,8 +64,8 @@ class EGNN(torch.nn.Module):
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
-        for module in (self.lin_in, *self.convs, self.lin_out):
-            module.reset_parameters()
+        for child in self.children():
+            reset(child)
 
     @without_autocast
     def forward(
@@ -82,4 +87,6 @@ class EGNN(torch.nn.Module):
         x, new_vel = self.lin_in(x), vel
         for conv in self.convs:
             x, pos, new_vel = conv(x, pos, edge_index, vel, edge_attr)
-        return self.lin_out(x), pos, new_vel
+        x = with_zero_derivatives(self.lin_out(x), chain.from_iterable(
+            conv.kinetic_parameters() for conv in self.convs))
+        return x, pos, new_vel

@@ -15,7 +15,7 @@ from torch_sake.checks import (check_atomic_numbers, check_batch, check_bool,
 from torch_sake.models.readout import NUM_ELEMENTS, atomic_masses, center
 from torch_sake.models.stack import SAKEStack
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
-from torch_sake.nn.init import reset_linears
+from torch_sake.nn.init import reset
 
 # Arguments of SchNet, and what they are here:
 SCHNET_ARGUMENTS = {
@@ -43,7 +43,8 @@ class MoleculeModel(torch.nn.Module):
     up to zero.
 
     Args:
-        hidden_channels (int): Size of the hidden features.
+        hidden_channels (int): Size of the hidden features. What follows is
+            given by name only.
         num_layers (int): Number of layers.
         cutoff (float, optional): Distance from which on atoms do not see each
             other; :obj:`None` means that all see each other.
@@ -86,6 +87,7 @@ class MoleculeModel(torch.nn.Module):
     def __init__(
         self,
         hidden_channels: int,
+        *,
         num_layers: int,
         cutoff: Optional[float] = 5.0,
         interaction_graph: Optional[Callable] = None,
@@ -151,9 +153,8 @@ class MoleculeModel(torch.nn.Module):
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
-        self.embedding.reset_parameters()
-        self.stack.reset_parameters()
-        reset_linears(self.mlp_out)
+        for module in (self.embedding, self.stack, self.mlp_out):
+            reset(module)
         if self.atomref is not None:
             with torch.no_grad():
                 self.atomref.weight.copy_(self.initial_atomref)

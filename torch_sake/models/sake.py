@@ -13,9 +13,9 @@ class SAKE(MoleculeModel):
     Its layers are :class:`~torch_sake.nn.SAKEConv`.
 
     Args:
-        hidden_channels (int, optional): Size of the hidden features. Give
-            what follows by name: the order is not that of SchNet.
-            (default: :obj:`64`)
+        hidden_channels (int, optional): Size of the hidden features. What
+            follows is given by name only, as its order is another one in
+            SchNet. (default: :obj:`64`)
         num_layers (int, optional): Number of layers. (default: :obj:`6`)
         heads (int, optional): Number of attention heads. (default: :obj:`4`)
         num_rbf (int, optional): Number of radial functions.
@@ -39,6 +39,7 @@ class SAKE(MoleculeModel):
     def __init__(
         self,
         hidden_channels: int = 64,
+        *,
         num_layers: int = 6,
         heads: int = 4,
         num_rbf: int = 50,
@@ -52,7 +53,8 @@ class SAKE(MoleculeModel):
         update_pos: Union[bool, Sequence[bool]] = True,
         **kwargs,
     ):
-        super().__init__(hidden_channels, num_layers, cutoff,
-                         interaction_graph, readout, dipole, mean, std,
-                         atomref, update_pos, conv='sake', heads=heads,
-                         num_rbf=num_rbf, **kwargs)
+        super().__init__(hidden_channels, num_layers=num_layers,
+                         cutoff=cutoff, interaction_graph=interaction_graph,
+                         readout=readout, dipole=dipole, mean=mean, std=std,
+                         atomref=atomref, update_pos=update_pos, conv='sake',
+                         heads=heads, num_rbf=num_rbf, **kwargs)

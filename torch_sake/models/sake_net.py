@@ -1,3 +1,4 @@
+from itertools import chain
 from typing import Any, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
@@ -9,7 +10,8 @@ from torch_sake.checks import check_pos, check_positive_int, check_tensor
 from torch_sake.models.flax import read_flax
 from torch_sake.models.graph import given_or_found_edges
 from torch_sake.models.stack import SAKEStack
-from torch_sake.nn.init import reset_linears
+from torch_sake.nn.derivatives import with_zero_derivatives
+from torch_sake.nn.init import reset
 
 
 class SAKENet(torch.nn.Module):
@@ -23,7 +25,8 @@ class SAKENet(torch.nn.Module):
     Args:
         in_channels (int): Size of the input features.
         hidden_channels (int): Size of the hidden features.
-        out_channels (int): Size of the output features.
+        out_channels (int): Size of the output features. What follows is given
+            by name only, as the order is another one in PyG's BasicGNN.
         num_layers (int, optional): Number of layers. (default: :obj:`4`)
         heads (int, optional): Number of attention heads, which the layers
             :obj:`"vector"` do not have. (default: :obj:`4`)
@@ -42,6 +45,10 @@ class SAKENet(torch.nn.Module):
             :obj:`vel_input=False` for a network that takes no velocities (and
             spares their parameters).
 
+    If nothing but the output features is used, the last layer need not update
+    positions: with :obj:`update_pos=[True, True, False]`, three layers spare
+    the parameters of that.
+
     Shapes:
         - **input:** node features :math:`(N, F_{in})`, positions
           :math:`(N, D)`, edges :math:`(2, E)` *(optional)*, velocities
@@ -59,6 +66,7 @@ class SAKENet(torch.nn.Module):
         in_channels: int,
         hidden_channels: int,
         out_channels: int,
+        *,
         num_layers: int = 4,
         heads: int = 4,
         edge_dim: Optional[int] = None,
@@ -107,9 +115,8 @@ class SAKENet(torch.nn.Module):
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
-        reset_linears(self.lin_in)
-        self.stack.reset_parameters()
-        reset_linears(self.mlp_out)
+        for child in self.children():
+            reset(child)
 
     @without_autocast
     def forward(
@@ -147,7 +154,10 @@ class SAKENet(torch.nn.Module):
                                           edge_attr, edge_shift)
         x, pos, vel = self.stack(self.lin_in(x), pos, edge_index, vel,
                                  edge_attr, edge_shift)
-        return self.mlp_out(x), pos, vel
+        # Without velocities, and at the end, features need no update of them.
+        x = with_zero_derivatives(self.mlp_out(x), chain.from_iterable(
+            conv.kinetic_parameters() for conv in self.stack.convs))
+        return x, pos, vel
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}({self.in_channels}, '

@@ -6,6 +6,7 @@ from torch.utils.checkpoint import checkpoint
 
 from torch_sake.checks import (check_bool, check_no_arguments, check_option,
                                check_positive_int)
+from torch_sake.nn.init import reset
 from torch_sake.nn.linear import contexts_of_checkpoint
 from torch_sake.nn.sake_conv import SAKEConv
 from torch_sake.nn.vector_sake_conv import VectorSAKEConv
@@ -66,7 +67,7 @@ class SAKEStack(torch.nn.Module):
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
         for conv in self.convs:
-            conv.reset_parameters()
+            reset(conv)
 
     def forward(
         self,

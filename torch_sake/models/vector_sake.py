@@ -10,9 +10,9 @@ class VectorSAKE(MoleculeModel):
     same way.
 
     Args:
-        hidden_channels (int, optional): Size of the hidden features. Give
-            what follows by name: the order is not that of SchNet.
-            (default: :obj:`64`)
+        hidden_channels (int, optional): Size of the hidden features. What
+            follows is given by name only, as its order is another one in
+            SchNet. (default: :obj:`64`)
         num_layers (int, optional): Number of layers. (default: :obj:`3`)
         num_rbf (int, optional): Number of radial functions.
             (default: :obj:`20`)
@@ -33,11 +33,13 @@ class VectorSAKE(MoleculeModel):
     def __init__(
         self,
         hidden_channels: int = 64,
+        *,
         num_layers: int = 3,
         num_rbf: int = 20,
         cutoff: Optional[float] = 5.0,
         update_pos: Union[bool, Sequence[bool]] = False,
         **kwargs,
     ):
-        super().__init__(hidden_channels, num_layers, cutoff, conv='vector',
-                         num_rbf=num_rbf, update_pos=update_pos, **kwargs)
+        super().__init__(hidden_channels, num_layers=num_layers,
+                         cutoff=cutoff, conv='vector', num_rbf=num_rbf,
+                         update_pos=update_pos, **kwargs)

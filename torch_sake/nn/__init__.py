@@ -1,3 +1,4 @@
+import torch_sake.pyg  # noqa: F401
 from torch_sake.nn.attention import SemanticAttention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
 from torch_sake.nn.egnn_conv import EGNNConv

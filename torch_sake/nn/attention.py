@@ -5,7 +5,7 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from torch_sake.checks import check_positive_int
-from torch_sake.nn.init import reset_linear
+from torch_sake.nn.init import reset
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.scatter import sum_edges
 from torch_sake.nn.segments import Segments
@@ -29,13 +29,17 @@ class SemanticAttention(torch.nn.Module):
     :math:`6 \tanh(s_{ij} / 6)` in the place of :math:`s_{ij}`: a large one
     would undo the envelope up to a short distance from the cutoff.
 
+    The mask of an explainer scales :math:`\exp s_{ij}`, with or without a
+    cutoff: an edge whose mask is zero is not there.
+
     Args:
         hidden_channels (int): Size of the edge embeddings.
         heads (int, optional): Number of heads :math:`H`. (default: :obj:`4`)
 
     Shapes:
         - **input:** edge embeddings :math:`(E, F)`, edges of each target,
-          edge weights :math:`(E, 1)` *(optional)*
+          edge weights :math:`(E, 1)` *(optional)*, mask :math:`(E, 1)`
+          *(optional)*
         - **output:** attention weights :math:`(E, H)`
     """
     def __init__(self, hidden_channels: int, heads: int = 4):
@@ -46,13 +50,14 @@ class SemanticAttention(torch.nn.Module):
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
-        reset_linear(self.lin)
+        reset(self.lin)
 
     def forward(self, edge_embedding: Tensor, targets: Segments,
-                edge_weight: Optional[Tensor] = None) -> Tensor:
+                edge_weight: Optional[Tensor] = None,
+                mask: Optional[Tensor] = None) -> Tensor:
         """"""  # noqa: D419
         logits = torch.nn.functional.celu(self.lin(edge_embedding), alpha=2.0)
-        return normalize_attention(logits, targets, edge_weight)
+        return normalize_attention(logits, targets, edge_weight, mask)
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}({self.lin.in_features}, '
@@ -60,12 +65,13 @@ class SemanticAttention(torch.nn.Module):
 
 
 def normalize_attention(logits: Tensor, targets: Segments,
-                        edge_weight: Optional[Tensor] = None) -> Tensor:
+                        edge_weight: Optional[Tensor] = None,
+                        mask: Optional[Tensor] = None) -> Tensor:
     r"""The second formula of :class:`SemanticAttention`.
 
     Shapes:
         - **input:** logits :math:`(E, H)`, edges of each target, edge weights
-          :math:`(E, 1)` *(optional)*
+          :math:`(E, 1)` *(optional)*, mask :math:`(E, 1)` *(optional)*
         - **output:** attention weights :math:`(E, H)`
     """
     if edge_weight is not None:
@@ -81,8 +87,20 @@ def normalize_attention(logits: Tensor, targets: Segments,
     weights = torch.exp(
         logits - largest.index_select(0, targets.index))  # [E, H]
     if edge_weight is None:
+        if mask is not None:
+            weights = weights * _without_zero_sums(mask, targets)
         total = sum_edges(weights, targets)  # [N, H]
     else:
+        if mask is not None:
+            edge_weight = edge_weight * mask
         weights = weights * edge_weight
         total = sum_edges(weights, targets) + torch.exp(-largest)
     return weights / total.index_select(0, targets.index)
+
+
+def _without_zero_sums(mask: Tensor, targets: Segments) -> Tensor:
+    r"""Returns the mask, but ones for the nodes where all are zero: messages
+    are zero there, whatever the attention is.
+    """
+    known = sum_edges(mask.detach(), targets) > 0  # [N, 1]
+    return torch.where(known.index_select(0, targets.index), mask, 1.0)

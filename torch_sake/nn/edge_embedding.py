@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import SiLU
 
 from torch_sake.checks import check_positive_int
-from torch_sake.nn.init import reset_linear
+from torch_sake.nn.init import is_linear, reset
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.radial_basis import ExpNormalBasis
 
@@ -50,6 +50,7 @@ class EdgeEmbedding(torch.nn.Module):
         self.hidden_channels = check_positive_int('hidden_channels',
                                                   hidden_channels)
         self.edge_dim = edge_dim
+        self.num_rbf = check_positive_int('num_rbf', num_rbf)
         self.basis = ExpNormalBasis(num_rbf, max_distance)
         width = num_rbf + hidden_channels
         self.lin_source = Linear(in_channels, width, bias=False)
@@ -64,17 +65,19 @@ class EdgeEmbedding(torch.nn.Module):
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
-        self.basis.reset_parameters()
-        num_rbf = self.basis.num_rbf
+        reset(self.basis)
+        num_rbf = self.num_rbf
         filter_inputs = 2 * self.in_channels + (self.edge_dim or 0)
         hidden_inputs = filter_inputs + num_rbf + 1
         for part in (self.lin_source, self.lin_target) + (
             (self.lin_edge, ) if self.edge_dim is not None else ()):
-            reset_linear(part, fan_in=filter_inputs)
-            with torch.no_grad():  # The second map has more inputs.
-                part.weight[num_rbf:] *= (filter_inputs / hidden_inputs)**0.5
-        reset_linear(self.lin_radial, fan_in=hidden_inputs)
-        reset_linear(self.lin_out)
+            reset(part, fan_in=filter_inputs)
+            if is_linear(part):
+                with torch.no_grad():  # The second map has more inputs.
+                    part.weight[num_rbf:] *= (filter_inputs /
+                                              hidden_inputs)**0.5
+        reset(self.lin_radial, fan_in=hidden_inputs)
+        reset(self.lin_out)
 
     def project(self, x: Tensor) -> Tuple[Tensor, Tensor]:
         r"""Returns the source and the target part of each node.
@@ -92,11 +95,11 @@ class EdgeEmbedding(torch.nn.Module):
         if edge_attr is not None:
             q = q + self.lin_edge(edge_attr)
         filters, hidden = q.split(
-            [self.basis.num_rbf, self.hidden_channels], dim=1)
+            [self.num_rbf, self.hidden_channels], dim=1)
         radial = torch.cat([self.basis(dist) * filters, dist], dim=1)
         return self.lin_out(self.act(hidden + self.lin_radial(radial)))
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}({self.in_channels}, '
-                f'{self.hidden_channels}, num_rbf={self.basis.num_rbf}, '
+                f'{self.hidden_channels}, num_rbf={self.num_rbf}, '
                 f'edge_dim={self.edge_dim})')

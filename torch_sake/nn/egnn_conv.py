@@ -1,8 +1,8 @@
-from typing import Optional, Tuple
+from typing import Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
-from torch.nn import Sequential, SiLU
+from torch.nn import Parameter, Sequential, SiLU
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
 
@@ -10,9 +10,13 @@ from torch_sake.autocast import without_autocast
 from torch_sake.checks import (check_edge_index, check_pos, check_positive_int,
                                check_tensor)
 from torch_sake.geometry import edge_vectors
+from torch_sake.nn.edge_mask import edge_mask
+from torch_sake.nn.init import shrink_last
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.scatter import sum_edges
 from torch_sake.nn.segments import group_edges
+
+Messages = Tuple[Tensor, Tensor, Tensor]
 
 
 class EGNNConv(MessagePassing):
@@ -77,7 +81,12 @@ class EGNNConv(MessagePassing):
         super().reset_parameters()
         for child in self.children():
             reset(child)
-        torch.nn.init.xavier_uniform_(self.mlp_pos[-1].weight, gain=0.001)
+        shrink_last(self.mlp_pos, gain=0.001)
+
+    def kinetic_parameters(self) -> Iterator[Parameter]:
+        r"""Yields the parameters of the update of positions and velocities."""
+        yield from self.mlp_pos.parameters()
+        yield from self.mlp_vel.parameters()
 
     @without_autocast
     def forward(
@@ -127,20 +136,29 @@ class EGNNConv(MessagePassing):
         return x, pos + new_vel, new_vel
 
     def message(self, x_i: Tensor, x_j: Tensor, vec: Tensor,
-                edge_attr: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+                edge_attr: Optional[Tensor]) -> Messages:
         """"""  # noqa: D419
         inputs = [x_i, x_j, vec.square().sum(dim=1, keepdim=True)]
         if edge_attr is not None:
             inputs.append(edge_attr)
         message = self.mlp_edge(torch.cat(inputs, dim=1))  # [E, F]
-        return message, vec * self.mlp_pos(message)
+        return message, vec * self.mlp_pos(message), torch.ones_like(
+            vec[:, :1])
 
-    def aggregate(self, inputs: Tuple[Tensor, Tensor], index: Tensor,
+    def explain_message(self, inputs: Messages,
+                        dim_size: Optional[int]) -> Messages:
+        r"""The mask of an explainer scales all that comes from an edge, and
+        what it counts.
+        """
+        mask = edge_mask(self, inputs[0])
+        return tuple(value * mask for value in inputs)
+
+    def aggregate(self, inputs: Messages, index: Tensor,
                   dim_size: int) -> Tuple[Tensor, Tensor]:
         """"""  # noqa: D419
-        message, step = inputs
+        message, step, ones = inputs
         targets = group_edges(index, dim_size)
-        count = sum_edges(torch.ones_like(step[:, :1]), targets)
+        count = sum_edges(ones, targets)
         return (sum_edges(message, targets),
                 sum_edges(step, targets) / count.clamp(min=1))
 

@@ -27,8 +27,36 @@ def reset_linear(linear: Linear, fan_in: Optional[int] = None) -> None:
         torch.nn.init.zeros_(linear.bias)
 
 
-def reset_linears(module: torch.nn.Module) -> None:
-    r"""Resets every linear map of :obj:`module`."""
-    for child in module.modules():
-        if isinstance(child, Linear):
-            reset_linear(child)
+def is_linear(module: torch.nn.Module) -> bool:
+    r"""Returns whether a module is a linear map without a way of its own to
+    be reset.
+    """
+    return (isinstance(module, Linear)
+            and type(module).reset_parameters is Linear.reset_parameters)
+
+
+def reset(module: torch.nn.Module, fan_in: Optional[int] = None) -> None:
+    r"""Resets the linear maps of a module, which may be one, and all else in
+    the way of its own, such as what a user has put in the place of one.
+
+    Args:
+        module (torch.nn.Module): The module.
+        fan_in (int, optional): As that of :func:`reset_linear`, if the module
+            is a linear map. (default: :obj:`None`)
+    """
+    if is_linear(module):
+        reset_linear(module, fan_in)
+    elif hasattr(module, 'reset_parameters'):
+        module.reset_parameters()
+    else:
+        for child in module.children():
+            reset(child)
+
+
+def shrink_last(module: torch.nn.Module, gain: float) -> None:
+    r"""Resets the last linear map of a perceptron to weights that are small,
+    if the perceptron is still one.
+    """
+    maps = [child for child in module.children() if is_linear(child)]
+    if isinstance(module, torch.nn.Sequential) and maps:
+        torch.nn.init.xavier_uniform_(maps[-1].weight, gain=gain)

@@ -1,9 +1,9 @@
 import inspect
-from typing import NamedTuple, Optional, Tuple, Union
+from typing import Iterator, NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
-from torch.nn import Sequential, SiLU
+from torch.nn import Parameter, Sequential, SiLU
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
 
@@ -13,8 +13,9 @@ from torch_sake.checks import (check_bool, check_devices, check_edge_index,
                                check_edge_shift, check_option, check_pos,
                                check_positive_int, check_tensor)
 from torch_sake.geometry import distance_and_direction, edge_vectors
+from torch_sake.nn.edge_mask import edge_mask
 from torch_sake.nn.envelope import ENVELOPES, build_envelope
-from torch_sake.nn.init import reset_linears
+from torch_sake.nn.init import reset
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.segments import Segments, group_edges
 
@@ -132,7 +133,7 @@ class KineticConv(MessagePassing):
         super().reset_parameters()
         for name, module in self.named_children():
             if name != 'envelope':  # it may be that of the user
-                reset_linears(module)
+                reset(module)
 
     def edge_geometry(
         self,
@@ -180,11 +181,19 @@ class KineticConv(MessagePassing):
             new_vel = new_vel + 2 * torch.sigmoid(self.mlp_vel(x)) * vel
         return pos + new_vel, new_vel
 
+    def kinetic_parameters(self) -> Iterator[Parameter]:
+        r"""Yields the parameters of the update of positions and velocities, of
+        which the features of a last layer know nothing.
+        """
+        for name, module in self.named_children():
+            if name in ('lin_vel', 'lin_vel_input', 'mlp_vel'):
+                yield from module.parameters()
+
     def explain_message(self, inputs: Tuple,
                         dim_size: Optional[int]) -> Tuple:
         r"""The mask of an explainer scales the embeddings of the edges."""
         embedding, *rest = inputs
-        return (super().explain_message(embedding, dim_size), *rest)
+        return (embedding * edge_mask(self, embedding), *rest)
 
     def check_input(
         self,

@@ -8,6 +8,8 @@ from torch_sake.autocast import without_autocast
 from torch_sake.checks import check_bool, check_positive_int
 from torch_sake.nn.attention import SemanticAttention, normalize_attention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
+from torch_sake.nn.edge_mask import edge_mask
+from torch_sake.nn.init import reset
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.scatter import sum_edges, sum_outer_products
@@ -146,7 +148,7 @@ class SAKEConv(KineticConv):
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
         super().reset_parameters()
-        self.edge_embedding.reset_parameters()
+        reset(self.edge_embedding)
 
     @without_autocast
     def forward(
@@ -218,13 +220,26 @@ class SAKEConv(KineticConv):
         """"""  # noqa: D419
         embedding = self.edge_embedding(source_j, target_i, dist,
                                         edge_attr)  # [E, F]
+        mask = []  # of an explainer
+        if self.explain and self._edge_mask is not None:
+            mask = [edge_mask(self, embedding)]
         if self.semantic_attention:
-            attention = self.attention(embedding, targets, edge_weight)
+            attention = self.attention(embedding, targets, edge_weight, *mask)
         else:
             attention = normalize_attention(
                 embedding.new_zeros(embedding.size(0), self.heads), targets,
-                edge_weight)
+                edge_weight, *mask)
         return embedding, attention, direction, edge_weight
+
+    def explain_message(self, inputs: Messages,
+                        dim_size: Optional[int]) -> Messages:
+        r"""The mask of an explainer scales the embeddings of the edges and
+        what they count, as it does in the attention.
+        """
+        embedding, attention, direction, edge_weight = inputs
+        mask = edge_mask(self, embedding)
+        return (embedding * mask, attention, direction,
+                mask if edge_weight is None else edge_weight * mask)
 
     def aggregate(self, inputs: Messages,
                   targets: Segments) -> Tuple[Tensor, Optional[Tensor]]:

@@ -9,7 +9,7 @@ from torch_sake.autocast import without_autocast
 from torch_sake.checks import (check_bool, check_positive_float,
                                check_tensor)
 from torch_sake.geometry import bound_vectors
-from torch_sake.nn.init import reset_linear
+from torch_sake.nn.init import reset
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
 from torch_sake.nn.linear import Linear, linear_map, linear_parts
 from torch_sake.nn.radial_basis import ExpNormalBasis
@@ -155,13 +155,12 @@ class VectorSAKEConv(KineticConv):
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
         super().reset_parameters()
-        self.basis.reset_parameters()
         # Parts of one map:
         fan_in = 2 * self.in_channels + (self.edge_dim or 0)
-        reset_linear(self.lin_source, fan_in)
-        reset_linear(self.lin_target, fan_in)
+        reset(self.lin_source, fan_in)
+        reset(self.lin_target, fan_in)
         if self.edge_dim is not None:
-            reset_linear(self.lin_edge, fan_in)
+            reset(self.lin_edge, fan_in)
 
     @without_autocast
     def forward(

@@ -1,1 +1,3 @@
 r"""Energies, their derivatives, and how these are compiled."""
+
+import torch_sake.pyg  # noqa: F401

@@ -2,12 +2,9 @@ import math
 from dataclasses import dataclass
 from typing import List, Literal, Optional, Union
 
-from torch_sake.checks import (check_option, check_paths,
-                               check_positive_float, check_positive_int,
-                               check_seed)
-
-ENSEMBLES = ('nve', 'langevin', 'npt')
-FORMATS = ('extxyz', 'traj')
+from torch_sake.plain_checks import (check_literals, check_paths,
+                                     check_positive_float, check_positive_int,
+                                     check_seed)
 
 
 @dataclass
@@ -66,8 +63,7 @@ class MDConfig:
     def __post_init__(self):
         self.checkpoint = check_paths('checkpoint', self.checkpoint)
         check_seed('seed', self.seed)
-        check_option('ensemble', self.ensemble, ENSEMBLES)
-        check_option('format', self.format, FORMATS)
+        check_literals(self)
         for name in ('num_steps', 'interval'):
             check_positive_int(name, getattr(self, name))
         for name in ('timestep', 'friction'):

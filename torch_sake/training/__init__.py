@@ -1,4 +1,14 @@
-from torch_sake.training.config import TrainConfig
-from torch_sake.training.trainer import Trainer
+from typing import TYPE_CHECKING
+
+from torch_sake.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from torch_sake.training.config import TrainConfig
+    from torch_sake.training.trainer import Trainer
 
 __all__ = ['TrainConfig', 'Trainer']
+
+__getattr__, __dir__ = lazy_names(__name__, {
+    'TrainConfig': 'config',
+    'Trainer': 'trainer',
+})

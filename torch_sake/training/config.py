@@ -1,16 +1,17 @@
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Literal, Optional
+from typing import TYPE_CHECKING, Any, Dict, Literal, Optional
 
 from torch_sake.bounds import check_cutoff
-from torch_sake.checks import (check_option, check_positive_float,
-                               check_positive_int, check_seed)
-from torch_sake.checkpoint import MODELS
-from torch_sake.datasets.qm9 import NUM_TRAIN, NUM_VAL
-from torch_sake.training.batching import EVAL_BATCH_SIZE, BatchLimit
-from torch_sake.training.losses import PENALTIES
-from torch_sake.training.optimizers import OPTIMIZERS
-from torch_sake.training.schedule import SCHEDULES
+from torch_sake.plain_checks import (check_literals, check_positive_float,
+                                     check_positive_int, check_seed)
 
+if TYPE_CHECKING:
+    from torch_sake.training.batching import BatchLimit
+
+# Numbers of training and validation frames of a random split. Those of QM9
+# are the same for all targets and all seeds of runs.
+SPLIT_SIZES = {'qm9': (110_000, 10_000)}
+DEFAULT_SIZES = (950, 50)
 MODEL_ARGUMENTS = ('hidden_channels', 'num_layers', 'heads',
                    'num_coefficients', 'num_rbf', 'update_pos', 'cutoff')
 
@@ -161,9 +162,9 @@ class TrainConfig:
     compile: Optional[bool] = None
 
     def __post_init__(self):
-        qm9 = self.data.startswith('qm9:')
-        for name, default in (('num_train', NUM_TRAIN if qm9 else 950),
-                              ('num_val', NUM_VAL if qm9 else 50)):
+        kind = self.data.partition(':')[0]
+        for name, default in zip(('num_train', 'num_val'),
+                                 SPLIT_SIZES.get(kind, DEFAULT_SIZES)):
             if getattr(self, name) is None:
                 setattr(self, name, default)
         for name in ('num_train', 'num_val', 'num_steps', 'batch_size',
@@ -176,10 +177,7 @@ class TrainConfig:
                 check_positive_int(name, getattr(self, name))
         for name in ('seed', 'data_seed'):
             check_seed(name, getattr(self, name))
-        check_option('model', self.model, MODELS)
-        check_option('optimizer', self.optimizer, OPTIMIZERS)
-        check_option('loss', self.loss, PENALTIES)
-        check_option('schedule', self.schedule, SCHEDULES)
+        check_literals(self)
         for name in ('heads', 'num_coefficients'):
             if getattr(self, name) is not None and self.model != 'SAKE':
                 raise ValueError(f"'{name}' must not be given for "
@@ -205,9 +203,6 @@ class TrainConfig:
         if self.split_prefix and self.split is None:
             raise ValueError(f"'split_prefix' needs 'split', the file that it "
                              f"is about (got {self.split_prefix!r})")
-        if self.precision not in ('float32', 'float64'):
-            raise ValueError(f"'precision' must be 'float32' or 'float64' "
-                             f"(got {self.precision!r})")
         if self.batch_size < self.num_processes:
             raise ValueError(f"'batch_size' must be at least the number of "
                              f"devices of all nodes, {self.num_processes} "
@@ -230,8 +225,9 @@ class TrainConfig:
         return self.devices * self.num_nodes
 
     @property
-    def batch_limit(self) -> BatchLimit:
+    def batch_limit(self) -> 'BatchLimit':
         r"""How large the batch of a step may be."""
+        from torch_sake.training.batching import BatchLimit
         if self.max_num_atoms is not None:
             return BatchLimit(self.max_num_atoms, 'atoms')
         if self.max_num_edges is not None:
@@ -239,8 +235,9 @@ class TrainConfig:
         return BatchLimit(self.batch_size)
 
     @property
-    def eval_limit(self) -> BatchLimit:
+    def eval_limit(self) -> 'BatchLimit':
         r"""How large a batch of one process may be in an evaluation."""
+        from torch_sake.training.batching import EVAL_BATCH_SIZE, BatchLimit
         limit = self.batch_limit
         if limit.unit == 'frames':
             return BatchLimit(EVAL_BATCH_SIZE)

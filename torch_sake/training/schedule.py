@@ -1,7 +1,6 @@
 import math
 from typing import List, Sequence
 
-SCHEDULES = ('constant', 'cosine', 'plateau')
 # Validations without a better score until the rate is halved, with 'plateau':
 PLATEAU = 10
 

@@ -1,0 +1,53 @@
+from dataclasses import dataclass, field
+from typing import List, Literal, Optional
+
+from torch_sake.plain_checks import (check_literals, check_option,
+                                     check_positive_int)
+
+TASKS = ('inference', 'training', 'md')
+
+
+@dataclass
+class BenchmarkConfig:
+    r"""What is measured. Models alternate, round by round, so that a
+    disturbance meets all of them.
+
+    Args:
+        models: Names of models, those of this package with arguments, such as
+            'SAKE,cutoff=null'; all that are installed if not given.
+        compiled: Whether models of this package are measured compiled, too,
+            and SAKE on a GPU with its kernels ('fused').
+        tasks: What is done: 'inference' (energies and forces), 'training' (a
+            step on both, with Adam) and 'md' (a step by ASE, of one graph).
+        atoms: Sizes of molecules.
+        batch_sizes: Numbers of molecules in a batch.
+        boxes: Sizes of periodic boxes.
+        rounds: Number of rounds.
+        seconds: About how long each of them takes for each model and task.
+        threads: Number of threads.
+        precision: Type of the numbers.
+        device: Where to compute; 'auto' takes a GPU if there is one.
+        out: Folder of the results.
+    """
+    models: Optional[List[str]] = None
+    compiled: bool = True
+    tasks: List[str] = field(default_factory=lambda: list(TASKS))
+    atoms: List[int] = field(default_factory=lambda: [9, 21])
+    batch_sizes: List[int] = field(default_factory=lambda: [1, 8, 64])
+    boxes: List[int] = field(default_factory=lambda: [1000])
+    rounds: int = 5
+    seconds: float = 0.3
+    threads: int = 1
+    precision: Literal['float32', 'float64'] = 'float32'
+    device: str = 'auto'
+    out: str = 'benchmark'
+
+    def __post_init__(self):
+        for name in ('rounds', 'threads'):
+            check_positive_int(name, getattr(self, name))
+        for name in ('atoms', 'batch_sizes', 'boxes'):
+            for value in getattr(self, name):
+                check_positive_int(name, value)
+        check_literals(self)
+        for task in self.tasks:
+            check_option('tasks', task, TASKS)

@@ -1,0 +1,41 @@
+r"""What is refused before anything slow is imported."""
+
+import os.path as osp
+from typing import Any
+
+from torch_sake.inputs import (check_data, check_file, check_structure,
+                               find_checkpoint)
+from torch_sake.plain_checks import check_paths
+
+
+def check_inputs(command: str, config: Any) -> None:
+    r"""Raises an error if a file that the settings of a command name is not
+    there.
+    """
+    given = {name: value for name, value in vars(config).items()
+             if value is not None}
+    resumes = given.get('resume', False)
+    if resumes and not osp.isdir(given.get('out', '.')):
+        raise ValueError(f"'resume' needs a folder 'out', of what is to go on "
+                         f"(got {config.out!r})")
+    if 'checkpoint' in given:
+        for path in check_paths('checkpoint', config.checkpoint):
+            find_checkpoint(path)
+    if 'structure' in given:
+        check_structure(config.structure)
+    if 'init' in given and not resumes:  # else all is in its own folder
+        find_checkpoint(config.init)
+    if command == 'train' and osp.splitext(given.get('split', ''))[1]:
+        check_file(config.split)  # no name of a published one has an ending
+    if 'data' in given:
+        check_data_of(command, config)
+
+
+def check_data_of(command: str, config: Any) -> None:
+    r"""Raises an error if the data of a command are not there."""
+    if command == 'train':
+        check_data(config.data, config.root)
+    elif command == 'evaluate':
+        check_data(config.data, config.root or '.')  # or that of the run
+    elif command == 'convert' or config.data.endswith('.npz'):
+        check_file(config.data)

@@ -1,0 +1,40 @@
+r"""Names of packages that are imported when they are asked for. The command
+line answers what needs no torch, such as :obj:`--help`, without it.
+"""
+
+import importlib
+import sys
+from typing import Any, Callable, Dict, List, Tuple
+
+
+def lazy_names(
+    package: str, homes: Dict[str, str]
+) -> Tuple[Callable[[str], Any], Callable[[], List[str]]]:
+    r"""Returns the functions :obj:`__getattr__` and :obj:`__dir__` of a
+    package. Its modules are imported when they are asked for, too.
+
+    Args:
+        package (str): The name of the package.
+        homes (dict): The names that it offers and, for each, the module of the
+            package that has it.
+    """
+    def load(name: str) -> Any:
+        if name.startswith('_'):
+            raise AttributeError(_message(package, name))
+        home = f'{package}.{homes.get(name, name)}'
+        try:
+            module = importlib.import_module(home)
+        except ModuleNotFoundError as error:
+            if error.name != home:  # another one, that the module needs
+                raise
+            raise AttributeError(_message(package, name)) from None
+        return getattr(module, name) if name in homes else module
+
+    def names() -> List[str]:
+        return sorted({*vars(sys.modules[package]), *homes})
+
+    return load, names
+
+
+def _message(package: str, name: str) -> str:
+    return f"module '{package}' has no attribute '{name}'"

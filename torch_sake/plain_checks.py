@@ -1,0 +1,92 @@
+r"""Checks of plain values: the numbers, names and paths of settings. They need
+no torch.
+"""
+
+import math
+from numbers import Integral, Real
+from typing import (Any, Dict, Iterable, List, Literal, Union, get_args,
+                    get_origin, get_type_hints)
+
+import numpy
+
+
+def check_positive_int(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"'{name}' must be an integer (got {value!r})")
+    if value < 1:
+        raise ValueError(f"'{name}' must be at least 1 (got {value})")
+    return int(value)
+
+
+def check_seed(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"'{name}' must be an integer (got {value!r})")
+    if not 0 <= value < 2**63:
+        raise ValueError(f"'{name}' must lie between 0 and 2^63 - 1 "
+                         f"(got {value})")
+    return int(value)
+
+
+def check_float(name: str, value: Any) -> float:
+    value = _as_float(name, value)
+    if not math.isfinite(value):
+        raise ValueError(f"'{name}' must be finite (got {value})")
+    return value
+
+
+def check_positive_float(name: str, value: Any) -> float:
+    value = _as_float(name, value)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"'{name}' must be positive and finite "
+                         f"(got {value})")
+    return value
+
+
+def _as_float(name: str, value: Any) -> float:
+    if callable(getattr(value, 'numel', None)) and value.numel() == 1:
+        value = value.item()  # of a tensor
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"'{name}' must be a number (got {value!r})")
+    return float(value)
+
+
+def check_bool(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, numpy.bool_)):
+        raise TypeError(f"'{name}' must be a bool (got {value!r})")
+    return bool(value)
+
+
+def check_paths(name: str, value: Any) -> List[str]:
+    r"""Returns a path, or a list of some, as a list."""
+    if isinstance(value, str):
+        return [value]
+    if len(value) == 0:
+        raise ValueError(f"'{name}' must be at least one (got {value})")
+    return value
+
+
+def check_no_arguments(kwargs: Dict[str, Any], names: Iterable[str],
+                       owner: str) -> None:
+    given = sorted(set(kwargs) & set(names))
+    if given:
+        raise TypeError(f"{given} must not be given to {owner}")
+
+
+def check_option(name: str, value: Any, options: Iterable[str]) -> str:
+    options = sorted(options)
+    if value not in options:
+        raise ValueError(f"'{name}' must be one of {options} (got {value!r})")
+    return value
+
+
+def check_literals(settings: Any) -> None:
+    r"""Checks that the fields of a dataclass whose type is a :obj:`Literal`
+    have one of its values.
+    """
+    for name, hint in get_type_hints(type(settings)).items():
+        hints = get_args(hint) if get_origin(hint) is Union else (hint, )
+        options = [option for hint in hints if get_origin(hint) is Literal
+                   for option in get_args(hint)]
+        value = getattr(settings, name)
+        if options and not (value is None and type(None) in hints):
+            check_option(name, value, options)
