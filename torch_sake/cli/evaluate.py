@@ -13,6 +13,7 @@ from torch_sake.checks import (check_known_elements, check_paths,
 from torch_sake.datasets import load_frames, published_split
 from torch_sake.datasets.load import AnyFrames, load_config_frames
 from torch_sake.device import choose_device
+from torch_sake.settings import check_settings
 from torch_sake.training.batching import EVAL_BATCH_SIZE
 from torch_sake.training.data import frames_fingerprint
 from torch_sake.training.metrics import predict, trivial_labels
@@ -48,6 +49,7 @@ class EvaluateConfig:
     device: str = 'auto'
 
     def __post_init__(self):
+        check_settings(self, ('checkpoint', 'root', 'split', 'out'))
         self.checkpoint = check_paths('checkpoint', self.checkpoint)
         if len(self.checkpoint) > 1 and (self.data is None or self.split
                                          or self.part == 'test'):

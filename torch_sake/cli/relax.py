@@ -11,6 +11,7 @@ from torch_sake.checkpoint import folder_of
 from torch_sake.checks import check_positive_float, check_positive_int
 from torch_sake.device import choose_device
 from torch_sake.files import replace_when_complete, write_json
+from torch_sake.settings import check_settings
 from torch_sake.simulation.structures import read_structure
 
 
@@ -45,6 +46,7 @@ class RelaxConfig:
     device: str = 'auto'
 
     def __post_init__(self):
+        check_settings(self, ('checkpoint', 'structure', 'out'))
         check_positive_float('fmax', self.fmax)
         check_positive_int('num_steps', self.num_steps)
         if not math.isfinite(self.pressure) or (self.pressure != 0

@@ -7,6 +7,7 @@ from torch_sake.checks import (check_option, check_positive_float,
                                check_positive_int, check_seed)
 from torch_sake.device import choose_device
 from torch_sake.models.stack import CONVS
+from torch_sake.settings import check_settings
 
 MODELS = ('EGNN', 'GNN', 'Linear', 'RadialField', 'SAKENet')
 
@@ -79,6 +80,7 @@ class DynamicsConfig:
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
 
     def __post_init__(self):
+        check_settings(self, ('root', 'out'))
         for name in ('hidden_channels', 'num_layers', 'num_epochs',
                      'batch_size', 'num_rollout'):
             check_positive_int(name, getattr(self, name))

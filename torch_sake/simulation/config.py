@@ -5,6 +5,7 @@ from typing import List, Literal, Optional, Union
 from torch_sake.checks import (check_option, check_paths,
                                check_positive_float, check_positive_int,
                                check_seed)
+from torch_sake.settings import check_settings
 
 ENSEMBLES = ('nve', 'langevin', 'npt')
 FORMATS = ('extxyz', 'traj')
@@ -64,6 +65,7 @@ class MDConfig:
     compile: Optional[bool] = None
 
     def __post_init__(self):
+        check_settings(self, ('checkpoint', 'structure', 'out'))
         self.checkpoint = check_paths('checkpoint', self.checkpoint)
         check_seed('seed', self.seed)
         check_option('ensemble', self.ensemble, ENSEMBLES)
