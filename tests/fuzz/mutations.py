@@ -167,18 +167,17 @@ def change_value(rng, arrays, key):
 
 def change_type(rng, arrays, key):
     kinds = ['complex128', 'bool', 'U8', 'S8', 'O', 'float32', 'float16',
-             'int8', 'uint64', 'M8[s]', 'V8', 'longdouble', '>f8']
-    kind = kinds[rng.integers(len(kinds))]
-    array = arrays[key]
-    if kind in ('M8[s]', 'V8'):
-        array = array.astype('int64').view('V8') if kind == 'V8' else (
-            array.astype('int64'))
-    arrays[key] = array.astype(kind) + (1j if kind == 'complex128' else 0) \
-        if kind == 'complex128' else array.astype(kind)
+             'int8', 'uint64', 'M8[s]', 'longdouble', '>f8']
+    array, kind = arrays[key], kinds[rng.integers(len(kinds))]
+    if kind == 'complex128':
+        array = array + 1j
+    elif kind == 'M8[s]':
+        array = array.astype('int64')
+    arrays[key] = array.astype(kind)
 
 
 def change_shape(rng, arrays, key):
-    array = arrays[key]
+    array = np.atleast_1d(arrays[key])
     arrays[key] = [array[:0], array[..., :0], array[None], array.ravel(),
                    array.T, array[:-1], array[..., None], array[..., 0],
                    np.concatenate([array, array]),

@@ -4,7 +4,6 @@ or read with the numbers that they hold.
 Other seeds: TORCH_SAKE_FUZZ_SEED=1 pytest tests/fuzz
 """
 
-import io
 import math
 import os
 import os.path as osp
@@ -17,7 +16,6 @@ import zlib
 
 import numpy as np
 import pytest
-import torch
 
 from torch_sake.datasets import (load_frames, read_frames, read_split,
                                  read_trajectories)
@@ -72,37 +70,45 @@ def comment_of(line):
                 r'([^\s="]+)=(?:"([^"]*)"|(\S*))', line))}
 
 
-def reference_xyz(path):
-    """An independent reader of extended XYZ."""
+def lines_of_frames(path):
+    """The lines of each frame of an extended XYZ file."""
     with open(path, encoding='utf-8') as file:
         lines = file.read().split('\n')
-    frames = []
     while any(line.strip() for line in lines):
         while not lines[0].strip():
             del lines[0]
-        size, comment = int(lines[0]), comment_of(lines[1])
-        atoms = [line.split() for line in lines[2:2 + size]]
+        size = int(lines[0])
+        yield lines[1:2 + size]
         del lines[:2 + size]
-        columns, begin = {}, 0
-        fields = comment.get('Properties', 'species:S:1:pos:R:3').split(':')
-        for name, kind, width in zip(fields[::3], fields[1::3], fields[2::3]):
-            columns[name] = slice(begin, begin + int(width))
-            begin += int(width)
 
-        def numbers(name):
-            return np.array([[float(word) for word in atom[columns[name]]]
-                             for atom in atoms])
 
-        from ase.data import atomic_numbers
-        cell = [float(x) for x in comment.get('Lattice', '0 ' * 9).split()]
-        frames.append({
-            'z': np.array([atomic_numbers[atom[columns['species']][0]
-                                          .capitalize()] for atom in atoms]),
-            'pos': numbers('pos'), 'energy': float(comment['energy']),
-            'force': numbers('forces') if 'forces' in columns else None,
-            'cell': np.array(cell).reshape(3, 3),
-        })
-    return frames
+def parse(comment, *atoms):
+    """An independent reader of a frame."""
+    from ase.data import atomic_numbers
+    comment, atoms = comment_of(comment), [line.split() for line in atoms]
+    columns, begin = {}, 0
+    fields = comment.get('Properties', 'species:S:1:pos:R:3').split(':')
+    for name, width in zip(fields[::3], map(int, fields[2::3])):
+        columns[name] = slice(begin, begin + width)
+        begin += width
+
+    def numbers(name):
+        return np.array([[float(word) for word in atom[columns[name]]]
+                         for atom in atoms])
+
+    symbols = [atom[columns['species']][0] for atom in atoms]
+    cell = [float(x) for x in comment.get('Lattice', '0 ' * 9).split()]
+    return {
+        'z': np.array([atomic_numbers[symbol.capitalize()]
+                       for symbol in symbols]),
+        'pos': numbers('pos'), 'energy': float(comment.get('energy', 'nan')),
+        'force': numbers('forces') if 'forces' in columns else None,
+        'cell': np.array(cell).reshape(3, 3),
+    }
+
+
+def reference_xyz(path):
+    return [parse(*lines) for lines in lines_of_frames(path)]
 
 
 def reference_db(path):
@@ -128,8 +134,7 @@ def reference_traj(path):
 
 
 def check_frames(reference):
-    def check(path):
-        frames = read_frames(path)
+    def check(frames, path):
         expected = reference(path)
         assert len(frames) == len(expected)
         for data, other in zip(frames, expected):
@@ -142,10 +147,12 @@ def check_frames(reference):
     return check
 
 
-def check_structure(path):
-    """The last structure of a file, for simulations."""
-    atoms = read_structure(path, 'checkpoint')
-    expected = reference_xyz(path)[-1]
+def last_structure(path):
+    return read_structure(path, 'checkpoint')
+
+
+def check_structure(atoms, path):
+    expected = parse(*list(lines_of_frames(path))[-1])
     assert np.array_equal(atoms.numbers, expected['z'])
     assert np.array_equal(atoms.positions, expected['pos'])
 
@@ -162,8 +169,7 @@ def arrays_of(layout):
 
 
 def check_npz(layout):
-    def check(path, arrays):
-        frames = load_frames(path)
+    def check(frames, arrays):
         z, pos, energy, force = (arrays[key] for key in LAYOUTS[layout])
         assert len(frames) == len(energy)
         for index, data in enumerate(frames):
@@ -179,8 +185,11 @@ def split_arrays():
             'test': np.array([2, 4])}
 
 
-def check_split(path, arrays):
-    split = read_split(path, 6)
+def six_frames(path):
+    return read_split(path, 6)
+
+
+def check_split(split, arrays):
     for key, value in vars(split).items():
         assert np.array_equal(value.numpy(), arrays[key]), key
 
@@ -193,15 +202,19 @@ def motion_arrays():
         'edge_attr': rng.normal(size=(3, 2)), 'time_step': np.array(0.1)}
 
 
-def check_motion(path, arrays):
-    data = read_trajectories(path, split='train', horizon=1)
-    several = arrays['pos'][None] if arrays['pos'].ndim == 3 else arrays['pos']
-    assert np.array_equal(data._data.pos.numpy().ravel(), np.concatenate(
-        [pos[:round(0.6 * len(pos)) - 1] if len(several) < 10 else pos[:-1]
-         for pos in several[:len(several) if len(several) < 10 else
-                            round(0.6 * len(several))]])
-        .astype('float32').ravel()[:data._data.pos.numel()]) or (
-            'vel' not in arrays)
+def next_frame(path):
+    return read_trajectories(path, split='train', horizon=1)
+
+
+def check_motion(data, arrays):
+    # Of ten frames the first six, each with the next one as its target:
+    pos = arrays['pos'].reshape(-1, *arrays['pos'].shape[-2:])
+    if len(pos) == 10:
+        begin = int('vel' not in arrays)  # a difference to the frame before
+        for key, first in (('pos', begin), ('y', begin + 1)):
+            frames = pos[first:first + 5 - begin].astype('f4')
+            assert np.array_equal(data._data[key].numpy(),
+                                  frames.reshape(-1, frames.shape[-1]))
     if 'x' in arrays:
         assert np.isin(data._data.x.numpy(), arrays['x'].astype('f4')).all()
     if 'edge_index' in arrays:
@@ -213,10 +226,10 @@ def write_indices(path):
         file.write('12\n7\n345\n0\n# some\n99\n')
 
 
-def check_indices(path):
+def check_indices(indices, path):
     with open(path, encoding='utf-8') as file:
         words = [line.strip() for line in file]
-    assert read_indices(path).tolist() == [
+    assert indices.tolist() == [
         int(word) for word in words if word and not word.startswith('#')]
 
 
@@ -242,12 +255,20 @@ def write_settings(path):
         file.write(SETTINGS)
 
 
-def check_settings(path):
-    """Settings are those of PyYAML, which takes 1e-3 for text."""
-    import yaml
+def settings_of(path):
     from torch_sake.cli.settings import read_settings
     from torch_sake.training import TrainConfig
     settings = read_settings(path, TrainConfig)
+    try:
+        TrainConfig(**settings)
+    except (TypeError, ValueError) as error:  # which has no file any more
+        raise type(error)(f'{path}: {error}') from error
+    return settings
+
+
+def check_settings(settings, path):
+    """Settings are those of PyYAML, which takes 1e-3 for text."""
+    import yaml
     with open(path, encoding='utf-8-sig') as file:
         expected = yaml.safe_load(file)
     assert settings.keys() == expected.keys()
@@ -257,18 +278,9 @@ def check_settings(path):
         else:
             assert value == expected[key] and (
                 type(value) is type(expected[key])), key
-    try:
-        TrainConfig(**settings)
-    except (TypeError, ValueError) as error:  # which has no file any more
-        raise type(error)(f'{path}: {error}') from error
 
 
-def acclaim_files(request):
-    return (request.getfixturevalue('mocap') / 'raw')
-
-
-def check_skeleton(path):
-    skeleton = read_skeleton(path)
+def check_skeleton(skeleton, path):
     with open(path, encoding='ascii') as file:
         words = [line.split() for line in file]
     lengths = [float(line[1]) for line in words if line[:1] == ['length']]
@@ -282,9 +294,13 @@ def check_skeleton(path):
                for x in (*bone.offset, *bone.axis))
 
 
-def check_amc(path):
+def motion_of(path):
     skeleton = read_skeleton(osp.join(osp.dirname(path), '35.asf'))
-    motion = read_motion(path, skeleton)
+    return skeleton, read_motion(path, skeleton)
+
+
+def check_amc(result, path):
+    skeleton, motion = result
     rows = {}
     with open(path, encoding='ascii') as file:
         frames = [line.split() for line in file
@@ -301,27 +317,34 @@ def check_amc(path):
             for x in rows[number, bone.name]]
 
 
+# How files are written, read and compared, and the number of cases:
 TEXT_FILES = {
-    'frames.extxyz': (content_of('extxyz'), check_frames(reference_xyz), 60),
-    'plain.xyz': (write_plain, check_frames(reference_xyz), 30),
-    'structure.extxyz': (content_of('extxyz'), check_structure, 30),
-    'index.csv': (write_indices, check_indices, 25),
-    'run.yaml': (write_settings, check_settings, 60),
+    'frames.extxyz': (content_of('extxyz'), read_frames,
+                      check_frames(reference_xyz), 60),
+    'plain.xyz': (write_plain, read_frames, check_frames(reference_xyz), 30),
+    'structure.extxyz': (content_of('extxyz'), last_structure,
+                         check_structure, 30),
+    'index.csv': (write_indices, read_indices, check_indices, 25),
+    'run.yaml': (write_settings, settings_of, check_settings, 60),
 }
 BINARY_FILES = {
-    'frames.db': (content_of('db'), check_frames(reference_db), 30),
-    'frames.traj': (content_of('traj'), check_frames(reference_traj), 40),
+    'frames.db': (content_of('db'), read_frames, check_frames(reference_db),
+                  30),
+    'frames.traj': (content_of('traj'), read_frames,
+                    check_frames(reference_traj), 40),
 }
 ARRAY_FILES = {
-    'sgdml.npz': (lambda: arrays_of(0), check_npz(0), 40),
-    'rmd17.npz': (lambda: arrays_of(1), check_npz(1), 40),
-    'split.npz': (split_arrays, check_split, 30),
-    'motion.npz': (motion_arrays, check_motion, 40),
+    'sgdml.npz': (lambda: arrays_of(0), load_frames, check_npz(0), 40),
+    'rmd17.npz': (lambda: arrays_of(1), load_frames, check_npz(1), 40),
+    'split.npz': (split_arrays, six_frames, check_split, 30),
+    'motion.npz': (motion_arrays, next_frame, check_motion, 40),
 }
+MOTION_FILES = {'35.asf': (read_skeleton, check_skeleton),
+                '35_01.amc': (motion_of, check_amc)}
 
 
 def cases(table):
-    return [(name, index) for name, (_, _, number) in table.items()
+    return [(name, index) for name, (*_, number) in table.items()
             for index in range(number)]
 
 
@@ -330,17 +353,18 @@ def draw(name, index, kinds):
     return rng, kinds[rng.integers(len(kinds))]
 
 
-def assert_refused_or_right(check, *args):
-    """The path comes first."""
+def assert_refused_or_right(path, read, check, truth):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            check(*args)
+            result = read(path)
     except (TypeError, ValueError) as error:
         message = str(error)
-        assert osp.basename(args[0]) in message, message
+        assert osp.basename(path) in message, message
         assert len(message.splitlines()) == 1, message
-        assert len(message) < LONGEST + 2 * len(args[0]), message
+        assert len(message) < LONGEST + 2 * len(path), message
+    else:
+        check(result, truth)
 
 
 def spoil(path, name, index, kinds):
@@ -364,54 +388,51 @@ def originals(tmp_path_factory):
 def test_text_files(name, index, originals, tmp_path):
     path = str(shutil.copy(originals / name, tmp_path))
     spoil(path, name, index, MUTATIONS['TEXT'])
-    assert_refused_or_right(TEXT_FILES[name][1], path)
+    assert_refused_or_right(path, *TEXT_FILES[name][1:3], path)
 
 
 @pytest.mark.parametrize('name, index', cases(BINARY_FILES))
 def test_binary_files(name, index, originals, tmp_path):
     path = str(shutil.copy(originals / name, tmp_path))
     spoil(path, name, index, MUTATIONS['BYTES'])
-    assert_refused_or_right(BINARY_FILES[name][1], path)
+    assert_refused_or_right(path, *BINARY_FILES[name][1:3], path)
 
 
 @pytest.mark.parametrize('name, index', cases(ARRAY_FILES))
 def test_array_files(name, index, tmp_path):
-    path, arrays = str(tmp_path / name), ARRAY_FILES[name][0]()
+    make, read, check, _ = ARRAY_FILES[name]
+    path, arrays = str(tmp_path / name), make()
     rng, mutate = draw(name, index, [*MUTATIONS['ARRAYS'],
                                      *MUTATIONS['BYTES'][:4]])
-    if mutate in MUTATIONS['ARRAYS']:
+    in_arrays = mutate in MUTATIONS['ARRAYS']
+    if in_arrays:
         mutate(rng, arrays, rng.choice(sorted(arrays)))
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    content = buffer.getvalue()
-    if mutate not in MUTATIONS['ARRAYS']:
-        content = mutate(rng, content)
-    with open(path, 'wb') as file:
-        file.write(content)
-    assert_refused_or_right(ARRAY_FILES[name][1], path, arrays)
+    np.savez(path, **arrays)
+    if not in_arrays:
+        with open(path, 'rb+') as file:
+            content = mutate(rng, file.read())
+            file.seek(0)
+            file.truncate()
+            file.write(content)
+    assert_refused_or_right(path, read, check, arrays)
 
 
-@pytest.mark.parametrize('name, check', [
-    ('35.asf', check_skeleton), ('35_01.amc', check_amc)])
+@pytest.mark.parametrize('name', MOTION_FILES)
 @pytest.mark.parametrize('index', range(30))
-def test_motion_files(name, check, index, mocap):
+def test_motion_files(name, index, mocap):
     path = str(mocap / 'raw' / name)
     spoil(path, name, index, MUTATIONS['TEXT'])
-    assert_refused_or_right(check, path)
+    assert_refused_or_right(path, *MOTION_FILES[name], path)
 
 
-@pytest.mark.parametrize('table', [TEXT_FILES, BINARY_FILES])
-def test_files_as_they_were(table, originals):
-    """What is compared is not always refused."""
-    for name, (_, check, _) in table.items():
-        check(str(originals / name))
-
-
-def test_arrays_as_they_were(tmp_path, mocap):
-    for name, (make, check, _) in ARRAY_FILES.items():
-        arrays = make()
-        np.savez(tmp_path / name, **arrays)
-        check(str(tmp_path / name), arrays)
-    check_skeleton(str(mocap / 'raw' / '35.asf'))
-    check_amc(str(mocap / 'raw' / '35_01.amc'))
-    assert torch.is_grad_enabled()
+def test_files_as_they_were(originals, mocap, tmp_path):
+    """Not all is refused, and what is read is compared."""
+    for name, (_, read, check, _) in {**TEXT_FILES, **BINARY_FILES}.items():
+        path = str(originals / name)
+        check(read(path), path)
+    for name, (make, read, check, _) in ARRAY_FILES.items():
+        np.savez(tmp_path / name, **make())
+        check(read(str(tmp_path / name)), make())
+    for name, (read, check) in MOTION_FILES.items():
+        path = str(mocap / 'raw' / name)
+        check(read(path), path)
