@@ -4,12 +4,14 @@ anything is imported that reads them.
 
 import os
 import os.path as osp
-from typing import Optional
+import re
+from typing import Optional, Tuple
 
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, check_file, local_path
 
 BEST = 'best.safetensors'
 LAST = 'last.safetensors'
+INDEX = re.compile(r'[-+]?[0-9]{1,9}')  # of a structure in a file
 
 # What data are called that are no file, with a name behind it:
 GENERATED = 'xtb'
@@ -23,7 +25,7 @@ def find_checkpoint(path: PathLike) -> str:
     Raises:
         ValueError: If there is none.
     """
-    path = os.fspath(path)
+    path = local_path('checkpoint', path)
     if osp.isdir(path):
         path = osp.join(path, BEST)
     if not osp.isfile(path):
@@ -31,19 +33,21 @@ def find_checkpoint(path: PathLike) -> str:
     return path
 
 
-def check_file(path: PathLike) -> None:
-    r"""Raises an error if there is no such file."""
-    if not osp.isfile(osp.expanduser(path)):
-        raise ValueError(f"There is no file '{path}'")
+def find_structure(path: PathLike) -> Tuple[str, int]:
+    r"""Returns a file of structures and the number of one in it, that of
+    :obj:`'file@3'` or else the last one. What is the name of a file as a whole
+    has no number.
 
-
-def check_structure(path: PathLike) -> None:
-    r"""Raises an error if there is no file of a structure, which may have the
-    number of one behind it, :obj:`'file@3'`.
+    Raises:
+        ValueError: If there is no such file.
     """
-    path = osp.expanduser(path)
-    if not osp.isfile(path) and not osp.isfile(path.rpartition('@')[0]):
-        raise ValueError(f"'structure' must be a file (got {path!r})")
+    name, index = local_path('structure', path), -1
+    before, _, number = name.rpartition('@')
+    if not osp.exists(name) and INDEX.fullmatch(number) and before:
+        name, index = before, int(number)
+    if not osp.isfile(name):
+        raise ValueError(f"'structure' must be a file (got '{path}')")
+    return name, index
 
 
 def check_data(data: PathLike, root: Optional[PathLike] = None) -> None:
@@ -59,7 +63,7 @@ def check_data(data: PathLike, root: Optional[PathLike] = None) -> None:
         if root is None:
             raise ValueError(f"'root', the folder of the data set, must be "
                              f"given for {data!r}")
-    elif not osp.isfile(osp.expanduser(data)):
+    elif not osp.isfile(local_path('data', data)):
         raise ValueError(f"'data' must be 'xtb:NAME' (a molecule to "
                          f"generate), 'md17:NAME', 'rmd17:NAME' or "
                          f"'md22:NAME' (a trajectory), 'qm9:TARGET' (a target "

@@ -4,8 +4,7 @@ no torch.
 
 import math
 from numbers import Integral, Real
-from typing import (Any, Dict, Iterable, List, Literal, Union, get_args,
-                    get_origin, get_type_hints)
+from typing import Any, Dict, Iterable, List
 
 import numpy
 
@@ -77,16 +76,3 @@ def check_option(name: str, value: Any, options: Iterable[str]) -> str:
     if value not in options:
         raise ValueError(f"'{name}' must be one of {options} (got {value!r})")
     return value
-
-
-def check_literals(settings: Any) -> None:
-    r"""Checks that the fields of a dataclass whose type is a :obj:`Literal`
-    have one of its values.
-    """
-    for name, hint in get_type_hints(type(settings)).items():
-        hints = get_args(hint) if get_origin(hint) is Union else (hint, )
-        options = [option for hint in hints if get_origin(hint) is Literal
-                   for option in get_args(hint)]
-        value = getattr(settings, name)
-        if options and not (value is None and type(None) in hints):
-            check_option(name, value, options)

@@ -1,8 +1,8 @@
 from dataclasses import dataclass, field
 from typing import List, Literal, Optional
 
-from torch_sake.plain_checks import (check_literals, check_option,
-                                     check_positive_int)
+from torch_sake.plain_checks import check_option, check_positive_int
+from torch_sake.settings import check_settings
 
 TASKS = ('inference', 'training', 'md')
 
@@ -43,11 +43,11 @@ class BenchmarkConfig:
     out: str = 'benchmark'
 
     def __post_init__(self):
+        check_settings(self, ('out', ))
         for name in ('rounds', 'threads'):
             check_positive_int(name, getattr(self, name))
         for name in ('atoms', 'batch_sizes', 'boxes'):
             for value in getattr(self, name):
                 check_positive_int(name, value)
-        check_literals(self)
         for task in self.tasks:
             check_option('tasks', task, TASKS)

@@ -17,19 +17,19 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """
     try:
         import ase  # noqa: F401
-        from jsonargparse import ArgumentParser
+        from torch_sake.cli.settings import Parser, SettingsFile, check_typed
     except ImportError as error:
         print(f"torch-sake needs '{error.name}': "
               f"pip install 'torch-sake[train]'", file=sys.stderr)
         return 2
     commands = configurations()
-    parser = ArgumentParser(
+    parser = Parser(
         prog='torch-sake', description='SAKE: equivariant potentials, from '
         'data to a trained model and to simulations.')
     subcommands = parser.add_subcommands(dest='command')
     for name, (config, description) in commands.items():
-        command = ArgumentParser(description=description)
-        command.add_argument('--config', action='config',
+        command = Parser(description=description, config=config)
+        command.add_argument('--config', action=SettingsFile,
                              help='A YAML file with these settings.')
         resumes = hasattr(config, 'resume')
         command.add_class_arguments(config, as_group=False,
@@ -42,12 +42,13 @@ def main(arguments: Optional[List[str]] = None) -> int:
     keep_memory()
     # A scheduler's polite end of a job is an interruption, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    arguments = choose_task(sys.argv[1:] if arguments is None else arguments)
     try:
-        settings = parser.parse_args(choose_task(
-            sys.argv[1:] if arguments is None else arguments))
-    except UnicodeDecodeError as error:
-        print(f"torch-sake: '--config' must be a file of text ({error})",
-              file=sys.stderr)
+        if arguments[:1] and arguments[0] in commands:
+            check_typed(arguments[1:], commands[arguments[0]][0])
+        settings = parser.parse_args(arguments)
+    except ValueError as error:
+        print(f'torch-sake: {error}', file=sys.stderr)
         return 2
     config_class, _ = commands[settings.command]
     values = settings[settings.command].as_dict()
@@ -70,8 +71,8 @@ def configurations() -> Dict[str, Tuple[type, str]]:
     them needs torch, which takes seconds to import.
     """
     from torch_sake.benchmark.config import BenchmarkConfig
-    from torch_sake.cli.settings import (ConvertConfig, EvaluateConfig,
-                                         RelaxConfig)
+    from torch_sake.cli.configs import (ConvertConfig, EvaluateConfig,
+                                        RelaxConfig)
     from torch_sake.dynamics.config import DynamicsConfig
     from torch_sake.simulation.config import MDConfig
     from torch_sake.training.config import TrainConfig

@@ -1,4 +1,4 @@
-from torch_sake.cli.settings import ConvertConfig
+from torch_sake.cli.configs import ConvertConfig
 from torch_sake.datasets import convert_frames
 from torch_sake.training.report import describe_labels
 

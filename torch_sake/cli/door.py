@@ -3,8 +3,8 @@ r"""What is refused before anything slow is imported."""
 import os.path as osp
 from typing import Any
 
-from torch_sake.inputs import (check_data, check_file, check_structure,
-                               find_checkpoint)
+from torch_sake.files import check_file
+from torch_sake.inputs import check_data, find_checkpoint, find_structure
 from torch_sake.plain_checks import check_paths
 
 
@@ -22,7 +22,7 @@ def check_inputs(command: str, config: Any) -> None:
         for path in check_paths('checkpoint', config.checkpoint):
             find_checkpoint(path)
     if 'structure' in given:
-        check_structure(config.structure)
+        find_structure(config.structure)
     if 'init' in given and not resumes:  # else all is in its own folder
         find_checkpoint(config.init)
     if command == 'train' and osp.splitext(given.get('split', ''))[1]:

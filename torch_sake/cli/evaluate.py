@@ -8,7 +8,7 @@ from torch_geometric.loader import DataLoader
 from torch_sake.checkpoint import (build_predictor, folder_of,
                                    load_checkpoint, load_checkpoints)
 from torch_sake.checks import check_known_elements
-from torch_sake.cli.settings import EvaluateConfig
+from torch_sake.cli.configs import EvaluateConfig
 from torch_sake.datasets import load_frames, published_split
 from torch_sake.datasets.load import AnyFrames, load_config_frames
 from torch_sake.device import choose_device

@@ -1,110 +1,221 @@
-r"""Settings of the commands that have no package of their own."""
+r"""Settings in files and on the command line.
 
-import math
-from dataclasses import dataclass
-from typing import List, Literal, Optional, Union
+YAML has several spellings of a number, of which few people know all: 010 is
+eight, and 1:30 is ninety. Settings are read with the rules of YAML, but what
+may be taken for two things is refused.
+"""
 
-from torch_sake.plain_checks import (check_literals, check_paths,
-                                     check_positive_float, check_positive_int,
-                                     check_seed)
+import re
+import sys
+from dataclasses import fields
+from typing import Any, Dict, Iterator, List, NoReturn, Optional
 
+from jsonargparse import ActionConfigFile, ArgumentParser
 
-@dataclass
-class ConvertConfig:
-    r"""What to convert.
+from torch_sake.files import PathLike, check_file, in_words, one_line
+from torch_sake.settings import describe_type, is_of_type
 
-    Args:
-        data: A file that ASE reads, such as extended XYZ or a database of ASE,
-            or an npz file with the arrays of MD17.
-        out: The file to write, which must not exist.
-        energy_unit: The unit of energies, if it is another than eV, or
-            kcal/mol in an npz file that declares none. Numbers are kept as
-            they are.
-        length_unit: The unit of lengths, if it is another than Angstrom and
-            the file declares none.
-    """
-    data: str
-    out: str
-    energy_unit: Optional[str] = None
-    length_unit: Optional[str] = None
+INTEGER = re.compile(r'[-+]?(0|[1-9][0-9]*)')
+# YAML 1.1 takes 1e-3 for text:
+FLOAT = re.compile(r'[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?')
+# Octal, hexadecimal, binary and sexagesimal numbers, and those with gaps:
+AMBIGUOUS = re.compile(r'[-+]?(0[0-9_]+|0[box][0-9a-fA-F_]+|[0-9]+_[0-9_.]*|'
+                       r'[0-9][0-9_]*(:[0-9][0-9_.]*)+)')
+# What the parser says of a value of another type:
+WRONG_TYPE = re.compile(r'Parser key "(?:\w+\.)?(\w+)":.*value: (.*)', re.DOTALL)
 
 
-@dataclass
-class EvaluateConfig:
-    r"""What to measure.
+def read_settings(path: PathLike, config: type) -> Dict[str, Any]:
+    r"""Reads the settings of a command from a YAML file.
 
     Args:
-        checkpoint: Folder of a training run, or one of its checkpoints, or
-            several, whose mean is measured, on other data.
-        data: The data, as for 'train'; those of the run if not given.
-        root: Folder of the data, as for 'train'.
-        part: 'test' takes the test frames of the run's own data, 'all' takes
-            all frames; 'test' if no data are given, 'all' otherwise.
-        split: A split that the data are published with, whose test frames are
-            taken, such as 'other' of 'iso17'.
-        out: Folder of 'evaluation.json' and the pictures; 'evaluation' beside
-            the checkpoint if not given, 'ensemble' beside the first of
-            several.
-        seed: Seed of the bootstrap of the confidence intervals.
-        device: Where to compute; 'auto' takes a GPU if there is one.
+        path (str or os.PathLike): The file.
+        config (type): The class of the settings.
+
+    Raises:
+        ValueError: If the file is missing or no mapping of YAML, or has an
+            entry that is not known, is there twice, is of another type or may
+            be taken for two things; the error has the line.
     """
-    checkpoint: Union[str, List[str]]
-    data: Optional[str] = None
-    root: Optional[str] = None
-    part: Optional[Literal['test', 'all']] = None
-    split: Optional[str] = None
-    out: Optional[str] = None
-    seed: int = 0
-    device: str = 'auto'
+    import yaml
+    path, settings = check_file(path), {}
+    kinds = {field.name: field.type for field in fields(config)}
+    try:
+        with open(path, encoding='utf-8-sig') as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"'--config' must be a file of text ('{path}', "
+                         f"{one_line(error)})") from error
+    try:
+        # Events, of which neither objects nor references are made:
+        entries = _entries(yaml.parse(text, Loader=yaml.SafeLoader))
+        for key, node in entries:
+            where = f"'{path}', line {key.start_mark.line + 1}"
+            if key.value not in kinds:
+                raise ValueError(f"{where}: There is no setting "
+                                 f"{in_words(key.value)}")
+            if key.value in settings:
+                raise ValueError(f"{where}: '{key.value}' must be given once")
+            settings[key.value] = _value(where, key.value, node,
+                                         kinds[key.value])
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1
+        raise ValueError(f"'{path}', line {line}: "
+                         f"{one_line(error.problem)}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"'{path}' must be a file of YAML "
+                         f"({one_line(error)})") from error
+    if not settings:
+        raise ValueError(f"'{path}' must have settings (got none)")
+    return settings
 
-    def __post_init__(self):
-        self.checkpoint = check_paths('checkpoint', self.checkpoint)
-        if len(self.checkpoint) > 1 and (self.data is None or self.split
-                                         or self.part == 'test'):
-            raise ValueError(f"'data' must be given, without 'split' or "
-                             f"'part=test', for several checkpoints, which "
-                             f"have test frames of their own (got "
-                             f"{self.data!r})")
-        check_literals(self)
-        check_seed('seed', self.seed)
+
+def _entries(events: Iterator[Any]) -> Iterator[Any]:
+    r"""Yields the keys of a mapping with their values: scalars, or lists of
+    some. There is nothing else in settings.
+    """
+    import yaml
+
+    def expect(kinds: Any, what: str) -> Any:
+        event = next(events)
+        if not isinstance(event, kinds) or getattr(
+                event, 'anchor', None) is not None or (
+                    getattr(event, 'tag', None) is not None):
+            raise yaml.MarkedYAMLError(
+                problem=f'There must be {what} (got {_name(event)})',
+                problem_mark=event.start_mark)
+        return event
+
+    next(events)  # the stream
+    if isinstance(next(events), yaml.StreamEndEvent):
+        return
+    expect(yaml.MappingStartEvent, "settings, such as 'seed: 1'")
+    scalar, begin = yaml.ScalarEvent, yaml.SequenceStartEvent
+    while isinstance(key := expect((scalar, yaml.MappingEndEvent),
+                                   'the name of a setting'), scalar):
+        value = expect((scalar, begin), 'a value or a list')
+        if isinstance(value, begin):
+            value = []
+            while isinstance(entry := expect((scalar, yaml.SequenceEndEvent),
+                                             'values in a list'), scalar):
+                value.append(entry)
+        yield key, value
+    expect(yaml.DocumentEndEvent, 'the end')
+    expect(yaml.StreamEndEvent, 'one document')
 
 
-@dataclass
-class RelaxConfig:
-    r"""What to relax.
+def _name(event: Any) -> str:
+    import yaml
+    if getattr(event, 'tag', None) is not None:
+        return f'the tag {in_words(event.tag)}'
+    if getattr(event, 'anchor', None) is not None:
+        return f'the reference {in_words(event.anchor)}'
+    names = {yaml.SequenceStartEvent: 'a list',
+             yaml.MappingStartEvent: 'a mapping',
+             yaml.DocumentStartEvent: 'another document'}
+    return names.get(type(event)) or in_words(event.value)
+
+
+def _value(where: str, name: str, node: Any, kind: Any) -> Any:
+    entries = node if isinstance(node, list) else [node]
+    values = [_scalar(where, name, entry) for entry in entries]
+    value = values if isinstance(node, list) else values[0]
+    if not is_of_type(value, kind):
+        given = [entry.value for entry in entries]
+        hint = ''
+        if any(entry.style is None and not isinstance(one, str)
+               for entry, one in zip(entries, values)) and is_of_type(
+                   given if isinstance(node, list) else given[0], kind):
+            hint = ', which is no text without quotes'
+        given = given if isinstance(node, list) else _as_written(node)
+        raise ValueError(f"{where}: '{name}' must be {describe_type(kind)} "
+                         f"(got {one_line(given)}{hint})")
+    return value
+
+
+def _as_written(node: Any) -> str:
+    return (node.value or 'null') if node.style is None else repr(node.value)
+
+
+def _scalar(where: str, name: str, node: Any) -> Any:
+    r"""Returns the value of a scalar: text if it is in quotes."""
+    from yaml import ScalarNode
+    from yaml.resolver import Resolver
+    text = node.value
+    if node.style is not None:
+        return text
+    if AMBIGUOUS.fullmatch(text):
+        raise ValueError(f"{where}: '{name}: {text}' is ambiguous in YAML: "
+                         f"write a decimal number, or '{text}' in quotes for "
+                         f"text")
+    if INTEGER.fullmatch(text) and len(text) < 1000:
+        return int(text)
+    if FLOAT.fullmatch(text):
+        return float(text)
+    kind = Resolver().resolve(ScalarNode, text, (True, False))
+    kind = kind.rpartition(':')[2]
+    if kind == 'bool':
+        return text.lower() in ('true', 'yes', 'on')
+    if kind == 'float':  # one of .inf and .nan
+        return float(text.lower().replace('.', ''))
+    return None if kind == 'null' else text
+
+
+def check_typed(arguments: List[str], config: type) -> None:
+    r"""Checks that numbers on a command line can be taken for one thing only,
+    by the rules of files.
 
     Args:
-        checkpoint: Folder of a training run or one of its checkpoints.
-        structure: A file that ASE reads ('file@3' is its fourth structure);
-            the first frame of the data of the run if not given.
-        out: Folder of the results; 'relax' beside the checkpoint if not given.
-        cell: Whether the cell is relaxed, too.
-        pressure: Pressure in GPa, if the cell is relaxed.
-        fmax: Largest force at which the structure counts as relaxed, in
-            eV/Angstrom.
-        num_steps: Largest number of steps.
-        vibrations: Whether vibrations are computed afterwards, by differences
-            of forces.
-        precision: Type of the numbers.
-        device: Where to compute; 'auto' takes a GPU if there is one.
-    """
-    checkpoint: str
-    structure: Optional[str] = None
-    out: Optional[str] = None
-    cell: bool = False
-    pressure: float = 0.0
-    fmax: float = 1e-3
-    num_steps: int = 500
-    vibrations: bool = False
-    precision: Literal['float32', 'float64'] = 'float64'
-    device: str = 'auto'
+        arguments (list of str): The arguments, names and values.
+        config (type): The class of the settings.
 
-    def __post_init__(self):
-        check_literals(self)
-        check_positive_float('fmax', self.fmax)
-        check_positive_int('num_steps', self.num_steps)
-        if not math.isfinite(self.pressure) or (self.pressure != 0
-                                                and not self.cell):
-            raise ValueError(f"'pressure' must be finite, and zero without "
-                             f"'cell' (got pressure={self.pressure} with "
-                             f"cell={self.cell})")
+    Raises:
+        ValueError: If one cannot, with its name.
+    """
+    kinds = {f'--{field.name}': field.type for field in fields(config)}
+    names = [argument.partition('=')[0] for argument in arguments]
+    for index, (name, argument) in enumerate(zip(names, arguments)):
+        value = argument.partition('=')[2]
+        if '=' not in argument:
+            value = ' '.join(arguments[index + 1:index + 2])
+        if name not in kinds or is_of_type('text', kinds[name]):
+            continue
+        for part in re.split(r'[\s,\[\]]+', value):
+            if AMBIGUOUS.fullmatch(part):
+                raise ValueError(f"'{name} {part}' is ambiguous in YAML: "
+                                 f"write a decimal number")
+
+
+class Parser(ArgumentParser):
+    r"""Says what is wrong in one line.
+
+    Args:
+        config (type, optional): The class of the settings, if there are some.
+            (default: :obj:`None`)
+    """
+    def __init__(self, *args: Any, config: Optional[type] = None,
+                 **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.config = config
+
+    def error(self, message: str,
+              ex: Optional[Exception] = None) -> NoReturn:
+        parser = getattr(ex, 'subcommand_parser', None) or self
+        prog = parser.prog.replace(' [options]', '')
+        found = WRONG_TYPE.match(message)
+        if found and getattr(parser, 'config', None) is not None:
+            kinds = {field.name: field.type
+                     for field in fields(parser.config)}
+            message = (f"'{found[1]}' must be "
+                       f"{describe_type(kinds[found[1]])} (got {found[2]})")
+        sys.stderr.write(f"{prog}: {one_line(message)} "
+                         f"(see '{prog} --help')\n")
+        self.exit(2)
+
+
+class SettingsFile(ActionConfigFile):
+    r"""The option :obj:`--config`."""
+    @staticmethod
+    def apply_config(parser: Parser, cfg: Any, dest: str, value: str) -> None:
+        for name, setting in read_settings(value, parser.config).items():
+            cfg[name] = setting

@@ -27,7 +27,7 @@ def ase_structures(path: PathLike) -> Iterator[Any]:
         try:
             atoms = next(frames, None)
         except Exception as error:
-            raise _error(f"'{path}', frame {number}", error) from error
+            raise _error(path, number, error) from error
         if atoms is None:
             return
         yield atoms
@@ -51,11 +51,12 @@ def ase_structure(path: PathLike, index: int) -> Any:
     except (StopIteration, IndexError):
         raise IndexError(f"'{path}' must have a structure {index}") from None
     except Exception as error:
-        raise _error(f"'{path}', frame {index}", error) from error
+        raise _error(path, index, error) from error
 
 
-def _error(where: str, error: Exception) -> ValueError:
+def _error(path: str, number: int, error: Exception) -> ValueError:
     # The readers of ASE raise whatever a line of their format leads to.
+    where = f"'{path}', frame {getattr(error, 'frame', number)}"
     if isinstance(error, FrameError):
         return ValueError(f'{where}: The file cannot be read: {error}')
     return ValueError(f'{where}: The file cannot be read by ASE '
@@ -97,8 +98,15 @@ def _structure(path: str, index: int) -> Any:
 
 def _texts(path: str) -> Iterator[str]:
     from ase.io.formats import open_with_compression
-    with open_with_compression(path, 'r') as file:
-        yield from xyz_texts(file)
+    number = 0
+    try:
+        with open_with_compression(path, 'r') as file:
+            for text in xyz_texts(file):
+                yield text
+                number += 1
+    except Exception as error:
+        error.frame = number  # unknown to who counts from the end
+        raise
 
 
 def _filetype(path: str) -> str:

@@ -3,8 +3,9 @@ from dataclasses import dataclass
 from typing import Any, Dict, Literal, Optional, Tuple
 
 from torch_sake.bounds import check_cutoff
-from torch_sake.plain_checks import (check_literals, check_positive_float,
-                                     check_positive_int, check_seed)
+from torch_sake.plain_checks import (check_positive_float, check_positive_int,
+                                     check_seed)
+from torch_sake.settings import check_settings
 
 MODELS = ('EGNN', 'GNN', 'Linear', 'RadialField', 'SAKENet')
 
@@ -77,11 +78,11 @@ class DynamicsConfig:
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
 
     def __post_init__(self):
+        check_settings(self, ('root', 'out'))
         for name in ('hidden_channels', 'num_layers', 'num_epochs',
                      'batch_size', 'num_rollout'):
             check_positive_int(name, getattr(self, name))
         check_seed('seed', self.seed)
-        check_literals(self)
         check_positive_float('learning_rate', self.learning_rate)
         for name in ('weight_decay', 'velocity_weight'):
             if not 0 <= getattr(self, name) < float('inf'):

@@ -2,9 +2,9 @@ import math
 from dataclasses import dataclass
 from typing import List, Literal, Optional, Union
 
-from torch_sake.plain_checks import (check_literals, check_paths,
-                                     check_positive_float, check_positive_int,
-                                     check_seed)
+from torch_sake.plain_checks import (check_paths, check_positive_float,
+                                     check_positive_int, check_seed)
+from torch_sake.settings import check_settings
 
 
 @dataclass
@@ -61,9 +61,9 @@ class MDConfig:
     compile: Optional[bool] = None
 
     def __post_init__(self):
+        check_settings(self, ('checkpoint', 'structure', 'out'))
         self.checkpoint = check_paths('checkpoint', self.checkpoint)
         check_seed('seed', self.seed)
-        check_literals(self)
         for name in ('num_steps', 'interval'):
             check_positive_int(name, getattr(self, name))
         for name in ('timestep', 'friction'):

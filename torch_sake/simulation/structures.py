@@ -1,6 +1,4 @@
-import os.path as osp
-import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
 import numpy
 import torch
@@ -10,14 +8,14 @@ from torch_sake.checkpoint import check_kind, load_checkpoint
 from torch_sake.datasets.ase_structures import ase_structure
 from torch_sake.datasets.frame_arrays import Source, check_cells, check_values
 from torch_sake.datasets.load import load_config_frames
-from torch_sake.files import PathLike, local_path
+from torch_sake.files import PathLike
 from torch_sake.fingerprint import fingerprint
+from torch_sake.inputs import find_structure
 from torch_sake.neighbors import neighbor_list
 from torch_sake.units import check_units
 
 # What a structure consists of, beside its cell and constraints:
 ARRAYS = {'numbers', 'positions', 'momenta', 'masses', 'tags'}
-INDEX = re.compile(r'[-+]?[0-9]{1,9}')
 
 
 def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
@@ -43,9 +41,7 @@ def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
                           "pip install 'torch-sake[train]'") from error
     if path is None:
         return _first_frame(checkpoint)
-    name, index = _split_index(local_path('structure', path))
-    if not osp.isfile(name):
-        raise ValueError(f"'structure' must be a file (got '{path}')")
+    name, index = find_structure(path)
     try:
         atoms = ase_structure(name, index)
     except IndexError:
@@ -53,16 +49,6 @@ def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
                          f"(got '{path}')") from None
     _check_structure(atoms, name, index)
     return _without_labels(atoms)
-
-
-def _split_index(path: str) -> Tuple[str, int]:
-    r"""Returns a file and the number of a structure in it. What is the name of
-    a file as a whole has none.
-    """
-    name, _, index = path.rpartition('@')
-    if not osp.exists(path) and INDEX.fullmatch(index) and name:
-        return name, int(index)
-    return path, -1
 
 
 def _check_structure(atoms: Any, name: str, index: int) -> None:

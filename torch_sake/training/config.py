@@ -2,8 +2,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Dict, Literal, Optional
 
 from torch_sake.bounds import check_cutoff
-from torch_sake.plain_checks import (check_literals, check_positive_float,
-                                     check_positive_int, check_seed)
+from torch_sake.plain_checks import (check_positive_float, check_positive_int,
+                                     check_seed)
+from torch_sake.settings import check_settings
 
 if TYPE_CHECKING:
     from torch_sake.training.batching import BatchLimit
@@ -162,6 +163,7 @@ class TrainConfig:
     compile: Optional[bool] = None
 
     def __post_init__(self):
+        check_settings(self, ('root', 'split', 'out', 'init'))
         kind = self.data.partition(':')[0]
         for name, default in zip(('num_train', 'num_val'),
                                  SPLIT_SIZES.get(kind, DEFAULT_SIZES)):
@@ -177,7 +179,6 @@ class TrainConfig:
                 check_positive_int(name, getattr(self, name))
         for name in ('seed', 'data_seed'):
             check_seed(name, getattr(self, name))
-        check_literals(self)
         for name in ('heads', 'num_coefficients'):
             if getattr(self, name) is not None and self.model != 'SAKE':
                 raise ValueError(f"'{name}' must not be given for "
