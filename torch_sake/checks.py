@@ -19,6 +19,8 @@ from torch_geometric import is_debug_enabled
 
 INTEGERS = (torch.int32, torch.int64)  # others are no index to torch
 MAX_ATOMIC_NUMBER = 118
+SINGLE = torch.finfo(torch.float)
+SMALLEST, LARGEST = SINGLE.tiny, SINGLE.max
 
 
 def values_are_visible(tensor: Tensor) -> bool:
@@ -58,9 +60,10 @@ def check_float(name: str, value: Any) -> float:
 
 def check_positive_float(name: str, value: Any) -> float:
     value = _as_float(name, value)
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"'{name}' must be positive and finite "
-                         f"(got {value})")
+    if not SMALLEST <= value <= LARGEST:
+        raise ValueError(f"'{name}' must be positive and finite, from "
+                         f"{SMALLEST:.3g} to {LARGEST:.3g} as single "
+                         f"precision is (got {value})")
     return value
 
 
@@ -69,7 +72,10 @@ def _as_float(name: str, value: Any) -> float:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"'{name}' must be a number (got {value!r})")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # of an integer
+        return math.inf if value > 0 else -math.inf
 
 
 def check_bool(name: str, value: Any) -> bool:
