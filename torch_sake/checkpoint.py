@@ -81,13 +81,17 @@ def load_checkpoint(
 
 
 def _read(path: str) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
+    # Not by safe_open, whose tensors lie in the file: they would change with
+    # it, or end the process if it became shorter.
+    with open(path, 'rb') as file:
+        content = file.read()
     try:
-        with safetensors.safe_open(path, framework='pt') as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+        tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
         raise ValueError(f"'{path}' is not a complete safetensors file "
                          f"({error})") from error
+    end = 8 + int.from_bytes(content[:8], 'little')
+    metadata = json.loads(content[8:end]).get('__metadata__') or {}
     if DESCRIPTION not in metadata:
         raise ValueError(f"'{path}' is not a checkpoint of torch_sake")
     try:

@@ -21,6 +21,9 @@ def check_not_negative(name: str, value: Any) -> None:
         raise ValueError(f"'{name}' must not be negative (got {value})")
 
 
+SHORT = reprlib.Repr()
+SHORT.maxstring = SHORT.maxother = 200
+
 PositiveInt = Annotated[int, check_positive_int]
 PositiveFloat = Annotated[float, check_positive_float]
 FiniteFloat = Annotated[float, check_float]
@@ -55,10 +58,11 @@ def check_entry(name: str, value: Any, hint: Any) -> None:
     elif is_typeddict(kind):
         _check_type(name, value, dict)
         hints = get_type_hints(kind, include_extras=True)
-        for key in kind.__required_keys__ - value.keys():
-            raise ValueError(f"'{_join(name, key)}' is missing")
-        for key in hints.keys() & value.keys():
-            check_entry(_join(name, key), value[key], hints[key])
+        for key, item in hints.items():
+            if key in value:
+                check_entry(_join(name, key), value[key], item)
+            elif key in kind.__required_keys__:
+                raise ValueError(f"'{_join(name, key)}' is missing")
     elif kind is not Any:
         _check_type(name, value, kind)
         if kind is dict:
@@ -88,7 +92,7 @@ def shown(value: Any) -> str:
     r"""Returns a value in few words of one line."""
     if isinstance(value, Tensor):
         return f'a tensor of {value.dtype} and shape {list(value.shape)}'
-    return ' '.join(reprlib.repr(value).split())
+    return ' '.join(SHORT.repr(value).split())
 
 
 @contextmanager
