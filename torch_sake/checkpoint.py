@@ -6,6 +6,7 @@ import json
 import os
 import os.path as osp
 import platform
+import warnings
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import safetensors
@@ -13,20 +14,25 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from torch_sake.description import MODELS, check_description, check_kind
+from torch_sake.entries import errors_name, shown
 from torch_sake.files import PathLike, replace_when_complete
+from torch_sake.fingerprint import digest
 from torch_sake.inputs import BEST, LAST, find_checkpoint  # noqa: F401
-from torch_sake.models import SAKE, VectorSAKE
+from torch_sake.models.readout import NUM_ELEMENTS
 from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.property import Property
 from torch_sake.potentials.zbl import ZBLRepulsion
 from torch_sake.pyg import torch_geometric
 from torch_sake.version import __version__
+from torch_sake.weights import build_with, with_prefix
 
 # In 2, edges of VectorSAKE know their angles; in 3, the lengths of its vectors
 # have no kink, and the logits of SAKE with a cutoff are bounded.
 FORMAT = 3
-MODELS = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
+# Of the metadata in the header of the file:
+DESCRIPTION, DIGEST = 'torch_sake', 'digest'
 
 
 def save_checkpoint(path: PathLike, tensors: Dict[str, Tensor],
@@ -45,8 +51,9 @@ def save_checkpoint(path: PathLike, tensors: Dict[str, Tensor],
         key: value.detach().cpu().contiguous().clone()
         for key, value in tensors.items()
     }
-    content = safetensors.torch.save(
-        tensors, metadata={'torch_sake': json.dumps(description)})
+    text = json.dumps(description)
+    content = safetensors.torch.save(tensors, metadata={
+        DESCRIPTION: text, DIGEST: digest(tensors, text)})
     with replace_when_complete(path) as temporary:
         # Not by save_file: only its owner could read the file.
         with open(temporary, 'wb') as file:
@@ -66,21 +73,41 @@ def load_checkpoint(
             package that this one does not understand.
     """
     path = find_checkpoint(path)
+    with errors_name(path):
+        return _read(path)
+
+
+def _read(path: str) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
+    # Not by safe_open, whose tensors lie in the file: they would change with
+    # it, or end the process if it became shorter.
+    with open(path, 'rb') as file:
+        content = file.read()
     try:
-        with safetensors.safe_open(path, framework='pt') as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+        tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
         raise ValueError(f"'{path}' is not a complete safetensors file "
                          f"({error})") from error
-    if 'torch_sake' not in metadata:
+    end = 8 + int.from_bytes(content[:8], 'little')
+    metadata = json.loads(content[8:end]).get('__metadata__') or {}
+    if DESCRIPTION not in metadata:
         raise ValueError(f"'{path}' is not a checkpoint of torch_sake")
-    description = json.loads(metadata['torch_sake'])
-    if description.get('format') != FORMAT:
+    try:
+        description = json.loads(metadata[DESCRIPTION])
+        version = description.get('format'), description.get('versions')
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise ValueError(f"'{path}' is damaged: Its description is no "
+                         f"dictionary in JSON ({error})") from error
+    if version[0] != FORMAT:
         raise ValueError(
             f"'{path}' must be a checkpoint of format {FORMAT} (got format "
-            f"{description.get('format')}, written by torch_sake "
-            f"{description.get('versions', {}).get('torch_sake')})")
+            f"{shown(version[0])}, written by {shown(version[1])})")
+    if metadata.keys() == {DESCRIPTION}:
+        warnings.warn(f"'{path}' is of an older version of torch_sake, "
+                      f"without a digest: damage to it would not be seen")
+    elif metadata.keys() != {DESCRIPTION, DIGEST} or (
+            metadata[DIGEST] != digest(tensors, metadata[DESCRIPTION])):
+        raise ValueError(f"'{path}' is damaged: Its tensors and its "
+                         f"description are not those that were written")
     return tensors, description
 
 
@@ -100,8 +127,7 @@ def load_potential(path: PathLike) -> Potential:
     Raises:
         ValueError: See :func:`load_checkpoint`.
     """
-    tensors, description = load_checkpoint(path)
-    return build_potential(tensors, description)
+    return load_predictor(path, 'potential')[0]
 
 
 def load_property(path: PathLike) -> Property:
@@ -113,9 +139,28 @@ def load_property(path: PathLike) -> Property:
     Raises:
         ValueError: See :func:`load_checkpoint`.
     """
+    return load_predictor(path, 'property')[0]
+
+
+def load_predictor(
+    path: PathLike, *kinds: str
+) -> Tuple[Union[Potential, Property], Dict[str, Tensor], Dict[str, Any]]:
+    r"""Returns the trained potential, or property, of a checkpoint, with its
+    tensors and its description.
+
+    Args:
+        path (str or os.PathLike): The file, or the folder of a training run.
+        *kinds (str): What it may be; a :obj:`"potential"` or a
+            :obj:`"property"` if not given.
+
+    Raises:
+        ValueError: See :func:`load_checkpoint`. It names the file and the
+            entry, or tensor, that is missing or cannot be used.
+    """
     tensors, description = load_checkpoint(path)
-    check_kind(description, 'property')
-    return build_predictor(tensors, description)
+    with errors_name(find_checkpoint(path)):
+        check_kind(description, *(kinds or ('potential', 'property')))
+        return build_predictor(tensors, description), tensors, description
 
 
 def load_checkpoints(
@@ -134,9 +179,8 @@ def load_checkpoints(
     if not isinstance(paths, (list, tuple)) or not paths:
         raise TypeError(f"'potential' must be a Potential, an Ensemble or the "
                         f"paths of checkpoints (got {type(paths)})")
-    loaded = [load_checkpoint(path) for path in paths]
-    potentials = [build_potential(*parts) for parts in loaded]
-    descriptions = [description for _, description in loaded]
+    potentials, _, descriptions = zip(*(load_predictor(path, 'potential')
+                                        for path in paths))
     units = descriptions[0]['units']
     for path, description in zip(paths, descriptions):
         if description['units'] != units:
@@ -158,40 +202,35 @@ def load_checkpoints(
     return ensemble, units, elements
 
 
-def build_potential(tensors: Dict[str, Tensor],
-                    description: Dict[str, Any]) -> Potential:
-    r"""Returns the potential of the tensors called :obj:`"potential.*"`."""
-    check_kind(description, 'potential')
-    return build_predictor(tensors, description)
-
-
-def check_kind(description: Dict[str, Any], *expected: str) -> None:
-    kind = description.get('kind', 'potential')
-    if kind not in expected:
-        raise ValueError(f"The checkpoint must be of a "
-                         f"{' or a '.join(expected)} (got one of kind "
-                         f"{kind!r})")
-
-
 def build_predictor(tensors: Dict[str, Tensor], description: Dict[str, Any]
                     ) -> Union[Potential, Property]:
     r"""Returns the potential or the property of the tensors called
     :obj:`"potential.*"`.
+
+    Raises:
+        TypeError, ValueError: If an entry of the description or a tensor is
+            missing, of another type or shape, or not finite.
     """
-    check_kind(description, 'potential', 'property')
-    state_dict = {
-        key[len('potential.'):]: value
-        for key, value in tensors.items() if key.startswith('potential.')
-    }
-    if description['model'] is None:
+    check_description(description, 'potential', 'property')
+    model = description['model']
+    if model is None:
         raise ValueError("The checkpoint must be of a model of torch_sake "
                          "(got the parameters of another one)")
-    model = MODELS[description['model']['name']]
-    potential = assemble(model(**description['model']['arguments']),
-                         state_dict.get('atomic_energies'), description)
-    potential.to(state_dict['model.embedding.weight'].dtype)
-    potential.load_state_dict(state_dict)
-    return potential.eval()
+    prefix = 'potential.'
+    state = with_prefix(tensors, prefix)
+    if 'potential' in description:
+        named = set(description['potential']['names'])
+        if named != state.keys():
+            raise ValueError(f"The tensors '{prefix}*' must be those that the "
+                             f"description names (but for "
+                             f"{shown(sorted(named ^ state.keys()))})")
+    references = None
+    if 'atomic_energies' in state:
+        references = torch.zeros(NUM_ELEMENTS, dtype=torch.double)
+    return build_with(
+        lambda: assemble(MODELS[model['name']](**model['arguments']),
+                         references, description),
+        state, model['arguments'], prefix)
 
 
 def assemble(model: torch.nn.Module, references: Optional[Tensor],

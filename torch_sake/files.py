@@ -135,6 +135,14 @@ def remove_incomplete(folder: PathLike, name: Optional[str] = None) -> None:
             shutil.rmtree(osp.join(folder, entry))
 
 
+def check_folder(folder: PathLike) -> None:
+    r"""Raises an error if the folder of a run, to which it has written, is not
+    there any more: what it would write now would lack the rest.
+    """
+    if not osp.isdir(folder):
+        raise ValueError(f"The folder '{folder}' of the run is gone")
+
+
 def write_json(path: PathLike, content: Any, indent: int = 2) -> None:
     r"""Writes a JSON file."""
     with replace_when_complete(path) as temporary:

@@ -8,6 +8,9 @@ from typing import Any, Dict, Iterable, List
 
 import numpy
 
+SINGLE = numpy.finfo(numpy.float32)
+SMALLEST, LARGEST = float(SINGLE.tiny), float(SINGLE.max)
+
 
 def check_positive_int(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
@@ -35,9 +38,10 @@ def check_float(name: str, value: Any) -> float:
 
 def check_positive_float(name: str, value: Any) -> float:
     value = _as_float(name, value)
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"'{name}' must be positive and finite "
-                         f"(got {value})")
+    if not SMALLEST <= value <= LARGEST:
+        raise ValueError(f"'{name}' must be positive and finite, from "
+                         f"{SMALLEST:.3g} to {LARGEST:.3g} as single "
+                         f"precision is (got {value})")
     return value
 
 
@@ -46,7 +50,10 @@ def _as_float(name: str, value: Any) -> float:
         value = value.item()  # of a tensor
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"'{name}' must be a number (got {value!r})")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # of an integer
+        return math.inf if value > 0 else -math.inf
 
 
 def check_bool(name: str, value: Any) -> bool:

@@ -46,6 +46,14 @@ def check_units(units: Any) -> Tuple[float, float]:
     return LENGTHS[units['length']], ENERGIES[units['energy']]
 
 
+def check_units_of_label(name: str, units: Dict[str, str]) -> None:
+    r"""Checks the units of lengths, and of labels that may be no energies."""
+    if len(units) != 2 or units.get('length') not in LENGTHS:
+        raise ValueError(f"'{name}' must have the keys 'length', one of "
+                         f"{sorted(LENGTHS)}, and the name of a label "
+                         f"(got {units})")
+
+
 def find_unit(kind: str, spelling: str, name: str) -> str:
     r"""Returns the name of a unit that may be spelled in another usual way.
 

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch_geometric.loader import DataLoader
 
-from torch_sake.checkpoint import (build_predictor, folder_of,
-                                   load_checkpoint, load_checkpoints)
+from torch_sake.checkpoint import (folder_of, load_checkpoints,
+                                   load_predictor)
 from torch_sake.checks import check_known_elements
 from torch_sake.cli.configs import EvaluateConfig
 from torch_sake.datasets import load_frames, published_split
@@ -23,10 +23,9 @@ def evaluate(config: EvaluateConfig) -> None:
     ensemble of potentials.
     """
     device = choose_device(config.device)
-    tensors, description = load_checkpoint(config.checkpoint[0])
+    potential, tensors, description = load_predictor(config.checkpoint[0])
     if len(config.checkpoint) == 1:
         name = 'evaluation'
-        potential = build_predictor(tensors, description)
         elements = description['elements']
     else:
         name = 'ensemble'

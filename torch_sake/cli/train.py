@@ -1,7 +1,6 @@
 import os.path as osp
 
-from torch_sake.checkpoint import (BEST, LAST, build_predictor,
-                                   load_checkpoint)
+from torch_sake.checkpoint import BEST, LAST, load_predictor
 from torch_sake.cli.threads import limit_threads
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.metrics import predict, trivial_labels
@@ -39,7 +38,7 @@ def train(config: TrainConfig) -> None:
     units = data.frames.units
     plot_learning_curve(trainer.history, units, config.out)
     part = 'test' if sizes['test'] > 0 else 'val'
-    potential = build_predictor(*load_checkpoint(config.out))
+    potential = load_predictor(config.out)[0]
     trivial = trivial_labels(potential, data.batches(part))
     outputs = predict(potential.to(trainer.device), data.batches(part),
                       trainer.device)

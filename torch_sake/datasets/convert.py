@@ -4,15 +4,18 @@ import os.path as osp
 from array import array
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
 
+import numpy
 import torch
 from torch_geometric.data import SQLiteDatabase
 from tqdm import tqdm
 
 from torch_sake.datasets.ase_file import ase_blocks
 from torch_sake.datasets.frames import Frames
-from torch_sake.datasets.frames_on_disk import (ABOUT, APPLICATION_ID, ARRAYS,
-                                                FORMAT, SCHEMA, TABLE,
-                                                FramesOnDisk, checksum)
+from torch_sake.datasets.frames_format import (ABOUT, APPLICATION_ID, ARRAYS,
+                                               COUNT, DIGEST, FORMAT, SCHEMA,
+                                               TABLE, digest_of_all,
+                                               row_digest)
+from torch_sake.datasets.frames_on_disk import FramesOnDisk
 from torch_sake.datasets.npz_file import npz_blocks
 from torch_sake.files import (PathLike, remove_incomplete,
                               replace_when_complete)
@@ -114,15 +117,22 @@ def _write(database: SQLiteDatabase, blocks: Iterable[Frames]) -> None:
     for block in blocks:
         first = len(summary.num_atoms)
         summary.add(block)
-        database.multi_insert(range(first, first + len(block)),
-                              list(_rows(block)))
+        rows = list(_rows(block))
+        summary.digests.extend(
+            row_digest([row[key].numpy() for key in ARRAYS], row['energy'])
+            for row in rows)
+        database.multi_insert(range(first, first + len(block)), rows)
     if not summary.num_atoms:
         raise ValueError('There are no frames')
+    text = json.dumps(summary.description())
+    num_atoms = numpy.array(summary.num_atoms, COUNT)
+    digests = numpy.array(summary.digests, DIGEST)
+    database.cursor.execute(f'CREATE TABLE {ABOUT} (description TEXT, '
+                            f'num_atoms BLOB, digests BLOB, digest TEXT)')
     database.cursor.execute(
-        f'CREATE TABLE {ABOUT} (description TEXT, num_atoms BLOB)')
-    database.cursor.execute(
-        f'INSERT INTO {ABOUT} VALUES (?, ?)',
-        (json.dumps(summary.description()), summary.num_atoms.tobytes()))
+        f'INSERT INTO {ABOUT} VALUES (?, ?, ?, ?)',
+        (text, num_atoms.tobytes(), digests.tobytes(),
+         digest_of_all(num_atoms, digests, text)))
 
 
 def _rows(block: Frames) -> Iterator[Dict[str, Any]]:
@@ -140,14 +150,13 @@ def _rows(block: Frames) -> Iterator[Dict[str, Any]]:
             columns[key] = value.to(info['dtype']).contiguous().split(
                 sizes if key in ('z', 'pos', 'force') else 1)
     for values in zip(*columns.values()):
-        row = dict(zip(columns, values))
-        yield {**row, 'checksum': checksum(row)}
+        yield dict(zip(columns, values))
 
 
 class _Summary:
     r"""What is known of all frames without a look at them."""
     def __init__(self):
-        self.num_atoms = array('i')
+        self.num_atoms, self.digests = array('i'), array('I')
         self.elements: Set[int] = set()
         self.has_cells = self.has_stress = False
 

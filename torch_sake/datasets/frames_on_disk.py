@@ -3,32 +3,24 @@ import os
 import os.path as osp
 import sqlite3
 import struct
-import zlib
-from typing import Any, Dict, List
+import warnings
+from typing import Any, Dict, List, Sequence, Tuple
 from urllib.parse import quote
 
+import numpy
 import torch
 from torch import Tensor
 from torch_geometric.data import Data, OnDiskDataset, SQLiteDatabase
 
 from torch_sake.datasets.frames import label_name
+from torch_sake.datasets.frames_format import (ABOUT, ARRAYS, COUNT, DIGEST,
+                                               OLD_FORMAT, OLD_SCHEMA, SCHEMA,
+                                               TABLE, Description, checksum,
+                                               digest_of_all, find_format,
+                                               row_digest)
 from torch_sake.datasets.split import Split
+from torch_sake.entries import check_entry, errors_name
 from torch_sake.files import PathLike
-
-# Where an SQLite file says what it is a file of:
-APPLICATION_ID, FORMAT = 0x53414B45, 2
-TABLE, ABOUT = 'Frames', 'About'
-ARRAYS = {  # of each frame, and the shape of their rows; empty if not known
-    'z': dict(dtype=torch.uint8, size=(-1, )),
-    'pos': dict(dtype=torch.double, size=(-1, 3)),
-    'force': dict(dtype=torch.double, size=(-1, 3)),
-    'cell': dict(dtype=torch.double, size=(-1, 3, 3)),
-    'pbc': dict(dtype=torch.bool, size=(-1, 3)),
-    'stress': dict(dtype=torch.double, size=(-1, 3, 3)),
-}
-# Tensors are stored as their bytes: with such a schema, nothing is pickled.
-# What the frames are labeled with is called 'energy', whatever it is.
-SCHEMA = {**ARRAYS, 'energy': float, 'checksum': int}
 
 
 class FramesOnDisk(OnDiskDataset):
@@ -51,17 +43,18 @@ class FramesOnDisk(OnDiskDataset):
     def __init__(self, path: PathLike):
         self.path = osp.abspath(osp.expanduser(path))
         self.source = os.fspath(path)
-        if not is_frames_on_disk(self.path):
+        self.format = find_format(self.path)
+        if self.format is None:
             raise ValueError(f"'{path}' must be a file of frames that "
                              f"'torch-sake convert' wrote")
         super().__init__(osp.dirname(self.path), schema=SCHEMA, log=False)
         self._databases: Dict[int, SQLiteDatabase] = {}
-        try:
-            about, num_atoms = self.db.cursor.execute(
-                f'SELECT description, num_atoms FROM {ABOUT}').fetchone()
-        except sqlite3.DatabaseError as error:
-            raise ValueError(f"'{path}' cannot be read ({error})") from error
-        about = json.loads(about)
+        with errors_name(path):
+            about, num_atoms, self._digests = self._read_about()
+        if self.format == OLD_FORMAT:
+            warnings.warn(f"'{path}' is of an older version of torch_sake, "
+                          f"without a digest: damage to all but its rows "
+                          f"would not be seen")
         self.name: str = about['name']
         self.units: Dict[str, str] = about['units']
         self.has_forces: bool = about['has_forces']
@@ -72,9 +65,43 @@ class FramesOnDisk(OnDiskDataset):
         self.test_start = about['test_start']
         self.split_seed = about['split_seed']
         self.splits: Dict[str, Split] = {}  # published ones are not kept
-        self._num_atoms = torch.frombuffer(bytearray(num_atoms),
-                                           dtype=torch.int32)
-        self._numel = self._num_atoms.numel()
+        self._num_atoms = num_atoms
+        self._numel = num_atoms.size
+
+    def _read_about(self) -> Tuple[Dict[str, Any], numpy.ndarray,
+                                   numpy.ndarray]:
+        r"""Returns the description, and the numbers of atoms and the digests
+        of all frames.
+        """
+        old, cursor = self.format == OLD_FORMAT, self.db.cursor
+        tables = cursor.execute(
+            'SELECT type, name FROM sqlite_master').fetchall()
+        if sorted(tables) != [('table', ABOUT), ('table', TABLE)]:
+            raise ValueError(f"The file must have the tables '{ABOUT}' and "
+                             f"'{TABLE}' and nothing else (got {tables})")
+        rows = cursor.execute(f'SELECT * FROM {ABOUT}').fetchmany(2)
+        types = [str, bytes] if old else [str, bytes, bytes, str]
+        if [list(map(type, row)) for row in rows] != [types]:
+            raise ValueError(f"The table '{ABOUT}' must have one row of "
+                             f"{len(types)} columns")
+        text, *values = rows[0]
+        num_atoms = numpy.frombuffer(bytearray(values[0]), COUNT)
+        digests = numpy.frombuffer(b'' if old else values[1], DIGEST)
+        if not old and values[2] != digest_of_all(num_atoms, digests, text):
+            raise ValueError("The file is damaged: What it says of its frames "
+                             "is not what was written")
+        about, end = json.loads(text), num_atoms.size
+        check_entry('description', about, Description)
+        # Each of the two is found without a look at what is in between.
+        ids = cursor.execute(f'SELECT (SELECT MIN(id) FROM {TABLE}), '
+                             f'(SELECT MAX(id) FROM {TABLE})').fetchone()
+        if ids != (0, end - 1) or digests.size != (0 if old else end):
+            raise ValueError(f"The file must have the rows 0 to {end - 1} "
+                             f"(got {ids[0]} to {ids[1]})")
+        if about['test_start'] is not None and about['test_start'] >= end:
+            raise ValueError(f"'description.test_start' must be below {end} "
+                             f"(got {about['test_start']})")
+        return about, num_atoms, digests
 
     @property
     def processed_dir(self) -> str:
@@ -92,14 +119,17 @@ class FramesOnDisk(OnDiskDataset):
     @property
     def num_atoms(self) -> Tensor:
         r"""The number of atoms of each frame."""
-        return self._num_atoms[torch.as_tensor(self.indices())].long()
+        return torch.from_numpy(self._num_atoms)[
+            torch.as_tensor(self.indices())].long()
 
     # A connection must not be used by two processes, and workers are copies.
     @property
     def db(self) -> SQLiteDatabase:
         process = os.getpid()
         if process not in self._databases:
-            self._databases[process] = _ReadOnly(self.path, TABLE, SCHEMA)
+            self._databases[process] = _ReadOnly(
+                self.path, TABLE,
+                OLD_SCHEMA if self.format == OLD_FORMAT else SCHEMA)
         return self._databases[process]
 
     def close(self) -> None:
@@ -113,17 +143,28 @@ class FramesOnDisk(OnDiskDataset):
     def get(self, idx: int) -> Data:
         idx = int(idx)
         try:
-            row = self.db.get(idx)
-            intact = row['checksum'] == checksum(row)
+            values, row = self.db.get(idx)
+            intact = self._is_intact(idx, values, row)
         # What is damaged is missing, or has a shape that does not fit.
-        except (sqlite3.DatabaseError, RuntimeError, TypeError,
-                ValueError) as error:
+        except (sqlite3.Error, RuntimeError, TypeError, ValueError,
+                OverflowError, struct.error) as error:
             raise ValueError(f"'{self.source}', frame {idx}: The frame cannot "
                              f"be read ({error})") from error
         if not intact:
             raise ValueError(f"'{self.source}', frame {idx}: The frame is not "
                              f"what was written")
         return self.deserialize(row)
+
+    def _is_intact(self, idx: int, values: Sequence[Any],
+                   row: Dict[str, Any]) -> bool:
+        sizes = {row[key].size(0) for key in ('z', 'pos', 'force')
+                 if key != 'force' or self.has_forces}
+        if sizes != {self._num_atoms[idx]}:
+            return False
+        if self.format == OLD_FORMAT:
+            return row['checksum'] == checksum(row)
+        return self._digests[idx] == row_digest(values[:len(ARRAYS)],
+                                                row['energy'])
 
     def deserialize(self, row: Dict[str, Any]) -> Data:
         # Copies, as the tensors of a row lie in memory that must not change.
@@ -166,14 +207,15 @@ class _ReadOnly(SQLiteDatabase):
         self._connection = sqlite3.connect(
             f'file:{quote(self.path)}?mode=ro&immutable=1', uri=True)
         self._cursor = self._connection.cursor()
+        # Nothing in the file has anything computed:
+        self._cursor.execute('PRAGMA trusted_schema = OFF')
 
-
-def checksum(row: Dict[str, Any]) -> int:
-    r"""Returns the CRC-32 of all arrays of a row and of its energy."""
-    out = zlib.crc32(struct.pack('<d', row['energy']))
-    for key in ARRAYS:
-        out = zlib.crc32(row[key].numpy(), out)
-    return out
+    def get(self, index: int) -> Tuple[Tuple[Any], Dict[str, Any]]:
+        r"""Returns a row as it is in the file and as what it means."""
+        self.cursor.execute(f'SELECT {self._joined_col_names} FROM '
+                            f'{self.name} WHERE id = ?', (index, ))
+        values = self.cursor.fetchone()
+        return values, self._deserialize(values)
 
 
 def is_frames_on_disk(path: PathLike) -> bool:
@@ -182,24 +224,4 @@ def is_frames_on_disk(path: PathLike) -> bool:
     Raises:
         ValueError: If it is one that is truncated or of another version.
     """
-    path = osp.expanduser(path)
-    if not osp.isfile(path):
-        return False
-    with open(path, 'rb') as file:
-        header = file.read(100)
-    if len(header) < 100 or not header.startswith(b'SQLite format 3\0'):
-        return False
-    # See the documentation of the header in the format of SQLite files.
-    page_size, = struct.unpack('>H', header[16:18])
-    num_pages, = struct.unpack('>I', header[28:32])
-    version, application_id = struct.unpack('>I4xI', header[60:72])
-    if application_id != APPLICATION_ID:
-        return False
-    if version != FORMAT:
-        raise ValueError(f"'{path}' must be a file of frames of format "
-                         f"{FORMAT} (got format {version})")
-    expected = num_pages * (65536 if page_size == 1 else page_size)
-    if osp.getsize(path) != expected:
-        raise ValueError(f"'{path}' is truncated: It must have {expected} "
-                         f"bytes (got {osp.getsize(path)})")
-    return True
+    return find_format(path) is not None

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch_geometric.data import InMemoryDataset
 from tqdm import tqdm
 
-from torch_sake.checkpoint import BEST, LAST
+from torch_sake.checkpoint import BEST, LAST, check_kind
 from torch_sake.checks import check_same_data, check_same_settings
 from torch_sake.device import choose_device
 from torch_sake.dynamics.config import DynamicsConfig
@@ -22,8 +22,9 @@ from torch_sake.dynamics.module import (MAX_GRAD_NORM, DynamicsData,
                                         DynamicsModule)
 from torch_sake.dynamics.plots import (plot_learning_curve,
                                        plot_trajectories)
-from torch_sake.files import (remove_incomplete, write_json, write_rows,
-                              write_settings)
+from torch_sake.entries import check_entry, errors_name
+from torch_sake.files import (check_folder, remove_incomplete, write_json,
+                              write_rows, write_settings)
 from torch_sake.fingerprint import fingerprint
 from torch_sake.locks import hold_folder
 from torch_sake.training.checkpoint_io import SafetensorsIO
@@ -91,10 +92,8 @@ def _run(config: DynamicsConfig, train: InMemoryDataset, val: InMemoryDataset,
                      train._data.to_dict(), val._data.to_dict()]))
     if config.resume:
         checkpoint = SafetensorsIO().load_checkpoint(last)
-        check_same_settings(asdict(config), checkpoint['config'], FREE)
-        check_same_data(module.fingerprint, checkpoint.get('fingerprint'),
-                        config.data)
-        module.on_load_checkpoint(checkpoint)
+        with errors_name(last):
+            take_over(module, checkpoint)
     if module.epoch < config.num_epochs:
         write_settings(osp.join(config.out, 'config.yaml'),
                        asdict(replace(config, resume=False)))
@@ -112,6 +111,22 @@ def _run(config: DynamicsConfig, train: InMemoryDataset, val: InMemoryDataset,
     plot_trajectories(tests, rollout, osp.join(config.out,
                                                'trajectories.png'))
     return result
+
+
+def take_over(module: DynamicsModule, checkpoint: Dict[str, Any]) -> None:
+    r"""Has a module go on from a checkpoint.
+
+    Raises:
+        TypeError, ValueError: If it is none of this run.
+    """
+    config = module.config
+    check_kind(checkpoint, 'dynamics')
+    check_entry('config', checkpoint.get('config'), Dict[str, Any])
+    check_same_settings(asdict(config), checkpoint['config'], FREE)
+    check_same_data(module.fingerprint, checkpoint.get('fingerprint'),
+                    config.data)
+    module.check_checkpoint(checkpoint)
+    module.on_load_checkpoint(checkpoint)
 
 
 def _load_test(config: DynamicsConfig, num_horizons: int) -> InMemoryDataset:
@@ -167,6 +182,7 @@ class RunFiles(Checkpoint):
                            module: DynamicsModule) -> None:
         module.close_epoch()  # its own hook comes after those of callbacks
         out, last = module.config.out, module.history[-1]
+        check_folder(out)
         write_rows(osp.join(out, 'metrics.csv'), module.history)
         if last['val_mse'] == module.best:
             SafetensorsIO().save_checkpoint(module.kept(),
@@ -187,8 +203,9 @@ def _fit(module: DynamicsModule, data: DynamicsData,
         trainer = pytorch_lightning.Trainer(
             accelerator={'cuda': 'gpu'}.get(config.device, config.device),
             devices=1, plugins=[SafetensorsIO()], logger=False,
-            max_epochs=config.num_epochs, enable_model_summary=False,
-            num_sanity_val_steps=0, gradient_clip_val=MAX_GRAD_NORM,
+            max_epochs=config.num_epochs - module.epoch,
+            enable_model_summary=False, num_sanity_val_steps=0,
+            gradient_clip_val=MAX_GRAD_NORM,
             reload_dataloaders_every_n_epochs=1,
             enable_progress_bar=False, callbacks=[RunFiles(module)])
         try:

@@ -1,19 +1,44 @@
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Literal, Optional, Tuple, TypedDict
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from torch_sake.checkpoint import load_checkpoint
+from torch_sake.checkpoint import find_checkpoint, load_checkpoint
 from torch_sake.checks import (check_edge_index, check_finite, check_option,
                                check_pos, check_positive_float, check_tensor,
                                values_are_visible)
 from torch_sake.dynamics.config import MODELS
+from torch_sake.entries import (Count, PositiveFloat, PositiveInt,
+                                check_entry, errors_name, shown)
 from torch_sake.files import PathLike
 from torch_sake.models import (EGNN, GNN, LinearDynamics, RadialField,
                                SAKENet)
+from torch_sake.models.stack import CONVS
+from torch_sake.weights import build_with, with_prefix
 
 SMALL = 0.01  # of what layers of SAKENet first do to velocities
+
+
+class Arguments(TypedDict):
+    model: Literal[MODELS]
+    in_channels: Count
+    edge_dim: Count
+    num_dimensions: PositiveInt
+    time: PositiveFloat
+    length: PositiveFloat
+    hidden_channels: PositiveInt
+    num_layers: PositiveInt
+    conv: Literal[tuple(CONVS)]
+    cutoff: Optional[PositiveFloat]
+    avg_num_neighbors: PositiveFloat
+    has_velocity: bool
+
+
+class ForecasterDescription(TypedDict):
+    r"""What the description of a checkpoint must hold."""
+    arguments: Arguments
+
 
 
 class Forecaster(torch.nn.Module):
@@ -161,18 +186,18 @@ def load_forecaster(path: PathLike) -> Forecaster:
     Raises:
         ValueError: If there is none, or it is not one of a forecaster.
     """
-    return build_forecaster(*load_checkpoint(path))
+    tensors, description = load_checkpoint(path)
+    with errors_name(find_checkpoint(path)):
+        return build_forecaster(tensors, description)
 
 
 def build_forecaster(tensors: Dict[str, Tensor],
                      description: Dict[str, Any]) -> Forecaster:
     r"""Returns the forecaster of the tensors called :obj:`"forecaster.*"`."""
-    kind = description.get('kind')
-    if kind != 'dynamics':
+    if description.get('kind') != 'dynamics':
         raise ValueError(f"The checkpoint must be of kind 'dynamics' "
-                         f"(got one of kind {kind!r})")
-    forecaster = Forecaster(**description['arguments'])
-    forecaster.load_state_dict({
-        key[len('forecaster.'):]: value for key, value in tensors.items()
-        if key.startswith('forecaster.')})
-    return forecaster.eval()
+                         f"(got one of kind {shown(description.get('kind'))})")
+    check_entry('', description, ForecasterDescription)
+    arguments, prefix = description['arguments'], 'forecaster.'
+    return build_with(lambda: Forecaster(**arguments),
+                      with_prefix(tensors, prefix), arguments, prefix)

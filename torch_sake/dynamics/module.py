@@ -1,7 +1,7 @@
 import math
 import time
 from dataclasses import asdict
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Mapping
 
 import pytorch_lightning
 import torch
@@ -15,6 +15,8 @@ from torch_sake.dynamics.evaluation import EVAL_BATCH_SIZE
 from torch_sake.dynamics.forecaster import Forecaster
 from torch_sake.training.average import MovingAverage
 from torch_sake.training.diverged import check_finite
+from torch_sake.training.resume import (RunState, Weights, check_run,
+                                        leave_to_module)
 from torch_sake.training.schedule import Schedule
 
 WARMUP = 0.01  # of the steps
@@ -33,10 +35,16 @@ class DynamicsData(pytorch_lightning.LightningDataModule):
 
     def train_dataloader(self) -> Batches:
         return Batches(self.train, self.config.batch_size, epoch_order(
-            len(self.train), self.config.seed, self.trainer.current_epoch))
+            len(self.train), self.config.seed,
+            self.trainer.lightning_module.epoch))
 
     def val_dataloader(self) -> Batches:
         return Batches(self.val, EVAL_BATCH_SIZE)
+
+
+class DynamicsState(RunState):
+    r"""What a checkpoint that a run goes on from must hold."""
+    forecaster: Weights
 
 
 class DynamicsModule(pytorch_lightning.LightningModule):
@@ -73,6 +81,22 @@ class DynamicsModule(pytorch_lightning.LightningModule):
         return torch.optim.AdamW(
             self.forecaster.parameters(), self.config.learning_rate,
             weight_decay=self.config.weight_decay, fused=True)
+
+    def check_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        r"""Checks that this module can go on from a checkpoint.
+
+        Raises:
+            TypeError, ValueError: If it cannot. The error has the entry.
+        """
+        check_run(checkpoint, DynamicsState,
+                  self.steps_per_epoch * self.config.num_epochs,
+                  {'raw': self.forecaster, 'forecaster': self.average.module},
+                  [self.configure_optimizers()])
+        num_epochs = len(checkpoint['history'])
+        if checkpoint['step'] != num_epochs * self.steps_per_epoch:
+            raise ValueError(f"'step' must be that of the end of epoch "
+                             f"{num_epochs}, the last one of the history "
+                             f"(got {checkpoint['step']})")
 
     def on_train_epoch_start(self) -> None:
         self.losses, self.began = [], time.process_time()
@@ -143,10 +167,13 @@ class DynamicsModule(pytorch_lightning.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: Dict[str, Any]) -> None:
-        del checkpoint['state_dict']
+        # The number of steps says it all:
+        for name in ('state_dict', 'loops', 'epoch', 'global_step'):
+            del checkpoint[name]
         checkpoint.update(self.kept(), raw=self.forecaster.state_dict())
 
     def on_load_checkpoint(self, checkpoint: Dict[str, Any]) -> None:
+        leave_to_module(checkpoint, [self.configure_optimizers()])
         self.step = checkpoint['step']
         self.seconds = checkpoint['seconds']
         self.history = checkpoint['history']

@@ -18,7 +18,8 @@ from torch_sake.interrupt import DeferredInterrupt
 from torch_sake.locks import hold_folder
 from torch_sake.simulation.config import MDConfig
 from torch_sake.simulation.records import Records
-from torch_sake.simulation.restart import RESTART, last_save, load_state
+from torch_sake.simulation.restart import (RESTART, last_save, load_state,
+                                           save_state)
 from torch_sake.simulation.soundness import Soundness, Unsound
 from torch_sake.simulation.structures import (identity_of,
                                               random_generator,
@@ -263,7 +264,7 @@ class Simulation:
             if compiled is not None:
                 return compiled
         return self.config.num_steps >= 20_000 and all(
-            load_checkpoint(path)[1]['model'] is not None
+            load_checkpoint(path)[1].get('model') is not None
             for path in self.config.checkpoint)
 
     def _save(self) -> None:
@@ -281,8 +282,7 @@ class Simulation:
             'rng': json.dumps(self.rng.bit_generator.state),
         }
         self.records.sync()
-        with replace_when_complete(osp.join(self.out, RESTART)) as path:
-            numpy.savez(path, **state)
+        save_state(osp.join(self.out, RESTART), state)
         self.saved = last_save(self.out)
 
     def _settings(self) -> Dict[str, Any]:

@@ -3,10 +3,15 @@ r"""What a simulation goes on from."""
 import json
 import os
 import os.path as osp
+import warnings
 from typing import Any, Dict, Optional, Tuple
 
+import numpy
+
 from torch_sake.checks import check_same_settings
-from torch_sake.files import read_arrays
+from torch_sake.entries import errors_name
+from torch_sake.files import PathLike, read_arrays, replace_when_complete
+from torch_sake.fingerprint import digest
 from torch_sake.simulation.config import MDConfig
 from torch_sake.simulation.records import LOG, trajectory_name
 
@@ -14,6 +19,27 @@ RESTART = 'restart.npz'
 # Settings that may change when a simulation goes on:
 FREE = {'out', 'resume', 'num_steps', 'device', 'compile', 'max_force_std',
         'structure'}
+
+DIGEST = 'digest'
+# Kinds of numpy's types and shapes of what is in the file; N is the number of
+# atoms. That of the barostat depends on the ensemble.
+ARRAYS = {
+    'config': ('U', ()), 'step': ('i', ()), 'num_frames': ('i', ()),
+    'numbers': ('i', ('N', )), 'positions': ('f', ('N', 3)),
+    'momenta': ('f', ('N', 3)), 'cell': ('f', (3, 3)),
+    'cell_momentum': ('f', None), 'cell_force': ('f', None), 'rng': ('U', ()),
+}
+# Simulations of earlier versions know the elements only.
+OPTIONAL = {'pbc': ('b', (3, )), 'masses': ('f', ('N', )),
+            'constraints': ('U', ())}
+
+
+def save_state(path: PathLike, state: Dict[str, Any]) -> None:
+    r"""Writes a state, completely or not at all."""
+    arrays = {name: numpy.asarray(value) for name, value in state.items()}
+    with replace_when_complete(path) as temporary:
+        # Its digest comes first: the end of an archive is what gets lost.
+        numpy.savez(temporary, **{DIGEST: digest(arrays), **arrays})
 
 
 def load_state(config: MDConfig, out: str,
@@ -41,12 +67,10 @@ def load_state(config: MDConfig, out: str,
     if not osp.exists(path):
         raise ValueError(f"'resume' needs a simulation in 'out', which has no "
                          f"'{RESTART}' (got {out})")
-    state = read_arrays(path, (
-        'config', 'step', 'num_frames', 'numbers', 'positions', 'momenta',
-        'cell', 'cell_momentum', 'cell_force', 'rng'),
-        optional=('pbc', 'masses', 'constraints'))
-    check_same_settings(settings, json.loads(str(state['config'])), FREE,
-                        'simulation')
+    with errors_name(path):
+        state = read_state(path)
+        check_same_settings(settings, json.loads(str(state['config'])), FREE,
+                            'simulation')
     if state['step'] > config.num_steps:
         raise ValueError(f"'num_steps' must be at least {state['step']}, the "
                          f"steps that are done (got {config.num_steps})")
@@ -62,3 +86,36 @@ def last_save(out: str) -> Optional[Tuple[int, int]]:
         return None
     status = os.stat(path)
     return status.st_ino, status.st_mtime_ns
+
+
+def read_state(path: PathLike) -> Dict[str, numpy.ndarray]:
+    r"""Returns what :func:`save_state` wrote.
+
+    Raises:
+        ValueError: If the file is damaged, or something in it is missing or of
+            another type or shape.
+    """
+    state = read_arrays(path, tuple(ARRAYS), (*OPTIONAL, DIGEST))
+    found = state.pop(DIGEST, None)
+    if found is None:
+        warnings.warn(f"'{path}' is of an older version of torch_sake, "
+                      f"without a digest: damage to it would not be seen")
+    elif str(found) != digest(state):
+        raise ValueError(f"'{path}' is damaged: Its arrays are not those that "
+                         f"were written")
+    known, num_atoms = {**ARRAYS, **OPTIONAL}, state['numbers'].size
+    for name, value in state.items():
+        kind, shape = known[name]
+        if shape is not None:
+            shape = tuple(num_atoms if size == 'N' else size for size in shape)
+        if value.dtype.kind != kind or shape not in (None, value.shape):
+            raise ValueError(f"'{name}' must be of kind '{kind}' and shape "
+                             f"{shape} (got {value.dtype} of shape "
+                             f"{value.shape})")
+        if kind == 'f' and not numpy.isfinite(value).all() or (
+                kind == 'i' and (value < 0).any()):
+            raise ValueError(f"'{name}' must be finite and not negative")
+    # Raises an error if it is no state of the random numbers:
+    numpy.random.default_rng().bit_generator.state = json.loads(
+        str(state['rng']))
+    return state

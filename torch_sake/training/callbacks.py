@@ -8,7 +8,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from tqdm import tqdm
 
 from torch_sake.checkpoint import BEST, LAST
-from torch_sake.files import remove_incomplete, write_rows, write_settings
+from torch_sake.files import (check_folder, remove_incomplete, write_rows,
+                              write_settings)
 from torch_sake.interrupt import DeferredInterrupt
 from torch_sake.training.checkpoint_io import SafetensorsIO
 from torch_sake.training.distributed import any_process
@@ -63,6 +64,7 @@ class RunFolder(Checkpoint):
             return  # after the validation
         if any_process(self.interrupt.requested, module.device):
             module.stop_clock()
+            check_folder(self.folder)
             if trainer.is_global_zero and not osp.exists(
                     osp.join(self.folder, BEST)):
                 self._save_best(module)
@@ -72,6 +74,7 @@ class RunFolder(Checkpoint):
     def on_validation_end(self, trainer: LightningTrainer,
                           module: PotentialModule) -> None:
         if trainer.is_global_zero:
+            check_folder(self.folder)
             write_rows(osp.join(self.folder, 'metrics.csv'), module.history)
             if waits(module.scores)[-1] == 0:
                 self._save_best(module)

@@ -6,6 +6,7 @@ from pytorch_lightning.plugins import CheckpointIO
 from torch import Tensor
 
 from torch_sake.checkpoint import load_checkpoint, save_checkpoint
+from torch_sake.entries import errors_name, shown
 from torch_sake.files import PathLike
 
 # Where there was a tensor, a dictionary of tensors or a dictionary with keys
@@ -32,7 +33,8 @@ class SafetensorsIO(CheckpointIO):
                         map_location: Optional[Any] = None,
                         weights_only: Optional[bool] = None) -> Dict[str, Any]:
         tensors, description = load_checkpoint(path)
-        return put_back(description, tensors)
+        with errors_name(path):
+            return put_back(description, tensors)
 
     def remove_checkpoint(self, path: PathLike) -> None:
         os.remove(path)
@@ -74,16 +76,26 @@ def take_out(value: Any, name: str, tensors: Dict[str, Tensor]) -> Any:
 
 
 def put_back(value: Any, tensors: Dict[str, Tensor]) -> Any:
-    r"""Returns what :func:`take_out` was given."""
+    r"""Returns what :func:`take_out` was given.
+
+    Raises:
+        ValueError: If what stands for a tensor is none of the file, or what
+            stands for a dictionary is none.
+    """
     if isinstance(value, list):
         return [put_back(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
-    if TENSOR in value:
-        return tensors[value[TENSOR]]
-    if TENSORS in value:
-        return {name: tensors[value[TENSORS] + name]
-                for name in value['names']}
-    if ITEMS in value:
-        return {key: put_back(item, tensors) for key, item in value[ITEMS]}
+    try:
+        if TENSOR in value:
+            return tensors[value[TENSOR]]
+        if TENSORS in value:
+            return {name: tensors[value[TENSORS] + name]
+                    for name in value['names']}
+        if ITEMS in value:
+            return {key: put_back(item, tensors)
+                    for key, item in value[ITEMS]}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{shown(value)} must stand for tensors of the file "
+                         f"(got no {error})") from error
     return {key: put_back(item, tensors) for key, item in value.items()}

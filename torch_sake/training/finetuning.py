@@ -8,8 +8,7 @@ from typing import Any, Dict, List
 
 import torch
 
-from torch_sake.checkpoint import (LAST, MODELS, build_predictor,
-                                   load_checkpoint)
+from torch_sake.checkpoint import LAST, MODELS, load_predictor
 from torch_sake.models import MoleculeModel
 from torch_sake.training.config import MODEL_ARGUMENTS, TrainConfig
 from torch_sake.training.data import TrainingData
@@ -38,8 +37,8 @@ class Pretrained:
     def __init__(self, config: TrainConfig):
         self.resumed = config.resume
         path = osp.join(config.out, LAST) if self.resumed else config.init
-        tensors, description = load_checkpoint(path)
-        self.potential = build_predictor(tensors, description).train()
+        potential, _, description = load_predictor(path)
+        self.potential = potential.train()
         self.units = description['units']
         self.readout = description.get('readout', 'add')
         self.elements = description['elements']

@@ -1,6 +1,6 @@
 import math
 import time
-from typing import Any, Callable, Dict, List
+from typing import Annotated, Any, Callable, Dict, List, Mapping, TypedDict
 
 import torch
 from pytorch_lightning import LightningModule
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch_geometric.data import Data
 
+from torch_sake.checks import check_tensor
 from torch_sake.training.average import MovingAverage
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.distributed import (num_processes,
@@ -18,7 +19,28 @@ from torch_sake.training.metrics import (Metrics, Predictor, metrics_of_sums,
                                          predict_batch, predict_labels,
                                          sum_errors, units_of_properties)
 from torch_sake.training.optimizers import build_optimizers
+from torch_sake.training.resume import (RunState, Weights, check_run,
+                                        leave_to_module)
 from torch_sake.training.schedule import Schedule, waits
+from torch_sake.weights import check_tensors
+
+
+class Parts(TypedDict):
+    train: Tensor
+    val: Tensor
+    test: Tensor
+
+
+class _Losses(TypedDict, total=False):
+    losses: Annotated[Tensor, lambda name, value: check_tensor(
+        name, value, ('N', ))]
+
+
+class TrainingState(RunState, _Losses):
+    r"""What a checkpoint that a run goes on from must hold."""
+    potential: Weights
+    split: Parts
+    random_state: Tensor
 
 
 class PotentialModule(LightningModule):
@@ -178,7 +200,21 @@ class PotentialModule(LightningModule):
                           random_state=torch.get_rng_state(),
                           losses=self._losses())
 
+    def check_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        r"""Checks that this module can go on from a checkpoint.
+
+        Raises:
+            TypeError, ValueError: If it cannot. The error has the entry.
+        """
+        check_run(checkpoint, TrainingState, self.config.num_steps,
+                  {'raw': self.potential, 'potential': self.average.module},
+                  self.configure_optimizers())
+        name = 'random_state'
+        check_tensors({name: checkpoint[name]},
+                      {name: torch.get_rng_state()})
+
     def on_load_checkpoint(self, checkpoint: Dict[str, Any]) -> None:
+        leave_to_module(checkpoint, self.configure_optimizers())
         self.step = checkpoint['step']
         self.seconds = checkpoint['seconds']
         self.history = checkpoint['history']

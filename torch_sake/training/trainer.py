@@ -6,9 +6,10 @@ from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from torch_sake.checkpoint import BEST, LAST, MODELS, assemble
+from torch_sake.checkpoint import BEST, LAST, MODELS, assemble, check_kind
 from torch_sake.checks import check_same_data, check_same_settings
 from torch_sake.device import choose_device
+from torch_sake.entries import check_entry, errors_name
 from torch_sake.locks import hold_folder
 from torch_sake.models import MoleculeModel
 from torch_sake.training.config import TrainConfig
@@ -234,18 +235,25 @@ class Trainer:
 
     def _restore(self) -> None:
         from torch_sake.training.checkpoint_io import SafetensorsIO
-        checkpoint = SafetensorsIO().load_checkpoint(
-            osp.join(self.config.out, LAST))
+        last = osp.join(self.config.out, LAST)
+        checkpoint = SafetensorsIO().load_checkpoint(last)
+        with errors_name(last):
+            self._take_over(checkpoint)
+
+    def _take_over(self, checkpoint: Dict[str, Any]) -> None:
+        check_kind(checkpoint, self.module.description['kind'])
         if 'optimizer_states' not in checkpoint:
             raise ValueError(
                 f"'resume' needs a run of this version (got one of "
                 f"torch_sake {checkpoint['versions']['torch_sake']} on "
                 f"another loop)")
+        check_entry('config', checkpoint.get('config'), Dict[str, Any])
         check_same_settings(
             asdict(self.config),
             {**asdict(TrainConfig()), **checkpoint['config']}, FREE)
         check_same_data(self.module.description['fingerprint'],
                         checkpoint.get('fingerprint'), self.config.data)
+        self.module.check_checkpoint(checkpoint)
         for name, value in vars(self.data.split).items():
             if not torch.equal(value, checkpoint['split'][name]):
                 raise ValueError(f"'resume' needs the data of the run (the "
