@@ -1,14 +1,20 @@
 r"""Structures of any file that ASE reads."""
 
 import os.path as osp
+import re
+import warnings
 from collections import deque
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Iterator
+
+import numpy
 
 from torch_sake.datasets.extxyz import FrameError, parse_xyz, xyz_texts
 from torch_sake.files import PathLike, check_file, one_line
 
 ROWS = 100  # of a database that are read at once
+AFTER_ENDING = re.compile(r'(@[^.@/]*)+$')
 
 
 def ase_structures(path: PathLike) -> Iterator[Any]:
@@ -25,7 +31,8 @@ def ase_structures(path: PathLike) -> Iterator[Any]:
     frames, number = _structures(path), 0
     while True:
         try:
-            atoms = next(frames, None)
+            with _no_lost_parts():
+                atoms = next(frames, None)
         except Exception as error:
             raise _error(path, number, error) from error
         if atoms is None:
@@ -47,11 +54,21 @@ def ase_structure(path: PathLike, index: int) -> Any:
     """
     path = check_file(path)
     try:
-        return _structure(path, index)
+        with _no_lost_parts():
+            return _structure(path, index)
     except (StopIteration, IndexError):
         raise IndexError(f"'{path}' must have a structure {index}") from None
     except Exception as error:
         raise _error(path, index, error) from error
+
+
+@contextmanager
+def _no_lost_parts() -> Iterator[None]:
+    r"""Raises an error where ASE makes complex labels real."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', getattr(
+            numpy, 'exceptions', numpy).ComplexWarning)  # older versions'
+        yield
 
 
 def _error(path: str, number: int, error: Exception) -> ValueError:
@@ -86,14 +103,15 @@ def _structures(path: str) -> Iterator[Any]:
 def _structure(path: str, index: int) -> Any:
     import ase.io
     kind = _filetype(path)
-    if kind != 'extxyz':
-        return ase.io.read(path, index, format=kind,
-                           do_not_split_by_at_sign=True)
-    texts = _texts(path)
-    if index >= 0:
-        return parse_xyz(next(islice(texts, index, None)))
-    last = deque(texts, maxlen=-index)
-    return parse_xyz(last[index])
+    if kind == 'extxyz' and index >= 0:
+        return parse_xyz(next(islice(_texts(path), index, None)))
+    if kind == 'extxyz':
+        return parse_xyz(deque(_texts(path), maxlen=-index)[index])
+    options = {'type': 'db'} if kind == 'db' else {}  # whatever its ending
+    found = ase.io.read(path, index if index >= 0 else slice(index, None),
+                        format=kind, do_not_split_by_at_sign=True, **options)
+    # For one before the first, ASE would take the first.
+    return found if index >= 0 else found[index]
 
 
 def _texts(path: str) -> Iterator[str]:
@@ -118,7 +136,7 @@ def _filetype(path: str) -> str:
             return kind
     except UnknownFileTypeError:
         kind = None
-    stem, separator, _ = osp.basename(path).rpartition('@')
-    if not separator:
+    stem = AFTER_ENDING.sub('', path)  # of 'water.xyz@300K'
+    if stem == path:
         raise UnknownFileTypeError(kind or 'Could not guess file type')
-    return filetype(stem, read=False)  # of 'water.xyz@300K'
+    return filetype(stem, read=False)

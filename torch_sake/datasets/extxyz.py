@@ -18,6 +18,7 @@ MAX_DIGITS = 18  # of a number of atoms
 MIN_COLUMNS = 4  # an element and a position
 READ_KEYS = {'Lattice', 'Properties', 'pbc', 'energy', 'stress', 'REF_energy',
              'REF_stress', *VIRIALS}
+REAL_COLUMNS = {'pos', 'forces', 'REF_forces'}
 QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|'
                     r'\{[^}]*\}|\[[^\]]*\]')
 
@@ -112,6 +113,11 @@ def _check_columns(properties: Any, atoms: List[str]) -> None:
                                   for number in fields[2::3]):
         raise FrameError(f"'Properties' must be names, types and numbers of "
                          f"columns (got {in_words(properties)})")
+    # Other types become numbers without a word, too.
+    for name, kind in zip(fields[::3], fields[1::3]):
+        if name in REAL_COLUMNS and kind not in ('R', 'I'):
+            raise FrameError(f"'{name}' must be of real numbers, type R, in "
+                             f"'Properties' (got {in_words(kind)})")
     expected = sum(map(int, fields[2::3]))
     for number, line in enumerate(atoms):
         columns = len(line.split())

@@ -184,9 +184,10 @@ def _check(pos: Tensor, vel: Optional[Tensor], x: Optional[Tensor],
         if value is None:
             continue
         check_finite(name, check_tensor(name, value, shapes[name]))
-        if value.abs().max() > MAX_LENGTH:
+        large = value[value.abs() > MAX_LENGTH]
+        if large.numel() > 0:
             raise ValueError(f"'{name}' must be at most {MAX_LENGTH:g} "
-                             f"(got {float(value.abs().max()):g})")
+                             f"(got {float(large[0]):g})")
 
 
 def read_trajectories(path: PathLike, **options: Any) -> Trajectories:
