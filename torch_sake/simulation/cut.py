@@ -91,7 +91,8 @@ def _frames(path: str, format: str,
     except Exception as error:
         raise ValueError(
             f"'resume' needs the {number} frames of the simulation in "
-            f"'{path}' (got {count}, then {type(error).__name__}: {error})"
+            f"'{path}' (got {count} of them, then "
+            f"{type(error).__name__}: {error})"
             ) from error
 
 
