@@ -38,6 +38,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['torch_sake', 'torch_sake.*']),
     install_requires=[
+        'filelock',  # comes with torch
         'numpy',
         'safetensors>=0.4',
         'torch>=2.4',

@@ -255,3 +255,11 @@ def fresh_compiler():
     torch.compiler.reset()
     yield
     torch.compiler.reset()
+
+
+@pytest.fixture
+def fast_onednn(monkeypatch):
+    """As on a processor on which products are those of oneDNN."""
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip('This build of torch has no oneDNN')
+    monkeypatch.setattr('torch_sake.nn.onednn.is_faster', lambda: True)

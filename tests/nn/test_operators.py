@@ -1,17 +1,22 @@
 r"""The quick ways of computing against the plain ones."""
 
+import io
+import platform
+
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import torch_sake.nn.linear
 import torch_sake.nn.segments
-from torch_sake.nn import SAKEConv, VectorSAKEConv
+from torch_sake.nn import SAKEConv, VectorSAKEConv, onednn
 from torch_sake.nn.linear import Linear, constant_weights
 from torch_sake.nn.scatter import (project_edges, sum_edges, sum_gated_vectors,
                                    sum_outer_products)
 from torch_sake.nn.segments import Segments, group_edges
 from torch_sake.nn.tanh import tanh
+from torch_sake.potentials.inductor import OperatorsForCPU
 
 # Numbers of nodes, edges, dimensions and channels:
 SIZES = [(5, 12, 3, 4), (6, 9, 5, 1), (3, 2, 1, 2), (4, 0, 2, 3)]
@@ -152,9 +157,8 @@ def test_transforms_of_functions_see_plain_operators():
     ((50, 7), 9, True), ((50, 9), 4, False), ((5, 3, 7), 4, True),
     ((1, 7), 1, True),
 ], ids=str)
-def test_linear_by_onednn(shape, out_features, bias, monkeypatch):
-    if not torch.backends.mkldnn.is_available():
-        pytest.skip('This build of torch has no oneDNN')
+def test_linear_by_onednn(shape, out_features, bias, monkeypatch,
+                          fast_onednn):
     linear = Linear(shape[-1], out_features, bias)
     x = torch.randn(shape)
     calls = []
@@ -182,6 +186,63 @@ def test_linear_by_onednn(shape, out_features, bias, monkeypatch):
         error, usual = ((other.double() - exact).abs().max()
                         for other in (value, plain))
         assert error <= 4 * usual + 1e-6 * exact.abs().max()
+
+
+@pytest.mark.parametrize('vendor, mkl, mkldnn, expected', [
+    ('AuthenticAMD', True, True, True), ('GenuineIntel', True, True, False),
+    ('', True, True, False), ('Apple', True, True, False),
+    ('AuthenticAMD', False, True, False), ('AuthenticAMD', True, False, False),
+])
+def test_onednn_by_processor(vendor, mkl, mkldnn, expected, monkeypatch):
+    monkeypatch.setattr(onednn, 'cpu_vendor', lambda: vendor)
+    monkeypatch.setattr(torch.backends.mkl, 'is_available', lambda: mkl)
+    monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: mkldnn)
+    calls = []
+    monkeypatch.setattr(
+        torch_sake.nn.linear, 'onednn_linear',
+        lambda x, weight, bias: calls.append(1) or x @ weight.t())
+    monkeypatch.setattr(torch_sake.nn.linear, 'MIN_MULTIPLICATIONS', 0)
+    Linear(4, 3, bias=False)(torch.randn(5, 4))
+    assert onednn.is_faster() == bool(calls) == expected
+    graph = make_fx(lambda x: x @ x)(torch.randn(200, 200)).graph
+    OperatorsForCPU()(graph)
+    assert (torch.ops.torch_sake.linear.default in [
+        node.target for node in graph.nodes]) == expected
+    # Compiled code is not taken from a processor with another choice:
+    monkeypatch.setattr(onednn, 'is_faster', lambda: expected)
+    uuid = OperatorsForCPU().uuid()
+    monkeypatch.setattr(onednn, 'is_faster', lambda: not expected)
+    assert OperatorsForCPU().uuid() != uuid
+
+
+CPUINFO = """processor\t: 0
+vendor_id\t: {}
+model name\t: a processor
+
+processor\t: 1
+"""
+
+
+@pytest.mark.parametrize('cpuinfo, processor, expected', [
+    (CPUINFO.format('AuthenticAMD'), '', 'AuthenticAMD'),
+    (CPUINFO.format('GenuineIntel'), 'x86_64', 'GenuineIntel'),
+    ('processor\t: 0\nBogoMIPS\t: 100.00\n', 'aarch64', ''),
+    ('', '', ''), (None, 'i386', ''), (None, '', ''),
+    (None, 'AMD64 Family 25 Model 33 Stepping 0, AuthenticAMD',
+     'AuthenticAMD'),
+    (None, 'Intel64 Family 6 Model 85 Stepping 7, GenuineIntel',
+     'GenuineIntel'),
+])
+def test_vendor_of_processor(cpuinfo, processor, expected, monkeypatch):
+    def open_cpuinfo(path):
+        assert path == '/proc/cpuinfo'
+        if cpuinfo is None:
+            raise FileNotFoundError(path)
+        return io.StringIO(cpuinfo)
+
+    monkeypatch.setattr(onednn, 'open', open_cpuinfo, raising=False)
+    monkeypatch.setattr(platform, 'processor', lambda: processor)
+    assert onednn.cpu_vendor.__wrapped__() == expected
 
 
 def test_constant_weights():

@@ -41,9 +41,7 @@ def whole_numbers(*sizes):
     return torch.randint(-99, 100, sizes).float()
 
 
-def test_operators_for_cpu():
-    if not torch.backends.mkldnn.is_available():
-        pytest.skip('This build of torch has no oneDNN')
+def test_operators_for_cpu(fast_onednn):
     compiled, targets = compile_and_record(products_and_sums)
     for num_rows in (600, 700):
         index = torch.randint(0, num_rows, (50, ))
@@ -61,9 +59,7 @@ def test_operators_for_cpu():
     assert count(aten.addmm.default) == 0
 
 
-def test_products_of_transposed_matrices():
-    if not torch.backends.mkldnn.is_available():
-        pytest.skip('This build of torch has no oneDNN')
+def test_products_of_transposed_matrices(fast_onednn):
 
     def products(x, y):
         pairs = (x.t(), y), (x[:, 1:65], y[:64]), (x, x.t())

@@ -397,6 +397,8 @@ def test_interaction_graph_in_periodic_cells(pos, build):
 @pytest.mark.parametrize('dtype', [torch.float, torch.double])
 def test_hessian_of_batched_gradients(monkeypatch, build, num_atoms, dtype):
     """As torch.autograd.functional.hessian(vectorize=True) has it."""
+    monkeypatch.setattr('torch_sake.nn.onednn.is_faster',
+                        torch.backends.mkldnn.is_available)
     monkeypatch.setattr(torch_sake.nn.linear, 'MIN_MULTIPLICATIONS', 0)
     monkeypatch.setattr(torch_sake.nn.segments, 'MIN_EDGES', 0)
     potential = Potential(build(16, num_layers=2, cutoff=None)).to(dtype)

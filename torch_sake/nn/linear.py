@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import linear
 
+from torch_sake.nn import onednn
 from torch_sake.nn.plain import plain_operators_needed
 
 # From so many multiplications on, oneDNN makes up for what it costs to call it
@@ -47,8 +48,8 @@ def _weights_are_constant() -> bool:
 
 class Linear(torch.nn.Linear):
     r"""The linear map of :class:`torch.nn.Linear`. Large ones in single
-    precision on the CPU are products of oneDNN, which are as exact as those of
-    MKL, torch's choice, and on processors of AMD twice as fast.
+    precision on a CPU of AMD are products of oneDNN, which are as exact as
+    those of MKL, torch's choice, and faster there.
 
     Args:
         in_features (int): Size of the inputs.
@@ -73,7 +74,7 @@ def linear_map(x: Tensor, weight: Tensor,
         bias = None if bias is None else bias.detach()
     if (plain_operators_needed(x) or x.dtype != torch.float
             or x.numel() * weight.size(0) < MIN_MULTIPLICATIONS
-            or not torch.backends.mkldnn.is_available()):
+            or not onednn.is_faster()):
         return linear(x, weight, bias)
     return _Linear.apply(x, weight, bias)
 

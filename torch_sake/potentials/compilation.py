@@ -99,7 +99,8 @@ class Compilable(torch.nn.Module):
         # sizes by torch.func.grad:
         traced = (by_indexing(function) if torch.__version__ < (2, 13) else
                   function)
-        try:
+
+        def call() -> Any:
             compiled = functools.partial(
                 (compiler or compile_function)(traced), self, z, pos, batch,
                 **kwargs)
@@ -110,13 +111,20 @@ class Compilable(torch.nn.Module):
                         list(self.parameters()))
                     self._verified.add(kind)
                 return compiled()
+
+        # Here, as versions of torch before 2.6 can do all but this:
+        from torch_sake.potentials.compiler_cache import (
+            compile_again_if_files_fail, describe)
+        try:
+            return compile_again_if_files_fail(call)
         # Compilers fail in many ways. If the cause is another one, the same
         # call without compilation says so.
         except Exception as error:
             self.compiled = False
-            warnings.warn(f'Compilation failed, energies and forces are '
-                          f'computed without it ({type(error).__name__}: '
-                          f'{error})')
+            # Nobody needs the place of this line:
+            warnings.warn_explicit(
+                f'Compilation failed, all is computed without it, more slowly '
+                f'{describe(error)}', UserWarning, 'torch_sake', 0)
             return None
 
 
@@ -146,8 +154,10 @@ def by_indexing(function: Callable) -> Callable:
 def compile_function(function: Callable) -> Callable:
     r"""Returns the compiled function, for all sizes of its inputs."""
     # Here, as versions of torch before 2.6 can do all but this:
+    from torch_sake.potentials.compiler_cache import remove_broken_libraries
     from torch_sake.potentials.inductor import OperatorsForCPU
 
+    remove_broken_libraries()
     limit = {}
     # Every model with layers of other sizes is one more version of the
     # function, of which torch allows eight, or more where it can be told so:

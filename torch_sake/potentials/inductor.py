@@ -10,6 +10,7 @@ from torch._inductor.custom_graph_pass import (CustomGraphPass,
                                                get_hash_for_files)
 from torch.fx import Graph, Node
 
+from torch_sake.nn import onednn
 from torch_sake.nn.linear import MIN_MULTIPLICATIONS
 from torch_sake.potentials import inductor_operators
 
@@ -50,8 +51,8 @@ class OperatorsForCPU(CustomGraphPass):
     - sums over edges of few columns are not made part of other loops: torch
       2.13 reads the sums of the forces on moved atoms too early then, and
       silently returns wrong forces. There is little to gain from them, either;
-    - large products of matrices in single precision are oneDNN's, as those of
-      :class:`~torch_sake.nn.linear.Linear` are, with copies of transposed
+    - large products of matrices in single precision are oneDNN's where those
+      of :class:`~torch_sake.nn.linear.Linear` are, with copies of transposed
       matrices, such as those of the derivatives of weights, made by loops;
     - what a node has is computed once, before its edges read it, and what an
       edge has before its channels do, in place of again for each of them.
@@ -73,7 +74,8 @@ class OperatorsForCPU(CustomGraphPass):
                 _compute_once(node)
 
     def uuid(self) -> Any:
-        return _VERSION
+        # A folder of compiled code may be shared by different processors.
+        return _VERSION, onednn.is_faster()
 
 
 def _call(graph: Graph, target: Any, args: Tuple, like: Tensor) -> Node:
@@ -186,7 +188,7 @@ def _replace_product(node: Node, added: Optional[Node], left: Node,
     multiplications = math.prod(map(_hint, (
         *value.shape, left.meta['val'].size(1))))
     if (value.dtype != torch.float or multiplications < MIN_MULTIPLICATIONS
-            or not torch.backends.mkldnn.is_available()):
+            or not onednn.is_faster()):
         return
     bias = None  # of all rows; anything else is added in a step of its own
     if added is not None and added.meta['val'].dim() == 1:
