@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from torch_sake.files import PathLike, replace_when_complete
+from torch_sake.global_state import own_global_state
 from torch_sake.inputs import BEST, LAST, find_checkpoint  # noqa: F401
 from torch_sake.models import SAKE, VectorSAKE
 from torch_sake.potentials.ensemble import Ensemble
@@ -187,8 +188,9 @@ def build_predictor(tensors: Dict[str, Tensor], description: Dict[str, Any]
         raise ValueError("The checkpoint must be of a model of torch_sake "
                          "(got the parameters of another one)")
     model = MODELS[description['model']['name']]
-    potential = assemble(model(**description['model']['arguments']),
-                         state_dict.get('atomic_energies'), description)
+    with own_global_state():  # weights are drawn, in vain
+        potential = assemble(model(**description['model']['arguments']),
+                             state_dict.get('atomic_energies'), description)
     potential.to(state_dict['model.embedding.weight'].dtype)
     potential.load_state_dict(state_dict)
     return potential.eval()

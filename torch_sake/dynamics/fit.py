@@ -2,7 +2,6 @@ r"""A run: data, training, checkpoints, errors and pictures."""
 
 import os
 import os.path as osp
-import signal
 from dataclasses import asdict, replace
 from typing import Any, Dict, Optional
 
@@ -26,12 +25,14 @@ from torch_sake.dynamics.plots import (plot_learning_curve,
 from torch_sake.files import (remove_incomplete, write_json, write_rows,
                               write_settings)
 from torch_sake.fingerprint import fingerprint
+from torch_sake.global_state import own_global_state
 from torch_sake.training.checkpoint_io import SafetensorsIO
 from torch_sake.training.lightning import quiet
 
 FREE = {'out', 'resume', 'root', 'device', 'num_rollout'}
 
 
+@own_global_state()
 def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
     r"""Trains a forecaster, keeps the best by validation, and measures it.
 
@@ -178,5 +179,4 @@ def _fit(module: DynamicsModule, data: DynamicsData,
         try:
             trainer.fit(module, data, ckpt_path=last)
         except SystemExit as error:  # an interruption, in Lightning's words
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from error

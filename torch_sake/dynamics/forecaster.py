@@ -10,6 +10,7 @@ from torch_sake.checks import (check_edge_index, check_finite, check_option,
                                values_are_visible)
 from torch_sake.dynamics.config import MODELS
 from torch_sake.files import PathLike
+from torch_sake.global_state import own_global_state
 from torch_sake.models import (EGNN, GNN, LinearDynamics, RadialField,
                                SAKENet)
 
@@ -171,7 +172,8 @@ def build_forecaster(tensors: Dict[str, Tensor],
     if kind != 'dynamics':
         raise ValueError(f"The checkpoint must be of kind 'dynamics' "
                          f"(got one of kind {kind!r})")
-    forecaster = Forecaster(**description['arguments'])
+    with own_global_state():  # weights are drawn, in vain
+        forecaster = Forecaster(**description['arguments'])
     forecaster.load_state_dict({
         key[len('forecaster.'):]: value for key, value in tensors.items()
         if key.startswith('forecaster.')})

@@ -9,6 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch_sake.checkpoint import LAST, MODELS, assemble
 from torch_sake.checks import check_same_data, check_same_settings
 from torch_sake.device import choose_device
+from torch_sake.global_state import own_global_state
 from torch_sake.models import MoleculeModel
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
@@ -69,6 +70,7 @@ class Trainer:
         ValueError: If the folder holds a run already and :obj:`config.resume`
             is not set, or is set and the run there has other settings.
     """
+    @own_global_state()
     def __init__(self, config: TrainConfig,
                  model: Optional[torch.nn.Module] = None):
         # Here and in fit, as it takes seconds, and simulations do without.
@@ -115,6 +117,7 @@ class Trainer:
             self.module.to(self.device)
         if config.compiles and isinstance(potential.model, MoleculeModel):
             potential.compile()  # not the average: it is rarely called
+        self.random_state = torch.get_rng_state()  # of this run alone
         if config.resume:
             self._restore()
 
@@ -154,6 +157,7 @@ class Trainer:
         from pytorch_lightning.utilities import rank_zero_only
         return rank_zero_only.rank == 0
 
+    @own_global_state()
     def fit(self, callbacks: Sequence[Any] = ()) -> None:
         r"""Trains up to the last step.
 
@@ -168,6 +172,8 @@ class Trainer:
         from torch_sake.training.callbacks import Interrupted
         from torch_sake.training.datamodule import FramesModule
         from torch_sake.training.lightning import build_trainer, quiet
+        torch.manual_seed(self.config.seed)  # of GPUs
+        torch.set_rng_state(self.random_state)
         last = osp.join(self.config.out, LAST)
         last = last if osp.exists(last) else None
         if last is not None:
@@ -187,6 +193,7 @@ class Trainer:
                     raise KeyboardInterrupt from None
                 raise
             finally:
+                self.random_state = torch.get_rng_state()
                 self.device = trainer.strategy.root_device
                 self.module.to(self.device)
 
