@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from torch_sake.entries import shown
+from torch_sake.global_state import own_global_state
 
 PRECISIONS = (torch.float, torch.double)
 
@@ -72,7 +73,7 @@ def build_with(build: Callable[[], torch.nn.Module], state: Dict[str, Tensor],
         if isinstance(value, int) and value > limit:
             raise ValueError(f"'{name}' must be at most {limit} for the "
                              f"tensors that there are (got {shown(value)})")
-    with torch.device('meta'):
+    with own_global_state(), torch.device('meta'):
         module = build()
     first = next((name for name, _ in module.named_parameters()), None)
     dtype = state[first].dtype if first in state else torch.float
@@ -80,6 +81,7 @@ def build_with(build: Callable[[], torch.nn.Module], state: Dict[str, Tensor],
         raise ValueError(f"The tensor '{prefix}{first}' must be of one of the "
                          f"types {PRECISIONS} (got {dtype})")
     check_tensors(state, module.to(dtype).state_dict(), prefix)
-    module = build().to(dtype)
+    with own_global_state():  # weights are drawn, in vain
+        module = build().to(dtype)
     module.load_state_dict(state)
     return module.eval()

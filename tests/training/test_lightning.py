@@ -94,17 +94,19 @@ def test_steps_without_lightning(config):
                                     dict(deterministic=True)], ids=str)
 def test_same_weights(config, change):
     config = replace(config, num_steps=4, val_interval=2)
-    states = []
-    try:
-        for changes in ({}, change):
-            trainer = Trainer(replace(config, out=f'{config.out}-{changes}',
-                                      **changes))
-            trainer.fit()
-            states.append(weights(trainer))
-        assert torch.are_deterministic_algorithms_enabled() == (
-            'deterministic' in change)
-    finally:
-        torch.use_deterministic_algorithms(False)
+    states, modes = [], []
+
+    class Mode(lightning.Callback):
+        def on_train_batch_end(self, *args):
+            modes.append(torch.are_deterministic_algorithms_enabled())
+
+    for changes in ({}, change):
+        trainer = Trainer(replace(config, out=f'{config.out}-{changes}',
+                                  **changes))
+        trainer.fit([Mode()])
+        states.append(weights(trainer))
+        assert not torch.are_deterministic_algorithms_enabled()
+    assert modes == 4 * [False] + 4 * ['deterministic' in change]
     assert_equal(*states)
 
 

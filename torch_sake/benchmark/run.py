@@ -14,11 +14,13 @@ from torch_sake.benchmark.work import (Rates, count_work, measure_rates,
                                        peak_memory, synchronize)
 from torch_sake.device import choose_device
 from torch_sake.files import write_json
+from torch_sake.global_state import own_global_state
 from torch_sake.version import __version__
 
 Row = Dict[str, Any]
 
 
+@own_global_state()
 def run_benchmark(config: BenchmarkConfig) -> Dict[str, Any]:
     r"""Measures, and returns the results, which :obj:`results.json` gets,
     too.

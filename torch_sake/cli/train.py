@@ -2,6 +2,8 @@ import os.path as osp
 
 from torch_sake.checkpoint import BEST, LAST, load_predictor
 from torch_sake.cli.threads import limit_threads
+from torch_sake.global_state import (own_global_state,
+                                     use_deterministic_algorithms)
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.metrics import predict, trivial_labels
 from torch_sake.training.plots import plot_learning_curve
@@ -33,16 +35,25 @@ def train(config: TrainConfig) -> None:
                   f"{config.out} can be used, '--resume' goes on from "
                   f"'{LAST}'.")
         raise
-    if not trainer.is_global_zero:
-        return
+    if trainer.is_global_zero:
+        report(trainer)
+
+
+@own_global_state()
+def report(trainer: Trainer) -> None:
+    r"""Reports the errors of the best potential of a run."""
+    config, data = trainer.config, trainer.data
+    if config.deterministic:
+        use_deterministic_algorithms()
     units = data.frames.units
     plot_learning_curve(trainer.history, units, config.out)
-    part = 'test' if sizes['test'] > 0 else 'val'
+    part = 'test' if data.split.test.numel() > 0 else 'val'
     potential = load_predictor(config.out)[0]
     trivial = trivial_labels(potential, data.batches(part))
     outputs = predict(potential.to(trainer.device), data.batches(part),
                       trainer.device)
     report_errors(outputs, trivial, units, config.out, part,
-                  f'\nErrors on the {part} frames ({sizes[part]}; '
+                  f'\nErrors on the {part} frames '
+                  f'({getattr(data.split, part).numel()}; '
                   f'{trainer.seconds:.0f} s of processor time for training)')
     print(f'\nThe run is in {config.out}')

@@ -1,7 +1,6 @@
 r"""A run: data, training, checkpoints, errors and pictures."""
 
 import os.path as osp
-import signal
 from dataclasses import asdict, replace
 from typing import Any, Dict, List, Optional
 
@@ -26,6 +25,7 @@ from torch_sake.entries import check_entry, errors_name
 from torch_sake.files import (check_folder, remove_incomplete, write_json,
                               write_rows, write_settings)
 from torch_sake.fingerprint import fingerprint
+from torch_sake.global_state import own_global_state
 from torch_sake.locks import hold_folder
 from torch_sake.training.checkpoint_io import SafetensorsIO
 from torch_sake.training.lightning import quiet
@@ -33,6 +33,7 @@ from torch_sake.training.lightning import quiet
 FREE = {'out', 'resume', 'root', 'device', 'num_rollout'}
 
 
+@own_global_state()
 def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
     r"""Trains a forecaster, keeps the best by validation, and measures it.
 
@@ -211,5 +212,4 @@ def _fit(module: DynamicsModule, data: DynamicsData,
         try:
             trainer.fit(module, data, ckpt_path=last)
         except SystemExit as error:  # an interruption, in Lightning's words
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from error

@@ -13,7 +13,7 @@ from torch_geometric.nn.inits import reset
 from torch_sake.autocast import without_autocast
 from torch_sake.checks import check_pos, check_positive_int, check_tensor
 from torch_sake.models.graph import given_or_found_edges
-from torch_sake.nn.init import shrink_last
+from torch_sake.nn.init import draws_in_single_precision, shrink_last
 from torch_sake.nn.scatter import sum_edges
 from torch_sake.nn.segments import group_edges
 
@@ -96,6 +96,7 @@ class RadialField(Baseline):
         As those of :class:`~torch_sake.SAKENet`; features come out as they
         came.
     """
+    @draws_in_single_precision
     def __init__(self, hidden_channels: int, *, num_layers: int = 4,
                  edge_dim: Optional[int] = None):
         super().__init__()
@@ -165,6 +166,7 @@ class GNN(Baseline):
         As those of :class:`~torch_sake.SAKENet`; the output velocity is the
         displacement.
     """
+    @draws_in_single_precision
     def __init__(self, in_channels: int, hidden_channels: int,
                  out_channels: int, *, num_layers: int = 4,
                  edge_dim: Optional[int] = None, num_dimensions: int = 3):

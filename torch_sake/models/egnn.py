@@ -12,6 +12,7 @@ from torch_sake.checks import check_pos, check_positive_int, check_tensor
 from torch_sake.models.graph import given_or_found_edges
 from torch_sake.nn.derivatives import with_zero_derivatives
 from torch_sake.nn.egnn_conv import EGNNConv
+from torch_sake.nn.init import draws_in_single_precision
 
 
 class EGNN(torch.nn.Module):
@@ -40,6 +41,7 @@ class EGNN(torch.nn.Module):
         TypeError, ValueError: If an argument is of the wrong type, shape or
             range. Values of tensors are looked at on the CPU only.
     """
+    @draws_in_single_precision
     def __init__(
         self,
         in_channels: int,

@@ -15,7 +15,7 @@ from torch_sake.checks import (check_atomic_numbers, check_batch, check_bool,
 from torch_sake.models.readout import NUM_ELEMENTS, atomic_masses, center
 from torch_sake.models.stack import SAKEStack
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
-from torch_sake.nn.init import reset
+from torch_sake.nn.init import draws_in_single_precision, reset
 
 # Arguments of SchNet, and what they are here:
 SCHNET_ARGUMENTS = {
@@ -84,6 +84,7 @@ class MoleculeModel(torch.nn.Module):
         TypeError, ValueError: If an argument is of the wrong type, shape or
             range. Values of tensors are looked at on the CPU only.
     """
+    @draws_in_single_precision
     def __init__(
         self,
         hidden_channels: int,

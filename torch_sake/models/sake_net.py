@@ -11,7 +11,7 @@ from torch_sake.models.flax import read_flax
 from torch_sake.models.graph import given_or_found_edges
 from torch_sake.models.stack import SAKEStack
 from torch_sake.nn.derivatives import with_zero_derivatives
-from torch_sake.nn.init import reset
+from torch_sake.nn.init import draws_in_single_precision, reset
 
 
 class SAKENet(torch.nn.Module):
@@ -61,6 +61,7 @@ class SAKENet(torch.nn.Module):
         TypeError, ValueError: If an argument is of the wrong type, shape or
             range. Values of tensors are looked at on the CPU only.
     """
+    @draws_in_single_precision
     def __init__(
         self,
         in_channels: int,

@@ -6,7 +6,7 @@ from torch.utils.checkpoint import checkpoint
 
 from torch_sake.checks import (check_bool, check_no_arguments, check_option,
                                check_positive_int)
-from torch_sake.nn.init import reset
+from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.nn.linear import contexts_of_checkpoint
 from torch_sake.nn.sake_conv import SAKEConv
 from torch_sake.nn.vector_sake_conv import VectorSAKEConv
@@ -39,6 +39,7 @@ class SAKEStack(torch.nn.Module):
     Shapes:
         As those of :class:`~torch_sake.nn.SAKEConv`.
     """
+    @draws_in_single_precision
     def __init__(self, hidden_channels: int, num_layers: int,
                  conv: str = 'sake',
                  update_pos: Union[bool, Sequence[bool]] = True,

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from torch_sake.checks import check_positive_int
-from torch_sake.nn.init import reset
+from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.scatter import sum_edges
 from torch_sake.nn.segments import Segments
@@ -42,6 +42,7 @@ class SemanticAttention(torch.nn.Module):
           *(optional)*
         - **output:** attention weights :math:`(E, H)`
     """
+    @draws_in_single_precision
     def __init__(self, hidden_channels: int, heads: int = 4):
         super().__init__()
         self.heads = check_positive_int('heads', heads)

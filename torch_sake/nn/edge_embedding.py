@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import SiLU
 
 from torch_sake.checks import check_positive_int
-from torch_sake.nn.init import is_linear, reset
+from torch_sake.nn.init import draws_in_single_precision, is_linear, reset
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.radial_basis import ExpNormalBasis
 
@@ -42,6 +42,7 @@ class EdgeEmbedding(torch.nn.Module):
           :math:`(E, A)` *(optional)*
         - **output:** edge embeddings :math:`(E, F)`
     """
+    @draws_in_single_precision
     def __init__(self, in_channels: int, hidden_channels: int,
                  num_rbf: int = 50, edge_dim: Optional[int] = None,
                  max_distance: float = 5.0):

@@ -11,7 +11,7 @@ from torch_sake.checks import (check_edge_index, check_pos, check_positive_int,
                                check_tensor)
 from torch_sake.geometry import edge_vectors
 from torch_sake.nn.edge_mask import edge_mask
-from torch_sake.nn.init import shrink_last
+from torch_sake.nn.init import draws_in_single_precision, shrink_last
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.scatter import sum_edges
 from torch_sake.nn.segments import group_edges
@@ -56,6 +56,7 @@ class EGNNConv(MessagePassing):
         TypeError, ValueError: If an argument is of the wrong type, shape or
             range. Values of tensors are looked at on the CPU only.
     """
+    @draws_in_single_precision
     def __init__(self, channels: int, edge_dim: Optional[int] = None,
                  **kwargs):
         super().__init__(aggr='sum', node_dim=0, **kwargs)

@@ -3,8 +3,9 @@ r"""Initialization of the linear maps, as in the official implementation
 :math:`1 / \text{fan-in}`, truncated at two standard deviations; zero biases.
 """
 
+import functools
 import math
-from typing import Optional
+from typing import Any, Callable, Optional
 
 import torch
 from torch.nn import Linear
@@ -60,3 +61,25 @@ def shrink_last(module: torch.nn.Module, gain: float) -> None:
     maps = [child for child in module.children() if is_linear(child)]
     if isinstance(module, torch.nn.Sequential) and maps:
         torch.nn.init.xavier_uniform_(maps[-1].weight, gain=gain)
+
+
+def draws_in_single_precision(function: Callable) -> Callable:
+    r"""Has the constructor of a module draw the weights that a seed gives in
+    single precision, whatever the default type is. Parameters have this type
+    afterwards.
+    """
+    @functools.wraps(function)
+    def construct(module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+        default = torch.get_default_dtype()
+        if default == torch.float:
+            return function(module, *args, **kwargs)
+        torch.set_default_dtype(torch.float)
+        try:
+            function(module, *args, **kwargs)
+        finally:
+            torch.set_default_dtype(default)
+        for parameter in module.parameters():
+            if parameter.dtype == torch.float:
+                parameter.data = parameter.data.to(default)
+
+    return construct

@@ -15,7 +15,7 @@ from torch_sake.checks import (check_bool, check_devices, check_edge_index,
 from torch_sake.geometry import distance_and_direction, edge_vectors
 from torch_sake.nn.edge_mask import edge_mask
 from torch_sake.nn.envelope import ENVELOPES, build_envelope
-from torch_sake.nn.init import reset
+from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.segments import Segments, group_edges
 
@@ -79,6 +79,7 @@ class KineticConv(MessagePassing):
     Raises:
         TypeError, ValueError: If an argument is of the wrong type or range.
     """
+    @draws_in_single_precision
     def __init__(
         self,
         in_channels: int,

@@ -9,7 +9,7 @@ from torch_sake.checks import check_bool, check_positive_int
 from torch_sake.nn.attention import SemanticAttention, normalize_attention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
 from torch_sake.nn.edge_mask import edge_mask
-from torch_sake.nn.init import reset
+from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
 from torch_sake.nn.linear import Linear
 from torch_sake.nn.scatter import sum_edges, sum_outer_products
@@ -96,6 +96,7 @@ class SAKEConv(KineticConv):
         TypeError, ValueError: If an argument is of the wrong type, shape or
             range. Values of tensors are looked at on the CPU only.
     """
+    @draws_in_single_precision
     def __init__(
         self,
         in_channels: int,

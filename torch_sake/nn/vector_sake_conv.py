@@ -9,7 +9,7 @@ from torch_sake.autocast import without_autocast
 from torch_sake.checks import (check_bool, check_positive_float,
                                check_tensor)
 from torch_sake.geometry import bound_vectors
-from torch_sake.nn.init import reset
+from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
 from torch_sake.nn.linear import Linear, linear_map, linear_parts
 from torch_sake.nn.radial_basis import ExpNormalBasis
@@ -105,6 +105,7 @@ class VectorSAKEConv(KineticConv):
         TypeError, ValueError: If an argument is of the wrong type, shape or
             range. Values of tensors are looked at on the CPU only.
     """
+    @draws_in_single_precision
     def __init__(
         self,
         in_channels: int,

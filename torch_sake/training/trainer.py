@@ -10,6 +10,7 @@ from torch_sake.checkpoint import BEST, LAST, MODELS, assemble, check_kind
 from torch_sake.checks import check_same_data, check_same_settings
 from torch_sake.device import choose_device
 from torch_sake.entries import check_entry, errors_name
+from torch_sake.global_state import own_global_state
 from torch_sake.locks import hold_folder
 from torch_sake.models import MoleculeModel
 from torch_sake.training.config import TrainConfig
@@ -72,6 +73,7 @@ class Trainer:
             is not set, or is set and the run there has other settings, or if
             another process writes to it.
     """
+    @own_global_state()
     def __init__(self, config: TrainConfig,
                  model: Optional[torch.nn.Module] = None):
         # Here and in fit, as it takes seconds, and simulations do without.
@@ -119,6 +121,7 @@ class Trainer:
             self.module.to(self.device)
         if config.compiles and isinstance(potential.model, MoleculeModel):
             potential.compile()  # not the average: it is rarely called
+        self.random_state = torch.get_rng_state()  # of this run alone
         if config.resume:
             self._restore()
 
@@ -158,6 +161,7 @@ class Trainer:
         from torch_sake.training.distributed import is_first_process
         return self.config.num_processes == 1 or is_first_process()
 
+    @own_global_state()
     def fit(self, callbacks: Sequence[Any] = ()) -> None:
         r"""Trains up to the last step.
 
@@ -177,6 +181,8 @@ class Trainer:
         from torch_sake.training.callbacks import Interrupted
         from torch_sake.training.datamodule import FramesModule
         from torch_sake.training.lightning import build_trainer, quiet
+        torch.manual_seed(self.config.seed)  # of GPUs
+        torch.set_rng_state(self.random_state)
         last = osp.join(self.config.out, LAST)
         last = last if osp.exists(last) else None
         if last is not None:
@@ -196,6 +202,7 @@ class Trainer:
                     raise KeyboardInterrupt from None
                 raise
             finally:
+                self.random_state = torch.get_rng_state()
                 self.device = trainer.strategy.root_device
                 self.module.to(self.device)
 
