@@ -96,11 +96,13 @@ def read_state(path: PathLike) -> Dict[str, numpy.ndarray]:
             another type or shape.
     """
     state = read_arrays(path, tuple(ARRAYS), (*OPTIONAL, DIGEST))
+    with numpy.load(path) as archive:  # what has lost its name, too
+        names = set(archive.files)
     found = state.pop(DIGEST, None)
-    if found is None:
+    if found is None and names == state.keys():
         warnings.warn(f"'{path}' is of an older version of torch_sake, "
                       f"without a digest: damage to it would not be seen")
-    elif str(found) != digest(state):
+    elif found is None or str(found) != digest(state):
         raise ValueError(f"'{path}' is damaged: Its arrays are not those that "
                          f"were written")
     known, num_atoms = {**ARRAYS, **OPTIONAL}, state['numbers'].size
