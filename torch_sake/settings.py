@@ -23,7 +23,8 @@ def check_settings(settings: Any, paths: Tuple[str, ...] = ()) -> None:
 
     Raises:
         TypeError: If one is of another type, with its name.
-        ValueError: If a path is an address.
+        ValueError: If one is none of the words that it may be, has zero
+            bytes, or is an address in the place of a path.
     """
     for field in fields(settings):
         value = getattr(settings, field.name)
@@ -41,13 +42,14 @@ def check_settings(settings: Any, paths: Tuple[str, ...] = ()) -> None:
 
 
 def check_type(name: str, value: Any, kind: Any) -> None:
-    r"""Raises an error if a value is not of the type of an annotation, or is
-    none of its options.
-    """
-    if not is_of_type(value, kind):
-        is_option = isinstance(value, str) and 'one of' in describe_type(kind)
-        raise (ValueError if is_option else TypeError)(
-            f"'{name}' must be {describe_type(kind)} (got {in_words(value)})")
+    r"""Raises an error if a value is not of the type of an annotation."""
+    if is_of_type(value, kind):
+        return
+    # Text that is none of several words is a wrong value of the right type.
+    is_word = isinstance(value, str) and Literal in map(
+        get_origin, (kind, *get_args(kind)))
+    raise (ValueError if is_word else TypeError)(
+        f"'{name}' must be {describe_type(kind)} (got {in_words(value)})")
 
 
 def is_of_type(value: Any, kind: Any) -> bool:

@@ -57,7 +57,7 @@ def ase_blocks(path: PathLike, num_atoms: int,
         if size >= num_atoms:
             yield _to_frames(path, frames, units, first_frame)
             first_frame, size, frames = first_frame + len(frames), 0, []
-    if frames:
+    if frames or first_frame == 0:
         yield _to_frames(path, frames, units, first_frame)
 
 

@@ -21,11 +21,9 @@ def npz_frames(path: PathLike) -> Frames:
         path (str or os.PathLike): The file.
 
     Raises:
-        ValueError: As :func:`npz_blocks`, and if there are no frames.
+        ValueError: As :func:`npz_blocks`.
     """
-    for frames in npz_blocks(path, sys.maxsize):
-        return frames
-    raise ValueError(f"'{path}' has no frames")
+    return next(npz_blocks(path, sys.maxsize))
 
 
 def npz_blocks(path: PathLike, num_atoms: int,
@@ -46,9 +44,9 @@ def npz_blocks(path: PathLike, num_atoms: int,
             one of these. (default: :obj:`None`)
 
     Raises:
-        ValueError: If the file is no :obj:`.npz` file, is truncated, lacks an
-            array or has one of a wrong shape, or declares a unit that is not
-            known or not the one given.
+        ValueError: If the file is no :obj:`.npz` file, is truncated, has no
+            atoms or frames, lacks an array or has one of a wrong shape or
+            type, or declares a unit that is not known or not the one given.
     """
     path = check_file(path)
     # A damaged archive fails in as many ways as zlib, zipfile and numpy
@@ -68,6 +66,8 @@ def npz_blocks(path: PathLike, num_atoms: int,
                              f"of one or more atoms (got shape {z.shape})")
         pos, energy, force = (_Rows(path, archive, key) for key in keys)
         num_frames = energy.shape[0]
+        if num_frames < 1:
+            raise ValueError(f"'{path}' has no frames")
         for key, rows in zip((keys[0], keys[2]), (pos, force)):
             if rows.shape != (num_frames, z.size, 3):
                 raise ValueError(
