@@ -14,7 +14,7 @@ import torch
 import torch_geometric
 from torch import Tensor
 
-from torch_sake.files import PathLike, replace_when_complete
+from torch_sake.files import PathLike, local_path, replace_when_complete
 from torch_sake.models import SAKE, VectorSAKE
 from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
@@ -66,7 +66,7 @@ def load_checkpoint(
         ValueError: If there is none, or it was written by a version of this
             package that this one does not understand.
     """
-    path = os.fspath(path)
+    path = local_path('checkpoint', path)
     if osp.isdir(path):
         path = osp.join(path, BEST)
     if not osp.isfile(path):

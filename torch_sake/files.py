@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import os.path as osp
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
@@ -13,6 +14,41 @@ import numpy as np
 
 PathLike = Union[str, 'os.PathLike[str]']
 INCOMPLETE = '.incomplete-'
+# What fsspec, by which PyG and Lightning open files, would take for one: a
+# scheme, a chain of them, or data in the place of a path.
+ADDRESS = re.compile(r'.*://|[\w.+-]+::|data:', re.DOTALL | re.IGNORECASE)
+
+
+def local_path(name: str, path: PathLike) -> str:
+    r"""Returns a path of this machine, with the home folder in the place of a
+    leading :obj:`~`.
+
+    Args:
+        name (str): What messages call it.
+        path (str or os.PathLike): The path.
+
+    Raises:
+        TypeError: If it is no path.
+        ValueError: If it is an address, such as :obj:`'http://host/folder'`.
+    """
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise TypeError(f"'{name}' must be a path (got {path!r})")
+    if ADDRESS.match(text):
+        raise ValueError(f"'{name}' must be a path of this machine, no "
+                         f"address (got {text!r})")
+    return osp.expanduser(text)
+
+
+def check_local(settings: Any, *names: str) -> None:
+    r"""Checks that those settings of a command that are paths, or lists of
+    some, are of this machine.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        for path in value if isinstance(value, (list, tuple)) else [value]:
+            if path is not None:
+                local_path(name, path)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch_sake.benchmark.work import (Rates, count_work, measure_rates,
                                        peak_memory, synchronize)
 from torch_sake.checks import check_option, check_positive_int
 from torch_sake.device import choose_device
-from torch_sake.files import write_json
+from torch_sake.files import check_local, write_json
 from torch_sake.version import __version__
 
 Row = Dict[str, Any]
@@ -56,6 +56,7 @@ class BenchmarkConfig:
     out: str = 'benchmark'
 
     def __post_init__(self):
+        check_local(self, 'out')
         if self.models is None:
             self.models = installed_models()
         for name in ('rounds', 'threads'):

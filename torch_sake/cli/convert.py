@@ -2,6 +2,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from torch_sake.datasets import convert_frames
+from torch_sake.files import check_local
 from torch_sake.training.report import describe_labels
 
 
@@ -23,6 +24,9 @@ class ConvertConfig:
     out: str
     energy_unit: Optional[str] = None
     length_unit: Optional[str] = None
+
+    def __post_init__(self):
+        check_local(self, 'data', 'out')
 
 
 def convert(config: ConvertConfig) -> None:

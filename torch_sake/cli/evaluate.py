@@ -9,10 +9,11 @@ from torch_geometric.loader import DataLoader
 from torch_sake.checkpoint import (build_predictor, folder_of,
                                    load_checkpoint, load_checkpoints)
 from torch_sake.checks import (check_known_elements, check_paths,
-                               check_seed)
-from torch_sake.datasets import load_frames, published_split
+                               check_positive_int, check_seed)
+from torch_sake.datasets import published_split
 from torch_sake.datasets.load import AnyFrames, load_config_frames
 from torch_sake.device import choose_device
+from torch_sake.files import check_local
 from torch_sake.training.batching import EVAL_BATCH_SIZE
 from torch_sake.training.data import frames_fingerprint
 from torch_sake.training.metrics import predict, trivial_labels
@@ -26,10 +27,14 @@ class EvaluateConfig:
     Args:
         checkpoint: Folder of a training run, or one of its checkpoints, or
             several, whose mean is measured, on other data.
-        data: The data, as for 'train'; those of the run if not given.
+        data: The data, as for 'train'. A checkpoint does not say where to
+            find them.
         root: Folder of the data, as for 'train'.
-        part: 'test' takes the test frames of the run's own data, 'all' takes
-            all frames; 'test' if no data are given, 'all' otherwise.
+        num_frames: Number of frames that are generated, as for 'train'.
+        data_seed: Seed of frames that are generated, as for 'train'.
+        part: 'test' takes the test frames of the run, if the data are its
+            own, 'all' takes all frames. If not given, it is 'test' for the
+            run's own data, 'all' for others.
         split: A split that the data are published with, whose test frames are
             taken, such as 'other' of 'iso17'.
         out: Folder of 'evaluation.json' and the pictures; 'evaluation' beside
@@ -41,6 +46,8 @@ class EvaluateConfig:
     checkpoint: Union[str, List[str]]
     data: Optional[str] = None
     root: Optional[str] = None
+    num_frames: Optional[int] = None
+    data_seed: Optional[int] = None
     part: Optional[Literal['test', 'all']] = None
     split: Optional[str] = None
     out: Optional[str] = None
@@ -48,6 +55,7 @@ class EvaluateConfig:
     device: str = 'auto'
 
     def __post_init__(self):
+        check_local(self, 'checkpoint', 'data', 'root', 'split', 'out')
         self.checkpoint = check_paths('checkpoint', self.checkpoint)
         if len(self.checkpoint) > 1 and (self.data is None or self.split
                                          or self.part == 'test'):
@@ -56,6 +64,10 @@ class EvaluateConfig:
                              f"have test frames of their own (got "
                              f"{self.data!r})")
         check_seed('seed', self.seed)
+        if self.num_frames is not None:
+            check_positive_int('num_frames', self.num_frames)
+        if self.data_seed is not None:
+            check_seed('data_seed', self.data_seed)
 
 
 def evaluate(config: EvaluateConfig) -> None:
@@ -71,12 +83,7 @@ def evaluate(config: EvaluateConfig) -> None:
     else:
         name = 'ensemble'
         potential, _, elements = load_checkpoints(config.checkpoint)
-    run = description['config']
-    if config.data in (None, run['data']):
-        frames = load_config_frames(
-            dict(run, root=config.root or run['root']))
-    else:
-        frames = load_frames(config.data, root=config.root)
+    frames = load_data(config, description)
     check_units(frames.units, description['units'])
     frames, part = choose_frames(frames, config, tensors, description)
     loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
@@ -92,6 +99,37 @@ def evaluate(config: EvaluateConfig) -> None:
                   f'frames of {frames.source} ({len(frames)})', config.seed)
 
 
+def load_data(config: EvaluateConfig,
+              description: Dict[str, Any]) -> AnyFrames:
+    r"""Returns the frames that the settings name. What the checkpoint says of
+    its own is for messages and comparisons: nothing that it names is opened or
+    generated.
+    """
+    run = description['config']
+    if config.data is None:
+        raise ValueError(f"'data' must be given (the checkpoint says that it "
+                         f"was trained on {run['data']!r}, with 'root' "
+                         f"{run.get('root')!r})")
+    if config.data.startswith('xtb:') and config.data == run['data'] and (
+            config.num_frames is config.data_seed is None
+            and not is_data_of(description, config)):
+        raise ValueError(f"'num_frames' or 'data_seed' must be given for "
+                         f"{config.data!r} (the checkpoint says that it was "
+                         f"trained with {run.get('num_frames')!r} and "
+                         f"{run.get('data_seed')!r})")
+    return load_config_frames({**vars(config),
+                               'data_seed': config.data_seed or 0})
+
+
+def is_data_of(description: Dict[str, Any], config: EvaluateConfig) -> bool:
+    r"""Returns whether the settings ask for data as those of the run did."""
+    run = description['config']
+    return config.data == run['data'] and (
+        not config.data.startswith('xtb:')
+        or config.num_frames == run.get('num_frames')
+        and (config.data_seed or 0) == run.get('data_seed'))
+
+
 def choose_frames(frames: AnyFrames, config: EvaluateConfig,
                   tensors: Dict[str, Tensor],
                   description: Dict[str, Any]) -> Tuple[AnyFrames, str]:
@@ -104,11 +142,13 @@ def choose_frames(frames: AnyFrames, config: EvaluateConfig,
         description (dict): Its description.
     """
     run_data = description['config']['data']
-    own_name = own_data = config.data in (None, run_data)
+    own_name = own_data = is_data_of(description, config)
     if 'fingerprint' in description:  # not in those of older runs
         own_data = frames_fingerprint(frames) == description['fingerprint']
-    part = config.part or ('test' if config.data is None or config.split
-                           else 'all')
+    part = config.part
+    if part is None:
+        is_run = len(config.checkpoint) == 1 and (own_name or own_data)
+        part = 'test' if is_run or config.split else 'all'
     if config.split is not None:
         if part == 'all':
             raise ValueError(f"'part' must be 'test' for the test frames of a "
@@ -124,7 +164,7 @@ def choose_frames(frames: AnyFrames, config: EvaluateConfig,
         if not own_data:
             raise ValueError(f"'part' must be 'all' for data other than the "
                              f"run's, which were {run_data!r} as they were "
-                             f"then (got {config.data or run_data!r})")
+                             f"then (got {config.data!r})")
         if tensors['split.test'].numel() == 0:
             raise ValueError("'part' must be 'all' for a run without test "
                              "frames (got 'test')")

@@ -10,7 +10,8 @@ from torch_sake.calculators import SAKECalculator
 from torch_sake.checkpoint import folder_of
 from torch_sake.checks import check_positive_float, check_positive_int
 from torch_sake.device import choose_device
-from torch_sake.files import replace_when_complete, write_json
+from torch_sake.files import (check_local, replace_when_complete,
+                              write_json)
 from torch_sake.simulation.structures import read_structure
 
 
@@ -21,7 +22,8 @@ class RelaxConfig:
     Args:
         checkpoint: Folder of a training run or one of its checkpoints.
         structure: A file that ASE reads ('file@3' is its fourth structure);
-            the first frame of the data of the run if not given.
+            that in the checkpoint, the first frame of the data of the run, if
+            not given.
         out: Folder of the results; 'relax' beside the checkpoint if not given.
         cell: Whether the cell is relaxed, too.
         pressure: Pressure in GPa, if the cell is relaxed.
@@ -45,6 +47,7 @@ class RelaxConfig:
     device: str = 'auto'
 
     def __post_init__(self):
+        check_local(self, 'checkpoint', 'structure', 'out')
         check_positive_float('fmax', self.fmax)
         check_positive_int('num_steps', self.num_steps)
         if not math.isfinite(self.pressure) or (self.pressure != 0

@@ -5,9 +5,10 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import numpy
 
+from torch_sake.datasets.ase_formats import find_format
 from torch_sake.datasets.ase_labels import energy_of, forces_of, stress_of
 from torch_sake.datasets.frames import Frames
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, local_path
 from torch_sake.units import ASE_UNITS
 
 ROWS = 100  # of a database that are read at once
@@ -16,7 +17,8 @@ ROWS = 100  # of a database that are read at once
 def read_frames(path: PathLike) -> Frames:
     r"""Reads structures with energies and, if there are any, forces and
     stresses from any file that :meth:`ase.io.read` understands, such as
-    extended XYZ.
+    extended XYZ, but those of the few formats whose readers open what a file
+    names.
 
     Energies are in eV and positions in Angstrom, the units of ASE. Labels are
     called :obj:`energy`, :obj:`forces` and :obj:`stress`, or :obj:`REF_energy`
@@ -86,7 +88,7 @@ def _labels(path: PathLike) -> Iterator[Dict[str, Any]]:
         raise ImportError("Reading structures needs ASE: "
                           "pip install 'torch-sake[train]'") from error
 
-    path = osp.expanduser(path)
+    path = local_path('data', path)
     if not osp.isfile(path):
         raise ValueError(f"There is no file '{path}'")
 
@@ -140,9 +142,9 @@ def _structures(path: str) -> Iterator[Any]:
     """
     import ase.db
     import ase.io
-    from ase.io.formats import filetype, open_with_compression
+    from ase.io.formats import open_with_compression
 
-    kind = filetype(path)
+    kind = find_format(path)
     if kind == 'extxyz':
         with open_with_compression(path, 'r') as file:
             for text in _xyz_texts(file):
@@ -155,7 +157,7 @@ def _structures(path: str) -> Iterator[Any]:
                 yield from (row.toatoms() for row in rows)
                 last = rows[-1].id
     else:
-        yield from ase.io.iread(path, ':')
+        yield from ase.io.iread(path, ':', format=kind)
 
 
 def _xyz_texts(file: Any) -> Iterator[str]:

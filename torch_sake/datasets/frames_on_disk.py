@@ -13,7 +13,7 @@ from torch_geometric.data import Data, OnDiskDataset, SQLiteDatabase
 
 from torch_sake.datasets.frames import label_name
 from torch_sake.datasets.split import Split
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, local_path
 
 # Where an SQLite file says what it is a file of:
 APPLICATION_ID, FORMAT = 0x53414B45, 2
@@ -49,7 +49,7 @@ class FramesOnDisk(OnDiskDataset):
             number of the frame.
     """
     def __init__(self, path: PathLike):
-        self.path = osp.abspath(osp.expanduser(path))
+        self.path = osp.abspath(local_path('data', path))
         self.source = os.fspath(path)
         if not is_frames_on_disk(self.path):
             raise ValueError(f"'{path}' must be a file of frames that "

@@ -10,7 +10,7 @@ from torch_sake.datasets.md17 import md17_frames, md22_frames
 from torch_sake.datasets.npz_file import npz_frames
 from torch_sake.datasets.qm9 import qm9_frames
 from torch_sake.datasets.xtb import xtb_frames
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, local_path
 
 AnyFrames = Union[Frames, FramesOnDisk]
 # Trajectories of molecules and targets, by their names:
@@ -55,8 +55,9 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None, seed: int = 0,
 
     Raises:
         TypeError: If options are given for data that are not generated.
-        ValueError: If :obj:`data` is none of these.
+        ValueError: If :obj:`data` is none of these, or an address.
     """
+    path = local_path('data', data)
     data = os.fspath(data)
     kind, _, name = data.partition(':')
     if kind == 'xtb' and name:
@@ -72,7 +73,7 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None, seed: int = 0,
                                                                      name)
     if is_frames_on_disk(data):
         return FramesOnDisk(data)
-    if osp.isfile(osp.expanduser(data)):
+    if osp.isfile(path):
         return (npz_frames if data.endswith('.npz') else read_frames)(data)
     raise ValueError(f"'data' must be 'xtb:NAME' (a molecule to generate), "
                      f"'md17:NAME', 'rmd17:NAME' or 'md22:NAME' (a "

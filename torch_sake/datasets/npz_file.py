@@ -7,7 +7,7 @@ import numpy as np
 
 from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.md17 import LAYOUTS, UNITS
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, local_path
 from torch_sake.units import read_units
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0,
@@ -50,7 +50,7 @@ def npz_blocks(path: PathLike, num_atoms: int,
             array or has one of a wrong shape, or declares a unit that is not
             known or not the one given.
     """
-    path = osp.expanduser(path)
+    path = local_path('data', path)
     # A damaged archive fails in as many ways as zlib, zipfile and numpy
     # together, hence the broad clauses.
     try:

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_sake.files import PathLike, read_arrays
+from torch_sake.files import PathLike, local_path, read_arrays
 
 SPLITS = ('train', 'val', 'test')
 
@@ -87,7 +87,7 @@ def read_split(path: PathLike, num_frames: int,
             disjoint sets of frames.
     """
     keys = [prefix + key for key in ('train', 'val', 'test')]
-    arrays = read_arrays(path, keys)
+    arrays = read_arrays(local_path('split', path), keys)
     _check_indices(f"'{path}'", arrays, num_frames)
     return Split(*(torch.from_numpy(arrays[key].astype(np.int64))
                    for key in keys))
@@ -133,9 +133,11 @@ def read_indices(path: PathLike) -> Tensor:
         ValueError: If the file holds anything else.
     """
     try:
-        # Left to itself, NumPy 2.2 reads 2.5 as 2.
-        return torch.from_numpy(np.loadtxt(path, dtype=np.int64, ndmin=1,
-                                           converters={0: int}))
+        # An open file, as NumPy fetches addresses. Left to itself, NumPy 2.2
+        # reads 2.5 as 2.
+        with open(path) as file:
+            return torch.from_numpy(np.loadtxt(file, dtype=np.int64, ndmin=1,
+                                               converters={0: int}))
     except ValueError as error:
         raise ValueError(f"'{path}' must hold one integer a line "
                          f"({error})") from error

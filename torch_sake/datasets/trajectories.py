@@ -1,4 +1,3 @@
-import os.path as osp
 from typing import Any, List, Optional, Tuple
 
 import numpy
@@ -11,7 +10,7 @@ from torch_sake.checks import (check_edge_index, check_finite, check_option,
                                check_tensor)
 from torch_sake.datasets.split import SPLITS
 from torch_sake.datasets.windows import VELOCITIES, Windows, fill
-from torch_sake.files import PathLike, read_arrays
+from torch_sake.files import PathLike, local_path, read_arrays
 from torch_sake.neighbors import neighbor_list
 
 SHARES = (0.6, 0.2, 0.2)
@@ -198,7 +197,7 @@ def read_trajectories(path: PathLike, **options: Any) -> Trajectories:
             positions, has other arrays or what is an option, too, or an array
             cannot be one of :class:`Trajectories`.
     """
-    path = osp.expanduser(path)
+    path = local_path('data', path)
     arrays = read_arrays(path, ('pos', ), ARRAYS)
     with numpy.load(path) as archive:
         unknown = sorted(set(archive.files) - arrays.keys())

@@ -5,6 +5,7 @@ from typing import Any, Dict, Literal, Optional, Tuple
 from torch_sake.checks import (check_option, check_positive_float,
                                check_positive_int, check_seed)
 from torch_sake.device import choose_device
+from torch_sake.files import check_local
 from torch_sake.models.stack import CONVS
 
 MODELS = ('EGNN', 'GNN', 'Linear', 'RadialField', 'SAKENet')
@@ -78,6 +79,7 @@ class DynamicsConfig:
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
 
     def __post_init__(self):
+        check_local(self, 'data', 'root', 'out')
         for name in ('hidden_channels', 'num_layers', 'num_epochs',
                      'batch_size', 'num_rollout'):
             check_positive_int(name, getattr(self, name))

@@ -5,6 +5,7 @@ from typing import List, Literal, Optional, Union
 from torch_sake.checks import (check_option, check_paths,
                                check_positive_float, check_positive_int,
                                check_seed)
+from torch_sake.files import check_local
 
 ENSEMBLES = ('nve', 'langevin', 'npt')
 FORMATS = ('extxyz', 'traj')
@@ -18,8 +19,8 @@ class MDConfig:
         checkpoint: Folder of a training run or one of its checkpoints; or a
             list of several, of which the mean is simulated.
         structure: A file that ASE reads ('file@3' is its fourth structure);
-            the first frame of the data of the run if not given. Velocities in
-            it are kept.
+            that in the checkpoint, the first frame of the data of the run, if
+            not given. Velocities in it are kept.
         out: Folder of the simulation; 'md' beside the checkpoint if not given.
         resume: Go on with the simulation in the folder 'out'.
         ensemble: 'nve' (constant energy), 'langevin' (constant volume, with
@@ -64,6 +65,7 @@ class MDConfig:
     compile: Optional[bool] = None
 
     def __post_init__(self):
+        check_local(self, 'checkpoint', 'structure', 'out')
         self.checkpoint = check_paths('checkpoint', self.checkpoint)
         check_seed('seed', self.seed)
         check_option('ensemble', self.ensemble, ENSEMBLES)

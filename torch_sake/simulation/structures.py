@@ -5,8 +5,9 @@ import numpy
 import torch
 
 from torch_sake.checkpoint import check_kind, load_checkpoint
-from torch_sake.datasets.load import load_config_frames
-from torch_sake.files import PathLike
+from torch_sake.datasets.ase_formats import find_format
+from torch_sake.datasets.frames import STRUCTURE, Frames
+from torch_sake.files import PathLike, local_path
 from torch_sake.fingerprint import fingerprint
 from torch_sake.neighbors import neighbor_list
 from torch_sake.units import check_units
@@ -21,13 +22,13 @@ def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
     Args:
         path (str or os.PathLike or None): A file that ASE reads;
             :obj:`'file@3'` is its fourth structure, without a number it is the
-            last one. If :obj:`None`, it is the first frame of the data that
-            the checkpoint was trained on.
+            last one. If :obj:`None`, it is the structure in the checkpoint.
         checkpoint (str or os.PathLike): The checkpoint.
 
     Raises:
         ImportError: If ASE is missing.
-        ValueError: If the file is missing or cannot be read.
+        ValueError: If the file is missing or cannot be read, or if none is
+            given and there is none in the checkpoint.
     """
     try:
         import ase.io
@@ -35,13 +36,14 @@ def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
         raise ImportError("Simulations need ASE: "
                           "pip install 'torch-sake[train]'") from error
     if path is None:
-        return _first_frame(checkpoint)
-    path = osp.expanduser(path)
-    if not osp.isfile(path) and not osp.isfile(path.rpartition('@')[0]):
+        return _structure_of(checkpoint)
+    path = local_path('structure', path)
+    file = path if osp.isfile(path) else path.rpartition('@')[0]
+    if not osp.isfile(file):
         raise ValueError(f"'structure' must be a file (got {path!r})")
     # The readers of ASE raise whatever a line of their format leads to.
     try:
-        atoms = ase.io.read(path)
+        atoms = ase.io.read(path, format=find_format(file))
     except StopIteration:  # of a number beyond the end
         raise ValueError(f"'structure' must be one that the file has "
                          f"(got {path!r})") from None
@@ -101,12 +103,23 @@ def random_generator(seed: int, atoms: Any) -> numpy.random.Generator:
     return numpy.random.default_rng([seed, int(start, 16)])
 
 
-def _first_frame(checkpoint: PathLike) -> Any:
+def _structure_of(checkpoint: PathLike) -> Any:
+    r"""Returns the structure that a training run left in its checkpoint, the
+    first frame of its data. Data that a checkpoint names are not opened.
+    """
     import ase
-    _, description = load_checkpoint(checkpoint)
+    tensors, description = load_checkpoint(checkpoint)
     check_kind(description, 'potential')
-    data = load_config_frames(description['config'])[0]
+    found = {key: tensors[f'structure.{key}'] for key in STRUCTURE
+             if f'structure.{key}' in tensors}
+    if not {'z', 'pos'} <= found.keys():
+        raise ValueError(f"'structure' must be given for '{checkpoint}', "
+                         f"which holds none (got None)")
     length, _ = check_units(description['units'])
+    # With the checks of any other frame:
+    data = Frames(**found, num_atoms=found['z'].numel(), energy=[0.0], name='',
+                  units=description['units'],
+                  source=f"'{checkpoint}': 'structure'")[0]
     cell = {}
     if 'cell' in data:
         cell = {'cell': data.cell[0].numpy() * length,

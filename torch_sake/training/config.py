@@ -5,6 +5,7 @@ from torch_sake.checks import (check_option, check_positive_float,
                                check_positive_int, check_seed)
 from torch_sake.checkpoint import MODELS
 from torch_sake.datasets.qm9 import NUM_TRAIN, NUM_VAL
+from torch_sake.files import check_local
 from torch_sake.training.batching import EVAL_BATCH_SIZE, BatchLimit
 from torch_sake.training.losses import PENALTIES
 from torch_sake.training.optimizers import OPTIMIZERS
@@ -160,6 +161,7 @@ class TrainConfig:
     compile: Optional[bool] = None
 
     def __post_init__(self):
+        check_local(self, 'data', 'root', 'split', 'out', 'init')
         qm9 = self.data.startswith('qm9:')
         for name, default in (('num_train', NUM_TRAIN if qm9 else 950),
                               ('num_val', NUM_VAL if qm9 else 50)):

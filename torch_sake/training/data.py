@@ -9,6 +9,7 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import (Frames, Split, published_split, random_split,
                                  read_split)
+from torch_sake.datasets.frames import STRUCTURE
 from torch_sake.datasets.load import AnyFrames, load_config_frames
 from torch_sake.fingerprint import fingerprint
 from torch_sake.models.readout import NUM_ELEMENTS
@@ -131,13 +132,16 @@ class TrainingData:
     @property
     def description(self) -> Dict[str, Any]:
         r"""What the checkpoints of a run say about its data."""
-        frames = self.frames
+        frames, first = self.frames, self.frames[0]
         return {
             'kind': 'potential' if frames.label == 'energy' else 'property',
             'label': frames.label, 'readout': frames.readout,
             'energy_scale': self.output_scale, 'units': frames.units,
             'elements': self.elements, 'split': vars(self.split),
-            'fingerprint': self.fingerprint
+            'fingerprint': self.fingerprint,
+            # Where simulations start if no other structure is given:
+            'structure': {key: first[key] for key in STRUCTURE
+                          if key in first},
         }
 
     def check_elements(self) -> None:
