@@ -13,7 +13,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """
     try:
         import ase  # noqa: F401
-        from jsonargparse import ArgumentParser
+        from torch_sake.cli.settings import CommandParser
     except ImportError as error:
         print(f"torch-sake needs '{error.name}': "
               f"pip install 'torch-sake[train]'", file=sys.stderr)
@@ -50,12 +50,12 @@ def main(arguments: Optional[List[str]] = None) -> int:
         'benchmark': (BenchmarkConfig, benchmark,
                       'Measure time, memory and work of models side by side.'),
     }
-    parser = ArgumentParser(
+    parser = CommandParser(
         prog='torch-sake', description='SAKE: equivariant potentials, from '
         'data to a trained model and to simulations.')
     subcommands = parser.add_subcommands(dest='command')
     for name, (config, _, description) in commands.items():
-        command = ArgumentParser(description=description)
+        command = CommandParser(description=description)
         command.add_argument('--config', action='config',
                              help='A YAML file with these settings.')
         resumes = hasattr(config, 'resume')

@@ -132,17 +132,19 @@ class TrainingData:
     @property
     def description(self) -> Dict[str, Any]:
         r"""What the checkpoints of a run say about its data."""
-        frames, first = self.frames, self.frames[0]
-        return {
+        frames = self.frames
+        description: Dict[str, Any] = {
             'kind': 'potential' if frames.label == 'energy' else 'property',
             'label': frames.label, 'readout': frames.readout,
             'energy_scale': self.output_scale, 'units': frames.units,
             'elements': self.elements, 'split': vars(self.split),
-            'fingerprint': self.fingerprint,
-            # Where simulations start if no other structure is given:
-            'structure': {key: first[key] for key in STRUCTURE
-                          if key in first},
+            'fingerprint': self.fingerprint
         }
+        if frames.label == 'energy':  # where simulations start by default
+            first = frames[0]
+            description['structure'] = {key: first[key] for key in STRUCTURE
+                                        if key in first}
+        return description
 
     def check_elements(self) -> None:
         r"""Raises an error that names the first frame for validation or for
