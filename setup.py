@@ -15,10 +15,11 @@ train = [
     'tblite>=0.4',
 ]
 openmm = ['openmm>=8.5']  # PythonForce
-qm9 = ['rdkit']  # to read the original files of QM9
+qm9 = []  # needs no more: a name that is kept
 test = [
     'hypothesis>=6.80',
     'pytest>=7.4',
+    'rdkit',  # by which PyG reads QM9, to compare
     'tensorboard>=2.14',
     'triton>=3.0; platform_system == "Linux"',  # comes with torch for CUDA
 ]

@@ -5,19 +5,19 @@
  2 HOMO (meV)              6 ZPVE (meV)          10 G (meV)
  3 LUMO (meV)              7 U0 (meV)            11 c_v (cal/(mol K))
 
-Data come from PyG's QM9, which downloads what is missing. Without rdkit it
-reads <root>/raw/qm9_v3.pt.
+The files lie below --root where PyG's QM9 puts them, such as
+<root>/raw/gdb9.sdf. Those that are missing are downloaded.
 """
 
 import argparse
 import copy
 
 import torch
-from torch_geometric.datasets import QM9
 from torch_geometric.loader import DataLoader
 
 from torch_sake import SAKE
-from torch_sake.datasets import random_split
+from torch_sake.datasets import qm9_frames, random_split
+from torch_sake.datasets.qm9 import TARGETS
 from torch_sake.training.references import (fit_atomic_energies,
                                             sum_atomic_energies)
 
@@ -42,12 +42,11 @@ device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 unit = UNITS[args.target]
 factor = 1000 if unit == 'meV' else 1
 
-# In float32, U0, U, H and G (about -11,000 eV) are rounded to 1 meV. Five
-# columns further on, PyG has the same labels without the energies of the
-# single atoms: small numbers, errors of which mean the same.
-column = args.target + 5 if 7 <= args.target <= 10 else args.target
-
-dataset = QM9(args.root)
+# U, H and G are those of atomization, without the energies of the single
+# atoms: small numbers, errors of which mean the same.
+name = list(TARGETS)[args.target]
+scale = TARGETS[name].factor  # of eV and D
+dataset = qm9_frames(args.root, name)
 split = random_split(len(dataset), args.num_train, args.num_val)
 train_loader = DataLoader(dataset[split.train], args.batch_size, shuffle=True)
 val_loader = DataLoader(dataset[split.val], batch_size=256)
@@ -60,7 +59,7 @@ if args.target == 0:
     options = dict(dipole=True)
 else:
     train = next(iter(DataLoader(dataset[split.train], len(split.train))))
-    values = train.y[:, column].double()
+    values = train[name] / scale
     if args.target in (2, 3, 4):
         options = dict(readout='mean')
     else:
@@ -79,8 +78,8 @@ scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(
 
 
 def absolute_errors(data):
-    out = model(data.z, data.pos, data.batch).squeeze(1)
-    return (out - data.y[:, column]).abs()
+    out = model(data.z, data.pos.float(), data.batch).squeeze(1)
+    return (out - data[name].float() / scale).abs()
 
 
 def train_epoch():

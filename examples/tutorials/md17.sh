@@ -11,7 +11,7 @@ torch-sake train --data md17:ethanol --root "$root" --out "$out" \
     --num_steps 20000 "$@"
 
 # Errors by element, with intervals of confidence, and pictures of them:
-torch-sake evaluate --checkpoint "$out"
+torch-sake evaluate --checkpoint "$out" --data md17:ethanol --root "$root"
 
 # 10 ps at 300 K, from the first frame of the data on:
 torch-sake md --checkpoint "$out" --num_steps "${MD_STEPS:-20000}"

@@ -11,4 +11,5 @@ torch-sake train --data "qm9:${TARGET:-homo}" --root "$root" --out "$out" \
     --hidden_channels 128 --num_layers 4 --batch_size 64 \
     --num_steps 500000 --val_interval 5000 "$@"
 
-torch-sake evaluate --checkpoint "$out"
+torch-sake evaluate --checkpoint "$out" --data "qm9:${TARGET:-homo}" \
+    --root "$root"

@@ -29,13 +29,14 @@ def test_train_and_evaluate(water_file, tmp_path, capsys, small):
     assert 'zero force' in printed
     trained = json.load(open(os.path.join(out, 'test.json')))
 
-    assert main(['evaluate', '--checkpoint', out]) == 0
+    assert main(['evaluate', '--checkpoint', out, '--data',
+                 water_file]) == 0
     again = json.load(open(os.path.join(out, 'evaluation',
                                         'evaluation.json')))
     assert again == trained
     last = os.path.join(out, 'last.safetensors')
     assert main(['evaluate', '--checkpoint', last, '--data', water_file,
-                 '--out', out + '-2']) == 0
+                 '--part', 'all', '--out', out + '-2']) == 0
     assert '(30)' in capsys.readouterr().out
 
 
@@ -48,7 +49,8 @@ def test_fine_tuning(water_file, tmp_path, capsys, small):
     assert "'num_layers' must be that of" in capsys.readouterr().err
     assert main(tuning) == 0
     assert main([*tuning, '--resume']) == 0
-    assert main(['evaluate', '--checkpoint', out + '-2']) == 0
+    assert main(['evaluate', '--checkpoint', out + '-2', '--data',
+                 water_file]) == 0
 
 
 def test_train_and_evaluate_on_energies_alone(energy_file, tmp_path, capsys,
@@ -57,7 +59,8 @@ def test_train_and_evaluate_on_energies_alone(energy_file, tmp_path, capsys,
     arguments = ['train', '--data', energy_file, '--out', out, *small]
     assert main(arguments) == 0
     assert main([*arguments, '--resume']) == 0
-    assert main(['evaluate', '--checkpoint', out]) == 0
+    assert main(['evaluate', '--checkpoint', out, '--data',
+                 energy_file]) == 0
     printed = capsys.readouterr().out
     assert 'Errors on the test frames (10;' in printed
     assert 'frames with energies,' in printed
@@ -98,7 +101,8 @@ def test_run_without_test_frames(water_file, tmp_path, capsys, small):
                  '--num_test', '0']) == 0
     assert 'Errors on the val frames (4;' in capsys.readouterr().out
     assert os.path.exists(os.path.join(out, 'val.json'))
-    assert main(['evaluate', '--checkpoint', out]) == 2
+    assert main(['evaluate', '--checkpoint', out, '--data',
+                 water_file]) == 2
     assert 'without test frames' in capsys.readouterr().err
 
 
@@ -128,7 +132,8 @@ def test_interrupt_and_resume(water_file, tmp_path, signum, small):
     assert process.returncode == 130 and 'interrupted' in errors
     step = load_checkpoint(os.path.join(out, 'last.safetensors'))[1]['step']
     assert step >= 3
-    assert main(['evaluate', '--checkpoint', out]) == 0
+    assert main(['evaluate', '--checkpoint', out, '--data',
+                 water_file]) == 0
     assert main(['train', '--data', water_file, '--out', out, *small,
                  '--num_steps', str(step + 2), '--resume']) == 2
     # The number of steps belongs to the schedule, and so to the run.

@@ -38,7 +38,8 @@ def test_stresses_are_learned(run, copper_file, capsys):
     errors = json.load(open(os.path.join(out, 'val.json')))
     assert errors['model']['stress_mae'] < 0.7 * errors['trivial'][
         'stress_mae']
-    assert main(['evaluate', '--checkpoint', out, '--data', copper_file]) == 0
+    assert main(['evaluate', '--checkpoint', out, '--data', copper_file,
+                 '--part', 'all']) == 0
     evaluated = json.load(open(os.path.join(out, 'evaluation',
                                             'evaluation.json')))
     # Against the stresses that the file has, by the calculator:

@@ -138,7 +138,8 @@ def test_test_frames_of_the_other_split(tmp_path, capsys):
     Trainer(TrainConfig('iso17', root=str(tmp_path), split='within', out=out,
                         num_steps=1, hidden_channels=4, num_layers=1,
                         num_rbf=4)).fit()
-    arguments = ['evaluate', '--checkpoint', out, '--split']
+    arguments = ['evaluate', '--checkpoint', out, '--data', 'iso17', '--root',
+                 str(tmp_path), '--split']
     assert main([*arguments, 'other']) == 0
     assert 'on test frames of iso17 (4)' in capsys.readouterr().out
     assert main([*arguments, 'elsewhere']) == 2

@@ -1,5 +1,6 @@
 import csv
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch_geometric.datasets import QM9
 
-from torch_sake.datasets import load_frames, qm9, qm9_frames
+from torch_sake.datasets import load_frames, qm9, qm9_files, qm9_frames
 from torch_sake.datasets.qm9 import TARGETS
 from torch_sake.units import ELECTRONVOLT, ENERGIES, MOLE
 
@@ -60,18 +61,53 @@ def test_energies_of_atomization_are_those_of_the_references(qm9_root):
                                                       abs=1.5)
 
 
-def test_with_and_without_rdkit(qm9_root, tmp_path, monkeypatch):
-    pytest.importorskip('rdkit')
-    frames = qm9_frames(qm9_root, 'g')
-    assert QM9(qm9_root).raw_file_names[0] == 'gdb9.sdf'
-    os.rename(os.path.join(qm9_root, 'processed'), tmp_path / 'processed')
-    without_rdkit(monkeypatch)
-    others = qm9_frames(qm9_root, 'g')
-    assert len(frames) == len(others) == 58
-    for data, other in zip(frames, others):
-        assert torch.equal(data.z, other.z)
-        assert torch.equal(data.pos, other.pos)
-        assert torch.equal(data.g, other.g)
+def remove_original(root):
+    for name in qm9_files.ORIGINAL:
+        os.remove(os.path.join(root, 'raw', name))
+
+
+@pytest.mark.parametrize('rdkit', [True, False])
+@pytest.mark.parametrize('original', [True, False])
+def test_all_digits_of_pyg(qm9_root, monkeypatch, rdkit, original):
+    """Which with rdkit reads the original files, and others without."""
+    if rdkit:
+        pytest.importorskip('rdkit')
+    else:
+        without_rdkit(monkeypatch)
+    dataset = QM9(qm9_root)
+    assert (dataset.raw_file_names[0] == 'gdb9.sdf') == rdkit
+    if not original:
+        remove_original(qm9_root)
+    for name, target in TARGETS.items():
+        frames = qm9_frames(qm9_root, name)
+        assert len(frames) == len(dataset) == 58
+        assert frames.num_atoms.equal(dataset.slices['z'].diff())
+        assert frames._data.z.equal(dataset._data.z)
+        assert frames._data.pos.equal(dataset._data.pos.double())
+        assert frames._data[name].equal(
+            dataset._data.y[:, target.column].double() * target.factor)
+
+
+@pytest.mark.parametrize('file, change, message', [
+    ('gdb9.sdf', lambda text: text[:text.rindex('M  END')],
+     'molecule 60, cannot be read .it ends early'),
+    ('gdb9.sdf', lambda text: text.replace('V2000', 'V3000', 3),
+     'molecule 1, cannot be read .it begins with'),
+    ('gdb9.sdf', lambda text: text.replace(' C  ', ' Xe ', 1), "'Xe'"),
+    ('gdb9.sdf', lambda text: text.replace('gdb_5\n', 'gdb_6\n'),
+     'from molecule 5 on'),
+    ('gdb9.sdf.csv', lambda text: text[:text.index('gdb_60')],
+     'from molecule 60 on'),
+    ('gdb9.sdf.csv', lambda text: text.replace('1.0,2.0,3.0', '1.0,a,3.0', 1),
+     'molecule 1, cannot be read .*float'),
+    ('uncharacterized.txt', lambda text: text.replace('8', 'x'), "'x'"),
+], ids=str)
+def test_damaged_original_files(qm9_root, file, change, message):
+    path = os.path.join(qm9_root, 'raw', file)
+    text = open(path).read()
+    open(path, 'w').write(change(text))
+    with pytest.raises(ValueError, match=f'neither be read.*{message}'):
+        qm9_frames(qm9_root, 'mu')
 
 
 def test_load_frames_qm9(qm9_root):
@@ -107,6 +143,7 @@ def test_failing_download(tmp_path, monkeypatch):
 
 def test_damaged_files(qm9_root, monkeypatch):
     without_rdkit(monkeypatch)
+    remove_original(qm9_root)
     path = os.path.join(qm9_root, 'raw', 'qm9_v3.pt')
     content = open(path, 'rb').read()
     open(path, 'wb').write(content[:1000])
@@ -116,13 +153,21 @@ def test_damaged_files(qm9_root, monkeypatch):
     assert len(qm9_frames(qm9_root, 'mu')) == 58  # nothing half written
 
 
-def test_an_interruption_leaves_nothing_half_written(qm9_root, monkeypatch):
-    def save(cls, data_list, path):
-        open(path, 'wb').write(b'half')
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(QM9, 'save', classmethod(save))
-    with pytest.raises(KeyboardInterrupt):
-        qm9_frames(qm9_root, 'mu')
-    monkeypatch.undo()
+@pytest.mark.parametrize('original', [True, False])
+def test_nothing_is_written(qm9_root, original):
+    """An interruption cannot leave anything half written."""
+    if not original:
+        remove_original(qm9_root)
+    before = sorted(os.walk(qm9_root))
     assert len(qm9_frames(qm9_root, 'mu')) == 58
+    assert sorted(os.walk(qm9_root)) == before
+
+
+def test_download(qm9_root, tmp_path, monkeypatch):
+    def download(self):
+        for name in os.listdir(os.path.join(qm9_root, 'raw')):
+            shutil.copy(os.path.join(qm9_root, 'raw', name), self.raw_dir)
+
+    monkeypatch.setattr(QM9, 'download', download)
+    assert len(qm9_frames(tmp_path / 'new', 'mu')) == 58
+    assert os.listdir(tmp_path / 'new') == ['raw']

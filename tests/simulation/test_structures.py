@@ -1,9 +1,10 @@
+import os
+
 import numpy
 import pytest
 import torch
 from torch_geometric.data import Data
 
-import torch_sake.simulation.structures
 from torch_sake.checkpoint import save_checkpoint
 from torch_sake.simulation.structures import lost_atoms, read_structure
 
@@ -11,16 +12,15 @@ ase = pytest.importorskip('ase')
 
 
 @pytest.mark.parametrize('pbc', [[True, True, False], None])
-def test_first_frame_is_in_angstrom(tmp_path, monkeypatch, pbc):
+def test_structure_of_a_checkpoint_is_in_angstrom(tmp_path, pbc):
     data = Data(z=torch.tensor([8, 1]), pos=torch.rand(2, 3).double())
     if pbc is not None:
         data.cell = torch.rand(1, 3, 3).double()
         data.pbc = torch.tensor([pbc])
-    monkeypatch.setattr(torch_sake.simulation.structures, 'load_config_frames',
-                        lambda config: [data])
     path = tmp_path / 'best.safetensors'
-    save_checkpoint(path, {}, {'config': {}, 'units': {
-        'length': 'nm', 'energy': 'kJ/mol'}})
+    save_checkpoint(path, {
+        f'structure.{key}': value for key, value in data.to_dict().items()
+    }, {'config': {}, 'units': {'length': 'nm', 'energy': 'kJ/mol'}})
     atoms = read_structure(None, path)
     assert atoms.numbers.tolist() == [8, 1]
     assert numpy.allclose(atoms.positions, 10 * data.pos.numpy())
@@ -29,7 +29,57 @@ def test_first_frame_is_in_angstrom(tmp_path, monkeypatch, pbc):
         assert numpy.allclose(atoms.cell.array, 10 * data.cell[0].numpy())
 
 
-def test_first_frame_is_that_of_a_potential(tmp_path):
+@pytest.mark.parametrize('data', ['water_file', 'copper_file'])
+def test_first_frame_of_a_run(data, request, tmp_path):
+    pytest.importorskip('pytorch_lightning')
+    import ase.io
+
+    from torch_sake.training import TrainConfig, Trainer
+    path, out = request.getfixturevalue(data), tmp_path / 'run'
+    Trainer(TrainConfig(path, num_train=12, num_val=4, num_steps=1,
+                        hidden_channels=4, num_layers=1, num_rbf=4,
+                        out=str(out))).fit()
+    expected = ase.io.read(path, 0)
+    os.remove(path)
+    for name in ('best.safetensors', 'last.safetensors'):
+        atoms = read_structure(None, out / name)
+        assert atoms.numbers.tolist() == expected.numbers.tolist()
+        assert numpy.array_equal(atoms.positions, expected.positions)
+        assert numpy.array_equal(atoms.cell.array, expected.cell.array)
+        assert atoms.pbc.tolist() == expected.pbc.tolist()
+        assert atoms.calc is None
+
+
+def test_checkpoint_without_a_structure(tmp_path):
+    path = tmp_path / 'best.safetensors'
+    save_checkpoint(path, {}, {'config': {'data': 'xtb:H2'}})
+    with pytest.raises(ValueError, match="'structure' must be given for "
+                       ".*best.safetensors', which holds none"):
+        read_structure(None, path)
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(z=torch.tensor([8, 200])), "'z' must lie between 1 and 118"),
+    (dict(z=torch.tensor([8.0, 1.0])), "'z' must be of integer type"),
+    (dict(pos=torch.zeros(3, 3)), "'pos' of all frames must have shape"),
+    (dict(pos=torch.full((2, 3), torch.nan)), "'pos' must be finite"),
+    (dict(z=torch.zeros(0).long(), pos=torch.zeros(0, 3)), 'no atoms'),
+    (dict(cell=torch.zeros(1, 3, 3), pbc=torch.ones(1, 3)), "cell"),
+    (dict(cell=torch.zeros(1, 3)), "'cell' of all frames must have shape"),
+], ids=str)
+def test_wrong_structures_of_a_checkpoint(tmp_path, change, message):
+    structure = {'z': torch.tensor([8, 1]), 'pos': torch.rand(2, 3).double(),
+                 **change}
+    path = tmp_path / 'best.safetensors'
+    save_checkpoint(path, {
+        f'structure.{key}': value for key, value in structure.items()
+    }, {'units': {'length': 'nm', 'energy': 'kJ/mol'}})
+    with pytest.raises((TypeError, ValueError),
+                       match=f"best.safetensors': 'structure'.*{message}"):
+        read_structure(None, path)
+
+
+def test_structure_is_that_of_a_potential(tmp_path):
     path = tmp_path / 'best.safetensors'
     save_checkpoint(path, {}, {'kind': 'property'})
     with pytest.raises(ValueError, match='must be of a potential'):

@@ -133,13 +133,14 @@ def test_commands(copper_file, tmp_path, capsys):
                  '--num_layers', '1', '--num_rbf', '4', '--cutoff', '4.0']
     assert main([*arguments, '--data', copper_file, '--out', out]) == 0
     assert main([*arguments, '--data', path, '--out', out + '-2']) == 0
-    assert main(['evaluate', '--checkpoint', out]) == 0
-    assert main(['evaluate', '--checkpoint', out + '-2']) == 0
+    assert main(['evaluate', '--checkpoint', out, '--data', copper_file]) == 0
+    assert main(['evaluate', '--checkpoint', out + '-2', '--data', path]) == 0
     for name in ('test.json', 'evaluation/evaluation.json'):
         first, second = (json.load(open(os.path.join(folder, name)))
                          for folder in (out, out + '-2'))
         assert first == second
-    assert main(['evaluate', '--checkpoint', out, '--data', path]) == 0
+    assert main(['evaluate', '--checkpoint', out, '--data', path, '--part',
+                 'all']) == 0
     assert '(24)' in capsys.readouterr().out
 
 

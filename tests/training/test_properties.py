@@ -338,7 +338,8 @@ def test_command_line(config, qm9_root, capsys):
             assert {'u0_mae', 'u0_rmse'} < set(group)
     assert set(trained['elements']) == set('HCNOF')
 
-    assert main(['evaluate', '--checkpoint', out]) == 0
+    assert main(['evaluate', '--checkpoint', out, '--data', 'qm9:u0',
+                 '--root', qm9_root]) == 0
     path = os.path.join(out, 'evaluation', 'evaluation.json')
     assert json.load(open(path)) == trained
     assert main(['evaluate', '--checkpoint', out, '--data', 'qm9:g', '--root',

@@ -29,7 +29,7 @@ class ConvertConfig:
     length_unit: Optional[str] = None
 
     def __post_init__(self):
-        check_settings(self, ('out', ))
+        check_settings(self, ('data', 'out'))
 
 
 @dataclass
@@ -39,10 +39,14 @@ class EvaluateConfig:
     Args:
         checkpoint: Folder of a training run, or one of its checkpoints, or
             several, whose mean is measured, on other data.
-        data: The data, as for 'train'; those of the run if not given.
+        data: The data, as for 'train'. A checkpoint does not say where to
+            find them.
         root: Folder of the data, as for 'train'.
-        part: 'test' takes the test frames of the run's own data, 'all' takes
-            all frames; 'test' if no data are given, 'all' otherwise.
+        num_frames: Number of frames that are generated, as for 'train'.
+        data_seed: Seed of frames that are generated, as for 'train'.
+        part: 'test' takes the test frames of the run, if the data are its
+            own, 'all' takes all frames. If not given, it is 'test' for the
+            run's own data, 'all' for others.
         split: A split that the data are published with, whose test frames are
             taken, such as 'other' of 'iso17'.
         out: Folder of 'evaluation.json' and the pictures; 'evaluation' beside
@@ -54,6 +58,8 @@ class EvaluateConfig:
     checkpoint: Union[str, List[str]]
     data: Optional[str] = None
     root: Optional[str] = None
+    num_frames: Optional[int] = None
+    data_seed: Optional[int] = None
     part: Optional[Literal['test', 'all']] = None
     split: Optional[str] = None
     out: Optional[str] = None
@@ -61,7 +67,7 @@ class EvaluateConfig:
     device: str = 'auto'
 
     def __post_init__(self):
-        check_settings(self, ('checkpoint', 'root', 'split', 'out'))
+        check_settings(self, ('checkpoint', 'data', 'root', 'split', 'out'))
         self.checkpoint = check_paths('checkpoint', self.checkpoint)
         if len(self.checkpoint) > 1 and (self.data is None or self.split
                                          or self.part == 'test'):
@@ -70,6 +76,10 @@ class EvaluateConfig:
                              f"have test frames of their own (got "
                              f"{self.data!r})")
         check_seed('seed', self.seed)
+        if self.num_frames is not None:
+            check_positive_int('num_frames', self.num_frames)
+        if self.data_seed is not None:
+            check_seed('data_seed', self.data_seed)
 
 
 @dataclass
@@ -79,7 +89,8 @@ class RelaxConfig:
     Args:
         checkpoint: Folder of a training run or one of its checkpoints.
         structure: A file that ASE reads ('file@3' is its fourth structure);
-            the first frame of the data of the run if not given.
+            that in the checkpoint, the first frame of the data of the run, if
+            not given.
         out: Folder of the results; 'relax' beside the checkpoint if not given.
         cell: Whether the cell is relaxed, too.
         pressure: Pressure in GPa, if the cell is relaxed.

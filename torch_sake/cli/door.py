@@ -33,9 +33,7 @@ def check_inputs(command: str, config: Any) -> None:
 
 def check_data_of(command: str, config: Any) -> None:
     r"""Raises an error if the data of a command are not there."""
-    if command == 'train':
+    if command in ('train', 'evaluate'):
         check_data(config.data, config.root)
-    elif command == 'evaluate':
-        check_data(config.data, config.root or '.')  # or that of the run
     elif command == 'convert' or config.data.endswith('.npz'):
         check_file(config.data)

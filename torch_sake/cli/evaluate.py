@@ -9,7 +9,7 @@ from torch_sake.checkpoint import (folder_of, load_checkpoints,
                                    load_predictor)
 from torch_sake.checks import check_known_elements
 from torch_sake.cli.configs import EvaluateConfig
-from torch_sake.datasets import load_frames, published_split
+from torch_sake.datasets import published_split
 from torch_sake.datasets.load import AnyFrames, load_config_frames
 from torch_sake.device import choose_device
 from torch_sake.training.batching import EVAL_BATCH_SIZE
@@ -30,12 +30,7 @@ def evaluate(config: EvaluateConfig) -> None:
     else:
         name = 'ensemble'
         potential, _, elements = load_checkpoints(config.checkpoint)
-    run = description['config']
-    if config.data in (None, run['data']):
-        frames = load_config_frames(
-            dict(run, root=config.root or run['root']))
-    else:
-        frames = load_frames(config.data, root=config.root)
+    frames = load_data(config, description)
     check_units(frames.units, description['units'])
     frames, part = choose_frames(frames, config, tensors, description)
     loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
@@ -50,6 +45,37 @@ def evaluate(config: EvaluateConfig) -> None:
                   f'frames of {frames.source} ({len(frames)})', config.seed)
 
 
+def load_data(config: EvaluateConfig,
+              description: Dict[str, Any]) -> AnyFrames:
+    r"""Returns the frames that the settings name. What the checkpoint says of
+    its own is for messages and comparisons: nothing that it names is opened or
+    generated.
+    """
+    run = description['config']
+    if config.data is None:
+        raise ValueError(f"'data' must be given (the checkpoint says that it "
+                         f"was trained on {run['data']!r}, with 'root' "
+                         f"{run.get('root')!r})")
+    if config.data.startswith('xtb:') and config.data == run['data'] and (
+            config.num_frames is config.data_seed is None
+            and not is_data_of(description, config)):
+        raise ValueError(f"'num_frames' or 'data_seed' must be given for "
+                         f"{config.data!r} (the checkpoint says that it was "
+                         f"trained with {run.get('num_frames')!r} and "
+                         f"{run.get('data_seed')!r})")
+    return load_config_frames({**vars(config),
+                               'data_seed': config.data_seed or 0})
+
+
+def is_data_of(description: Dict[str, Any], config: EvaluateConfig) -> bool:
+    r"""Returns whether the settings ask for data as those of the run did."""
+    run = description['config']
+    return config.data == run['data'] and (
+        not config.data.startswith('xtb:')
+        or config.num_frames == run.get('num_frames')
+        and (config.data_seed or 0) == run.get('data_seed'))
+
+
 def choose_frames(frames: AnyFrames, config: EvaluateConfig,
                   tensors: Dict[str, Tensor],
                   description: Dict[str, Any]) -> Tuple[AnyFrames, str]:
@@ -62,11 +88,13 @@ def choose_frames(frames: AnyFrames, config: EvaluateConfig,
         description (dict): Its description.
     """
     run_data = description['config']['data']
-    own_name = own_data = config.data in (None, run_data)
+    own_name = own_data = is_data_of(description, config)
     if 'fingerprint' in description:  # not in those of older runs
         own_data = frames_fingerprint(frames) == description['fingerprint']
-    part = config.part or ('test' if config.data is None or config.split
-                           else 'all')
+    part = config.part
+    if part is None:
+        is_run = len(config.checkpoint) == 1 and (own_name or own_data)
+        part = 'test' if is_run or config.split else 'all'
     if config.split is not None:
         if part == 'all':
             raise ValueError(f"'part' must be 'test' for the test frames of a "
@@ -82,7 +110,7 @@ def choose_frames(frames: AnyFrames, config: EvaluateConfig,
         if not own_data:
             raise ValueError(f"'part' must be 'all' for data other than the "
                              f"run's, which were {run_data!r} as they were "
-                             f"then (got {config.data or run_data!r})")
+                             f"then (got {config.data!r})")
         if tensors['split.test'].numel() == 0:
             raise ValueError("'part' must be 'all' for a run without test "
                              "frames (got 'test')")

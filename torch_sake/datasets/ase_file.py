@@ -14,7 +14,8 @@ from torch_sake.units import ASE_UNITS
 def read_frames(path: PathLike) -> Frames:
     r"""Reads structures with energies and, if there are any, forces and
     stresses from any file that :meth:`ase.io.read` understands, such as
-    extended XYZ.
+    extended XYZ, but those of the few formats whose readers open what a file
+    names.
 
     Energies are in eV and positions in Angstrom, the units of ASE. Labels are
     called :obj:`energy`, :obj:`forces` and :obj:`stress`, or :obj:`REF_energy`

@@ -10,6 +10,7 @@ from typing import Any, Iterator
 
 import numpy
 
+from torch_sake.datasets.ase_formats import check_format
 from torch_sake.datasets.extxyz import FrameError, parse_xyz, xyz_texts
 from torch_sake.files import PathLike, check_file, one_line
 
@@ -133,10 +134,10 @@ def _filetype(path: str) -> str:
     try:
         kind = filetype(path)
         if kind in ioformats:
-            return kind
+            return check_format(kind)
     except UnknownFileTypeError:
         kind = None
     stem = AFTER_ENDING.sub('', path)  # of 'water.xyz@300K'
     if stem == path:
         raise UnknownFileTypeError(kind or 'Could not guess file type')
-    return filetype(stem, read=False)
+    return check_format(filetype(stem, read=False))

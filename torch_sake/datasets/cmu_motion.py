@@ -11,7 +11,7 @@ from torch_sake.datasets.acclaim import read_motion, read_skeleton
 from torch_sake.datasets.kinematics import joint_positions
 from torch_sake.datasets.split import SPLITS
 from torch_sake.datasets.windows import Windows, fill
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, local_path
 
 METERS = 2.54 / 100 / 0.45  # of one unit of the files
 
@@ -95,7 +95,7 @@ class CMUMotion(InMemoryDataset):
         if trials is not None and len(trials) != len(SPLITS):
             raise ValueError(f"'trials' must be those of {SPLITS} "
                              f"(got {trials})")
-        self.folder = osp.join(osp.expanduser(root), 'raw')
+        self.folder = osp.join(local_path('root', root), 'raw')
         self.subject = subject
         path = self._path(f'{subject:02d}.asf')
         if path is None:

@@ -17,7 +17,7 @@ from torch_sake.datasets.frames_format import (ABOUT, APPLICATION_ID, ARRAYS,
                                                row_digest)
 from torch_sake.datasets.frames_on_disk import FramesOnDisk
 from torch_sake.datasets.npz_file import npz_blocks
-from torch_sake.files import (PathLike, remove_incomplete,
+from torch_sake.files import (PathLike, local_path, remove_incomplete,
                               replace_when_complete)
 from torch_sake.locks import hold_file
 from torch_sake.units import find_unit
@@ -90,7 +90,7 @@ def write_frames(blocks: Iterable[Frames], out: PathLike) -> None:
         ValueError: If there is a file of this name, another process writes
             it, there are no frames, or some have forces and others have none.
     """
-    out = osp.abspath(osp.expanduser(out))
+    out = osp.abspath(local_path('out', out))
     with hold_file(out):
         if osp.exists(out):
             raise ValueError(f"'out' must not exist (got '{out}')")

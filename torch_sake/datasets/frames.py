@@ -12,6 +12,9 @@ from torch_sake.datasets.frame_arrays import (Source, check_cells,
 from torch_sake.datasets.split import Split
 from torch_sake.models.readout import READOUTS
 
+# What of a frame is no label:
+STRUCTURE = ('z', 'pos', 'cell', 'pbc')
+
 
 class Frames(InMemoryDataset):
     r"""Structures labeled with energies and, if these are known, forces and

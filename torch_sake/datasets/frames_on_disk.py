@@ -20,7 +20,7 @@ from torch_sake.datasets.frames_format import (ABOUT, ARRAYS, COUNT, DIGEST,
                                                row_digest)
 from torch_sake.datasets.split import Split
 from torch_sake.entries import check_entry, errors_name
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, local_path
 
 
 class FramesOnDisk(OnDiskDataset):
@@ -41,7 +41,7 @@ class FramesOnDisk(OnDiskDataset):
             number of the frame.
     """
     def __init__(self, path: PathLike):
-        self.path = osp.abspath(osp.expanduser(path))
+        self.path = osp.abspath(local_path('data', path))
         self.source = os.fspath(path)
         self.format = find_format(self.path)
         if self.format is None:

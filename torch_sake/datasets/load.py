@@ -1,4 +1,3 @@
-import os
 from typing import Any, Dict, Optional, Union
 
 from torch_sake.datasets.ase_file import read_frames
@@ -9,7 +8,7 @@ from torch_sake.datasets.md17 import md17_frames, md22_frames
 from torch_sake.datasets.npz_file import npz_frames
 from torch_sake.datasets.qm9 import qm9_frames
 from torch_sake.datasets.xtb import xtb_frames
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, local_path
 from torch_sake.inputs import check_data
 
 AnyFrames = Union[Frames, FramesOnDisk]
@@ -55,9 +54,9 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None, seed: int = 0,
 
     Raises:
         TypeError: If options are given for data that are not generated.
-        ValueError: If :obj:`data` is none of these.
+        ValueError: If :obj:`data` is none of these, or an address.
     """
-    data = os.fspath(data)
+    data = local_path('data', data)
     kind, _, name = data.partition(':')
     if kind == 'xtb' and name:
         return xtb_frames(name, seed=seed, root=root, **options)

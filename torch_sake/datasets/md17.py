@@ -1,5 +1,5 @@
 import os.path as osp
-from typing import Any, Dict, List, Sequence
+from typing import Dict, List, Sequence
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from torch_geometric.data import download_url
 from torch_geometric.datasets import MD17
 
 from torch_sake.datasets.frames import Frames
-from torch_sake.datasets.raw_files import find_raw_files
+from torch_sake.datasets.raw_files import DownloadOnly, find_raw_files
 from torch_sake.datasets.split import Split, read_indices
 from torch_sake.files import PathLike, read_arrays
 from torch_sake.units import read_units
@@ -23,14 +23,8 @@ MD22_NAMES = {name: f"md22_{name.replace(' ', '_')}.npz" for name in (
     'buckyball-catcher', 'double-walled nanotube')}
 
 
-class _MD17Download(MD17):
-    # Converting a million frames to single precision takes minutes and is not
-    # needed here.
-    def process(self) -> None:
-        pass
-
-    def load(self, *args: Any, **kwargs: Any) -> None:
-        pass
+class _MD17Download(DownloadOnly, MD17):
+    pass
 
 
 def md17_frames(root: PathLike, name: str) -> Frames:

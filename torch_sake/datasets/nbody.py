@@ -13,7 +13,8 @@ from torch_sake.datasets.particles import (INTERACTIONS, Forces,
                                            initial_particles, pairs, simulate)
 from torch_sake.datasets.split import SPLITS
 from torch_sake.datasets.windows import fill
-from torch_sake.files import PathLike, read_arrays, replace_when_complete
+from torch_sake.files import (PathLike, local_path, read_arrays,
+                              replace_when_complete)
 from torch_sake.neighbors import neighbor_list
 
 ARRAYS = ('pos', 'vel', 'y', 'y_vel', 'charge', 'coupling')
@@ -123,7 +124,7 @@ class NBody(InMemoryDataset):
         self.cutoff = cutoff
         self.time = timestep * stride * (frames[1] - frames[0])
         self.sign = -1.0 if interaction == 'gravity' else 1.0
-        path = osp.join(osp.expanduser(root), _file_name(parameters))
+        path = osp.join(local_path('root', root), _file_name(parameters))
         if not osp.isfile(path):
             arrays = _simulate(**parameters)
             with replace_when_complete(path) as temporary:

@@ -1,14 +1,13 @@
 import os.path as osp
-from typing import Any, Dict, NamedTuple
-
-from torch_geometric.datasets import QM9
+from typing import Dict, NamedTuple
 
 from torch_sake.checks import check_option
 from torch_sake.datasets.frames import Frames
-from torch_sake.files import PathLike, replace_when_complete
+from torch_sake.datasets.qm9_files import read_molecules
+from torch_sake.files import PathLike, local_path
 
 # Of the 133,885 molecules, 3,054 whose structures did not pass the authors'
-# test of consistency are left out, by PyG:
+# test of consistency are left out:
 NUM_MOLECULES = 130_831
 SPLIT_SEED = 0  # the same for all targets and for all seeds of runs
 
@@ -43,22 +42,17 @@ TARGETS: Dict[str, Target] = {
 }
 
 
-class _QM9(QM9):
-    @classmethod
-    def save(cls, data_list: Any, path: str) -> None:
-        with replace_when_complete(path) as temporary:
-            super().save(data_list, temporary)
-
-
 def qm9_frames(root: PathLike, name: str) -> Frames:
     r"""Reads one of the twelve targets of
     :class:`~torch_geometric.datasets.QM9`, in the unit that the literature
     reports.
 
-    The files lie where PyG puts them, in :obj:`<root>/raw`: with
-    :obj:`rdkit`, :obj:`gdb9.sdf`, :obj:`gdb9.sdf.csv` and
-    :obj:`uncharacterized.txt`, and without it :obj:`qm9_v3.pt`. If they do
-    not, PyG downloads them. The molecules are in PyG's order.
+    The files lie where PyG puts them, in :obj:`<root>/raw`:
+    :obj:`gdb9.sdf`, :obj:`gdb9.sdf.csv` and :obj:`uncharacterized.txt`, or
+    else :obj:`qm9_v3.pt`. If they do not, PyG downloads them. They are read
+    each time, by this package, which executes nothing in them and opens no
+    other files. The molecules, and all digits of their labels, are those of
+    PyG.
 
     .. list-table::
        :header-rows: 1
@@ -107,27 +101,26 @@ def qm9_frames(root: PathLike, name: str) -> Frames:
             have been left out.
     """
     check_option('name', name, TARGETS)
-    target, root = TARGETS[name], osp.expanduser(root)
+    target, root = TARGETS[name], local_path('root', root)
     # Failures are of the network, of its proxies, of an archive or of a file.
     try:
-        dataset = _QM9(root)
+        molecules = read_molecules(root)
     except Exception as error:
+        reason = str(error).partition('\n')[0]
         raise ValueError(
             f"The files of QM9 in '{root}' can neither be read nor "
-            f"downloaded ({type(error).__name__}: {error}). Place PyG's "
-            f"'qm9_v3.pt', or with rdkit 'gdb9.sdf', 'gdb9.sdf.csv' and "
-            f"'uncharacterized.txt', in '{osp.join(root, 'raw')}', and remove "
-            f"'{osp.join(root, 'processed')}' if it is damaged") from error
-    if len(dataset) > NUM_MOLECULES:
+            f"downloaded ({type(error).__name__}: {reason}). Place PyG's "
+            f"'qm9_v3.pt', or 'gdb9.sdf', 'gdb9.sdf.csv' and "
+            f"'uncharacterized.txt', in '{osp.join(root, 'raw')}'") from error
+    if len(molecules.y) > NUM_MOLECULES:
         raise ValueError(f"'{root}' must hold at most {NUM_MOLECULES} "
                          f"molecules, those that are characterized "
-                         f"(got {len(dataset)})")
-    data = dataset._data
+                         f"(got {len(molecules.y)})")
     return Frames(
-        z=data.z,
-        pos=data.pos,
-        energy=data.y[:, target.column].double() * target.factor,
-        num_atoms=dataset.slices['z'].diff(),
+        z=molecules.z,
+        pos=molecules.pos,
+        energy=molecules.y[:, target.column].double() * target.factor,
+        num_atoms=molecules.num_atoms,
         name=name,
         units={'length': 'Angstrom', name: target.unit},
         source=f'qm9:{name}',

@@ -1,7 +1,19 @@
 import os.path as osp
-from typing import Callable, List, Sequence
+from typing import Any, Callable, List, Sequence
 
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, local_path
+
+
+class DownloadOnly:
+    r"""What makes a data set of PyG download its files and no more. What it
+    would keep of them beside, in the folder :obj:`processed`, is pickled, and
+    whoever made that folder could have it execute anything.
+    """
+    def _process(self) -> None:
+        pass
+
+    def load(self, *args: Any, **kwargs: Any) -> None:
+        pass
 
 
 def find_raw_files(root: PathLike, folder: str, names: Sequence[str],
@@ -17,9 +29,10 @@ def find_raw_files(root: PathLike, folder: str, names: Sequence[str],
         download (callable): Takes the path of :obj:`root` and downloads.
 
     Raises:
-        ValueError: If a file is neither there nor can be downloaded.
+        ValueError: If :obj:`root` is an address, or a file is neither there
+            nor can be downloaded.
     """
-    root = osp.expanduser(root)
+    root = local_path('root', root)
     folder = osp.join(root, folder)
     for place in (folder, root):
         paths = [osp.join(place, name) for name in names]

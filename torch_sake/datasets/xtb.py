@@ -11,7 +11,8 @@ from torch_sake.checks import (check_positive_float, check_positive_int,
 from torch_sake.datasets.frames import Frames
 from torch_sake.datasets.xtb_process import run_walkers
 from torch_sake.datasets.xtb_walker import ARRAYS, Walker
-from torch_sake.files import PathLike, read_arrays, replace_when_complete
+from torch_sake.files import (PathLike, local_path, read_arrays,
+                              replace_when_complete)
 from torch_sake.locks import hold_file
 from torch_sake.units import ASE_UNITS
 
@@ -89,8 +90,8 @@ def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
                          f"{num_frames} (got {num_walkers})")
     seed = check_seed('seed', seed)
 
-    folder = osp.expanduser(root or os.environ.get('TORCH_SAKE_CACHE')
-                            or osp.join('~', '.cache', 'torch_sake'))
+    folder = local_path('root', root or os.environ.get('TORCH_SAKE_CACHE')
+                        or osp.join('~', '.cache', 'torch_sake'))
     stem = osp.join(folder, f'gfn2-xtb_{formula}_{temperature:g}K_'
                     f'{num_frames}frames_{num_walkers}walkers_seed{seed}')
     # The first walkers take one frame more where the number is not divisible.

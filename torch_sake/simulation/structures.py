@@ -7,7 +7,7 @@ from torch_sake.bounds import MAX_LABEL
 from torch_sake.checkpoint import check_kind, load_checkpoint
 from torch_sake.datasets.ase_structures import ase_structure
 from torch_sake.datasets.frame_arrays import Source, check_cells, check_values
-from torch_sake.datasets.load import load_config_frames
+from torch_sake.datasets.frames import STRUCTURE, Frames
 from torch_sake.files import PathLike
 from torch_sake.fingerprint import fingerprint
 from torch_sake.inputs import find_structure
@@ -25,14 +25,14 @@ def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
         path (str or os.PathLike or None): A file that ASE reads;
             :obj:`'file@3'` is its fourth structure, if there is no file of
             just this name; without a number it is the last one. If
-            :obj:`None`, it is the first frame of the data that the checkpoint
-            was trained on.
+            :obj:`None`, it is the structure in the checkpoint.
         checkpoint (str or os.PathLike): The checkpoint.
 
     Raises:
         ImportError: If ASE is missing.
-        ValueError: If the file is missing or cannot be read, or a number in
-            it is not finite or too large.
+        ValueError: If the file is missing or cannot be read, a number in it is
+            not finite or too large, or if none is given and there is none in
+            the checkpoint.
     """
     try:
         import ase  # noqa: F401
@@ -40,7 +40,7 @@ def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
         raise ImportError("Simulations need ASE: "
                           "pip install 'torch-sake[train]'") from error
     if path is None:
-        return _first_frame(checkpoint)
+        return _structure_of(checkpoint)
     name, index = find_structure(path)
     try:
         atoms = ase_structure(name, index)
@@ -119,12 +119,23 @@ def random_generator(seed: int, atoms: Any) -> numpy.random.Generator:
     return numpy.random.default_rng([seed, int(start, 16)])
 
 
-def _first_frame(checkpoint: PathLike) -> Any:
+def _structure_of(checkpoint: PathLike) -> Any:
+    r"""Returns the structure that a training run left in its checkpoint, the
+    first frame of its data. Data that a checkpoint names are not opened.
+    """
     import ase
-    _, description = load_checkpoint(checkpoint)
+    tensors, description = load_checkpoint(checkpoint)
     check_kind(description, 'potential')
-    data = load_config_frames(description['config'])[0]
+    found = {key: tensors[f'structure.{key}'] for key in STRUCTURE
+             if f'structure.{key}' in tensors}
+    if not {'z', 'pos'} <= found.keys():
+        raise ValueError(f"'structure' must be given for '{checkpoint}', "
+                         f"which holds none (got None)")
     length, _ = check_units(description['units'])
+    # With the checks of any other frame:
+    data = Frames(**found, num_atoms=found['z'].numel(), energy=[0.0], name='',
+                  units=description['units'],
+                  source=f"'{checkpoint}': 'structure'")[0]
     cell = {}
     if 'cell' in data:
         cell = {'cell': data.cell[0].numpy() * length,

@@ -9,6 +9,7 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import (Frames, Split, published_split, random_split,
                                  read_split)
+from torch_sake.datasets.frames import STRUCTURE
 from torch_sake.datasets.load import AnyFrames, load_config_frames
 from torch_sake.fingerprint import fingerprint
 from torch_sake.models.readout import NUM_ELEMENTS
@@ -132,13 +133,18 @@ class TrainingData:
     def description(self) -> Dict[str, Any]:
         r"""What the checkpoints of a run say about its data."""
         frames = self.frames
-        return {
+        description: Dict[str, Any] = {
             'kind': 'potential' if frames.label == 'energy' else 'property',
             'label': frames.label, 'readout': frames.readout,
             'energy_scale': self.output_scale, 'units': frames.units,
             'elements': self.elements, 'split': vars(self.split),
             'fingerprint': self.fingerprint
         }
+        if frames.label == 'energy':  # where simulations start by default
+            first = frames[0]
+            description['structure'] = {key: first[key] for key in STRUCTURE
+                                        if key in first}
+        return description
 
     def check_elements(self) -> None:
         r"""Raises an error that names the first frame for validation or for
