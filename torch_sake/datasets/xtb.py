@@ -56,8 +56,8 @@ def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
     parallel processes of one thread each; what they compute does not depend
     on how many run at once. Each is stored when it is complete, so that an
     interrupted call continues from there. A second call for the same frames
-    waits for the first one. Energies are in eV, positions in
-    Angstrom. The frames of a walker follow each other in time.
+    waits for the first one. Energies are in eV, positions in Angstrom. The
+    frames of a walker follow each other in time.
 
     Args:
         molecule (str, optional): A name of :meth:`ase.build.molecule` or a

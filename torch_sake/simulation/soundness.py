@@ -114,5 +114,6 @@ def closest_pair(atoms: Any) -> Tuple[int, int, float, float]:
 
 
 def _too_close(first: int, second: int, dist: float, bond: float) -> str:
-    return (f'Atoms {first} and {second} are {dist:.3g} Angstrom apart, closer '
-            f'than any bond (their covalent radii add up to {bond:.3g})')
+    return (f'Atoms {first} and {second} are {dist:.3g} Angstrom apart, '
+            f'closer than any bond (their covalent radii add up to '
+            f'{bond:.3g})')
