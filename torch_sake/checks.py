@@ -19,8 +19,6 @@ from torch_geometric import is_debug_enabled
 
 INTEGERS = (torch.int32, torch.int64)  # others are no index to torch
 MAX_ATOMIC_NUMBER = 118
-SINGLE = torch.finfo(torch.float)
-SMALLEST, LARGEST = SINGLE.tiny, SINGLE.max
 
 
 def values_are_visible(tensor: Tensor) -> bool:
@@ -60,10 +58,9 @@ def check_float(name: str, value: Any) -> float:
 
 def check_positive_float(name: str, value: Any) -> float:
     value = _as_float(name, value)
-    if not SMALLEST <= value <= LARGEST:
-        raise ValueError(f"'{name}' must be positive and finite, from "
-                         f"{SMALLEST:.3g} to {LARGEST:.3g} as single "
-                         f"precision is (got {value})")
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"'{name}' must be positive and finite "
+                         f"(got {value})")
     return value
 
 

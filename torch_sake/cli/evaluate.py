@@ -6,13 +6,15 @@ import torch
 from torch import Tensor
 from torch_geometric.loader import DataLoader
 
-from torch_sake.checkpoint import (folder_of, load_checkpoints,
+from torch_sake.checkpoint import (file_of, folder_of, load_checkpoints,
                                    load_predictor)
 from torch_sake.checks import (check_known_elements, check_paths,
                                check_seed)
 from torch_sake.datasets import load_frames, published_split
 from torch_sake.datasets.load import AnyFrames, load_config_frames
+from torch_sake.description import RunDescription
 from torch_sake.device import choose_device
+from torch_sake.entries import check_entry, errors_name
 from torch_sake.training.batching import EVAL_BATCH_SIZE
 from torch_sake.training.data import frames_fingerprint
 from torch_sake.training.metrics import predict, trivial_labels
@@ -70,6 +72,9 @@ def evaluate(config: EvaluateConfig) -> None:
     else:
         name = 'ensemble'
         potential, _, elements = load_checkpoints(config.checkpoint)
+    path = file_of(config.checkpoint[0])
+    with errors_name(path):
+        check_entry('', description, RunDescription)
     run = description['config']
     if config.data in (None, run['data']):
         frames = load_config_frames(
@@ -77,7 +82,8 @@ def evaluate(config: EvaluateConfig) -> None:
     else:
         frames = load_frames(config.data, root=config.root)
     check_units(frames.units, description['units'])
-    frames, part = choose_frames(frames, config, tensors, description)
+    with errors_name(path):  # which need not have a split
+        frames, part = choose_frames(frames, config, tensors, description)
     loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
     present = torch.cat([data.z.unique() for data in loader]).unique()
     check_known_elements('The data have', present.tolist(), elements)
