@@ -161,9 +161,9 @@ CASES = [
     (other(model__name={'a': []}), "'model.name' must be one of"),
     (other(model__arguments='-'), "'model.arguments' is missing"),
     (other(model__arguments=None), "'model.arguments' must be of type dict"),
-    (other(model__arguments__cutoff=1e300), "'cutoff' must be positive and f"),
-    (other(model__arguments__cutoff=math.nan), "'cutoff' must be positive"),
-    (other(model__arguments__cutoff='3'), "'cutoff' must be a number"),
+    (other(model__arguments__cutoff=1e300), "cutoff' must be positive and fi"),
+    (other(model__arguments__cutoff=math.nan), "cutoff' must be positive"),
+    (other(model__arguments__cutoff='3'), "cutoff' must be of type float"),
     (other(model__arguments__hidden_channels=10**9), "'hidden_channels' must"),
     (other(model__arguments__hidden_channels=900), "embedding.weight' must"),
     (other(model__arguments__hidden_channels=-4), "'hidden_channels' must"),
@@ -173,7 +173,7 @@ CASES = [
     (other(model__arguments__num_layers=1), "no tensor 'potential.model.st"),
     (other(model__arguments__num_layers=True), "'model.arguments.num_layers'"),
     (other(model__arguments__num_rbf=10**12), "'num_rbf' must be at most"),
-    (other(model__arguments__avg_num_neighbors=1e-300), "'avg_num_neighbors"),
+    (other(model__arguments__avg_num_neighbors=1e-300), "avg_num_neighbors'"),
     (other(model__arguments__readout='lstm'), "'model.arguments.readout' mu"),
     (other(model__arguments__update_pos=1), "'update_pos' must be a bool"),
     (other(model__arguments__atomref=[1.0]), "'atomref' must be a tensor"),
@@ -306,6 +306,32 @@ def test_commands(entry, value, match, path, capsys):
         error = capsys.readouterr().err
         assert error.count('\n') == 1 and 'Traceback' not in error, error
         assert str(path) in error, error
+
+
+def test_evaluations_need_a_run(path, capsys, tmp_path):
+    """Checkpoints need no split and no settings of a run otherwise."""
+    ase_io = pytest.importorskip('ase.io')
+    pytest.importorskip('jsonargparse')
+    from ase import Atoms
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    from torch_sake.cli import main
+    atoms = Atoms('OHH', POS.numpy())
+    atoms.calc = SinglePointCalculator(atoms, energy=1.0,
+                                       forces=POS.numpy())
+    ase_io.write(tmp_path / 'water.xyz', 3 * [atoms], format='extxyz')
+    tensors, description = parts()
+    description['config']['data'] = str(tmp_path / 'water.xyz')
+    arguments = ['evaluate', '--checkpoint', str(path), '--data',
+                 str(tmp_path / 'water.xyz'), '--part', 'test']
+    for entry, match in (('other', "'split.test' is missing"),
+                         ('config', "'config' is missing")):
+        save_checkpoint(path, tensors, {
+            key: value for key, value in description.items() if key != entry})
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert error.count('\n') == 1 and str(path) in error
+        assert match in error, error
 
 
 def test_properties(path):

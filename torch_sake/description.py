@@ -22,6 +22,8 @@ TensorNames = TypedDict('TensorNames', {'names': List[str]})
 
 class ModelArguments(TypedDict, total=False):
     r"""Those that the class of a model would not check."""
+    cutoff: Optional[PositiveFloat]
+    avg_num_neighbors: PositiveFloat
     num_layers: PositiveInt
     readout: Literal['add', 'mean', 'extent']
 
@@ -43,6 +45,11 @@ class Settings(TypedDict):
     root: Optional[str]
     num_frames: Optional[PositiveInt]
     data_seed: Count
+
+
+class RunDescription(TypedDict):
+    r"""What those of training runs have beside."""
+    config: Settings
 
 
 class _Optional(TypedDict, total=False):

@@ -9,23 +9,32 @@ from contextlib import contextmanager
 from typing import (Annotated, Any, Iterable, Iterator, Literal, Union,
                     get_args, get_origin, get_type_hints, is_typeddict)
 
+import torch
 from torch import Tensor
 
-from torch_sake.checks import (check_float, check_positive_float,
-                               check_positive_int)
+from torch_sake.checks import check_float, check_positive_int
 from torch_sake.files import PathLike
+
+SINGLE = torch.finfo(torch.float)
+SHORT = reprlib.Repr()
+SHORT.maxstring = SHORT.maxother = 200
 
 
 def check_not_negative(name: str, value: Any) -> None:
     if not 0 <= value < 2**63:
-        raise ValueError(f"'{name}' must not be negative (got {value})")
+        raise ValueError(f"'{name}' must not be negative and be below 2^63 "
+                         f"(got {shown(value)})")
 
 
-SHORT = reprlib.Repr()
-SHORT.maxstring = SHORT.maxother = 200
+def check_single(name: str, value: Any) -> None:
+    r"""Checks a factor of numbers in single precision."""
+    if not SINGLE.tiny <= value <= SINGLE.max:
+        raise ValueError(f"'{name}' must be positive and finite in single "
+                         f"precision (got {value})")
+
 
 PositiveInt = Annotated[int, check_positive_int]
-PositiveFloat = Annotated[float, check_positive_float]
+PositiveFloat = Annotated[float, check_single]
 FiniteFloat = Annotated[float, check_float]
 Count = Annotated[int, check_not_negative]
 
@@ -105,7 +114,9 @@ def errors_name(path: PathLike) -> Iterator[None]:
         yield
     except Exception as error:
         text = str(error)
-        if not isinstance(error, (TypeError, ValueError)):
+        if isinstance(error, KeyError):
+            text = f'{text} is missing'
+        elif not isinstance(error, (TypeError, ValueError)):
             text = f'{type(error).__name__}: {text}'
         name = f"'{path}'"
         if not text.startswith(name):

@@ -8,9 +8,6 @@ from typing import Any, Dict, Iterable, List
 
 import numpy
 
-SINGLE = numpy.finfo(numpy.float32)
-SMALLEST, LARGEST = float(SINGLE.tiny), float(SINGLE.max)
-
 
 def check_positive_int(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
@@ -38,10 +35,9 @@ def check_float(name: str, value: Any) -> float:
 
 def check_positive_float(name: str, value: Any) -> float:
     value = _as_float(name, value)
-    if not SMALLEST <= value <= LARGEST:
-        raise ValueError(f"'{name}' must be positive and finite, from "
-                         f"{SMALLEST:.3g} to {LARGEST:.3g} as single "
-                         f"precision is (got {value})")
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"'{name}' must be positive and finite "
+                         f"(got {value})")
     return value
 
 

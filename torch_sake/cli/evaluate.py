@@ -11,7 +11,10 @@ from torch_sake.checks import check_known_elements
 from torch_sake.cli.configs import EvaluateConfig
 from torch_sake.datasets import published_split
 from torch_sake.datasets.load import AnyFrames, load_config_frames
+from torch_sake.description import RunDescription
 from torch_sake.device import choose_device
+from torch_sake.entries import check_entry, errors_name
+from torch_sake.inputs import find_checkpoint
 from torch_sake.training.batching import EVAL_BATCH_SIZE
 from torch_sake.training.data import frames_fingerprint
 from torch_sake.training.metrics import predict, trivial_labels
@@ -30,9 +33,13 @@ def evaluate(config: EvaluateConfig) -> None:
     else:
         name = 'ensemble'
         potential, _, elements = load_checkpoints(config.checkpoint)
+    path = find_checkpoint(config.checkpoint[0])
+    with errors_name(path):
+        check_entry('', description, RunDescription)
     frames = load_data(config, description)
     check_units(frames.units, description['units'])
-    frames, part = choose_frames(frames, config, tensors, description)
+    with errors_name(path):  # which need not have a split
+        frames, part = choose_frames(frames, config, tensors, description)
     loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
     present = torch.cat([data.z.unique() for data in loader]).unique()
     check_known_elements('The data have', present.tolist(), elements)
