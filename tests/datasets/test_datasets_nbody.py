@@ -164,3 +164,19 @@ def test_bad_input(tmp_path, options, match):
     with pytest.raises(ValueError, match=match):
         NBody(tmp_path, **options)
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize('interaction', ['charge', 'spring', 'gravity'])
+def test_default_type(interaction, tmp_path):
+    """That of the numbers of another program does not matter."""
+    options = dict(sizes=(2, 1, 1), frames=(0, 1), stride=2,
+                   interaction=interaction)
+    expected = NBody(tmp_path / 'a', **options)
+    torch.set_default_dtype(torch.double)
+    try:
+        dataset = NBody(tmp_path / 'b', **options)
+    finally:
+        torch.set_default_dtype(torch.float)
+    for key, value in expected._data.to_dict().items():
+        assert value.dtype == dataset._data[key].dtype, key
+        assert torch.equal(value, dataset._data[key]), key

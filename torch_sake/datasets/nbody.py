@@ -146,7 +146,7 @@ class NBody(InMemoryDataset):
         r"""Returns the edges of each system and their couplings."""
         edges = []
         row, column = pairs(arrays['charge'].size(1))
-        table = torch.zeros(2 * [arrays['charge'].size(1)])
+        table = arrays['coupling'].new_zeros(2 * [arrays['charge'].size(1)])
         for pos, charge, coupling in zip(arrays['pos'], arrays['charge'],
                                          arrays['coupling']):
             edge_index, _ = neighbor_list(pos, self.cutoff)
