@@ -126,6 +126,7 @@ def test_what_needs_no_data(untouched):
     assert numpy.isfinite(Evaluator(untouched)(z, pos).energy)
 
 
+@pytest.mark.parametrize('config', ['address', 'pickle'], indirect=True)
 def test_training_goes_on_with_what_is_typed(water_copy, untouched, capsys):
     arguments = ['train', '--data', water_copy, '--out', untouched,
                  '--num_train', '16', '--num_val', '4', '--num_steps', '2']
