@@ -4,7 +4,6 @@ against type hints. Those that come with checks of their values are written as
 """
 
 import reprlib
-import textwrap
 from contextlib import contextmanager
 from typing import (Annotated, Any, Iterable, Iterator, Literal, Union,
                     get_args, get_origin, get_type_hints, is_typeddict)
@@ -18,6 +17,7 @@ from torch_sake.files import PathLike
 SINGLE = torch.finfo(torch.float)
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 200
+LONGEST = 1000  # message
 
 
 def check_not_negative(name: str, value: Any) -> None:
@@ -121,7 +121,16 @@ def errors_name(path: PathLike) -> Iterator[None]:
         name = f"'{path}'"
         if not text.startswith(name):
             text = f'{name}: {text}'
-        raise ValueError(textwrap.shorten(text, 1000)) from error
+        raise ValueError(one_line(text)) from error
+
+
+def one_line(error: Any) -> str:
+    r"""Returns the message of an error, which may quote what a file has, as
+    one line that can be printed.
+    """
+    text = ''.join(letter if letter.isprintable() else ' '
+                   for letter in ' '.join(str(error).split()))
+    return text if len(text) <= LONGEST else f'{text[:LONGEST]} ...'
 
 
 def check_elements(name: str, value: Iterable[int], end: int) -> None:
