@@ -4,7 +4,6 @@ against type hints. Those that come with checks of their values are written as
 """
 
 import reprlib
-import textwrap
 from contextlib import contextmanager
 from typing import (Annotated, Any, Iterable, Iterator, Literal, Union,
                     get_args, get_origin, get_type_hints, is_typeddict)
@@ -13,11 +12,12 @@ import torch
 from torch import Tensor
 
 from torch_sake.checks import check_float, check_positive_int
-from torch_sake.files import PathLike
+from torch_sake.files import PathLike, one_line
 
 SINGLE = torch.finfo(torch.float)
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 200
+LONGEST = 1000  # message
 
 
 def check_not_negative(name: str, value: Any) -> None:
@@ -121,7 +121,7 @@ def errors_name(path: PathLike) -> Iterator[None]:
         name = f"'{path}'"
         if not text.startswith(name):
             text = f'{name}: {text}'
-        raise ValueError(textwrap.shorten(text, 1000)) from error
+        raise ValueError(one_line(text, LONGEST)) from error
 
 
 def check_elements(name: str, value: Iterable[int], end: int) -> None:

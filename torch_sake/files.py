@@ -41,14 +41,18 @@ def local_path(name: str, path: PathLike) -> str:
     return osp.expanduser(text)
 
 
-def check_file(path: PathLike) -> str:
+def check_file(path: PathLike, name: str = 'data') -> str:
     r"""Returns the path of a file, see :func:`local_path`.
+
+    Args:
+        path (str or os.PathLike): The path.
+        name (str, optional): What messages call it. (default: :obj:`"data"`)
 
     Raises:
         ValueError: If there is none, or it is a folder, a device or a pipe,
             which a reader might wait for without end.
     """
-    path = local_path('path', path)
+    path = local_path(name, path)
     if not osp.isfile(path):
         what = ''
         if osp.exists(path):
@@ -57,16 +61,14 @@ def check_file(path: PathLike) -> str:
     return path
 
 
-def one_line(text: Any) -> str:
+def one_line(text: Any, longest: int = MAX_CHARACTERS) -> str:
     r"""Returns an error or a text as one line that is not too long."""
     if isinstance(text, BaseException):
         text = f'{type(text).__name__}: {text}'
     text = ' '.join(''.join(
         character if character.isprintable() else ' '
         for character in str(text)).split())
-    if len(text) > MAX_CHARACTERS:
-        text = f'{text[:MAX_CHARACTERS]}...'
-    return text
+    return text if len(text) <= longest else f'{text[:longest]}...'
 
 
 def in_words(value: Any) -> str:

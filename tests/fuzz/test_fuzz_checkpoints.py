@@ -344,6 +344,7 @@ ROWS = [
     "UPDATE Frames SET COL_z = 3 WHERE id = {0}",
     "UPDATE Frames SET COL_z = x'010101' WHERE id = {0}",
     "UPDATE Frames SET COL_pbc = x'01' WHERE id = {0}",
+    "UPDATE Frames SET COL_force = CAST(x'ff0a0a' AS TEXT) WHERE id = {0}",
     "INSERT INTO Frames SELECT 10, COL_z, COL_pos, COL_force, COL_cell, "
     "COL_pbc, COL_stress, COL_energy FROM Frames WHERE id = {0}",
     "UPDATE Frames SET id = CASE id WHEN {0} THEN -{1} - 1 ELSE -{0} - 1 END "

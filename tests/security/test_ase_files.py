@@ -25,8 +25,7 @@ FILES = [
     ('a.onetep-in', ONETEP), ('a.acemolecule-input', ACE),
     ('a.cell', CASTEP), ('a.castep-cell', CASTEP),
     ('a.gpw', 'tar'), ('a.bundletrajectory', 'x'), ('a.mysql', 'x'),
-    ('a.postgresql', 'x'), ('postgres.xyz', XYZ), ('a.netcdftrajectory', 'x'),
-    ('ao_GSR.nc', 'x'),
+    ('a.postgresql', 'x'), ('a.netcdftrajectory', 'x'), ('ao_GSR.nc', 'x'),
 ]
 
 

@@ -8,10 +8,14 @@ pytest.importorskip('jsonargparse')
 
 
 def fails(arguments, capsys):
-    with pytest.raises(SystemExit) as error:
-        main(arguments)
-    assert error.value.code == 2
-    return capsys.readouterr().err
+    try:
+        status = main(arguments)
+    except SystemExit as error:
+        status = error.code
+    assert status == 2
+    error = capsys.readouterr().err
+    assert error.count('\n') == 1
+    return error
 
 
 @pytest.fixture

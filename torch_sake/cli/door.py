@@ -26,7 +26,7 @@ def check_inputs(command: str, config: Any) -> None:
     if 'init' in given and not resumes:  # else all is in its own folder
         find_checkpoint(config.init)
     if command == 'train' and osp.splitext(given.get('split', ''))[1]:
-        check_file(config.split)  # no name of a published one has an ending
+        check_file(config.split, 'split')  # no name of a published one has an ending
     if 'data' in given:
         check_data_of(command, config)
 

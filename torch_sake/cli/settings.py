@@ -38,7 +38,7 @@ def read_settings(path: PathLike, config: type) -> Dict[str, Any]:
             be taken for two things; the error has the line.
     """
     import yaml
-    path, settings = check_file(path), {}
+    path, settings = check_file(path, '--config'), {}
     kinds = {field.name: field.type for field in fields(config)}
     try:
         with open(path, encoding='utf-8-sig') as file:

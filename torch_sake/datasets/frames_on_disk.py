@@ -20,7 +20,7 @@ from torch_sake.datasets.frames_format import (ABOUT, ARRAYS, COUNT, DIGEST,
                                                row_digest)
 from torch_sake.datasets.split import Split
 from torch_sake.entries import check_entry, errors_name
-from torch_sake.files import PathLike, local_path
+from torch_sake.files import PathLike, local_path, one_line
 
 
 class FramesOnDisk(OnDiskDataset):
@@ -149,7 +149,7 @@ class FramesOnDisk(OnDiskDataset):
         except (sqlite3.Error, RuntimeError, TypeError, ValueError,
                 OverflowError, struct.error) as error:
             raise ValueError(f"'{self.source}', frame {idx}: The frame cannot "
-                             f"be read ({error})") from error
+                             f"be read ({one_line(error)})") from error
         if not intact:
             raise ValueError(f"'{self.source}', frame {idx}: The frame is not "
                              f"what was written")
