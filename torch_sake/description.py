@@ -39,12 +39,17 @@ class Prior(TypedDict):
     energy: str
 
 
-class Settings(TypedDict):
-    r"""Of those of the run, what the data follow from."""
-    data: str
+class _OptionalSettings(TypedDict, total=False):
     root: Optional[str]
     num_frames: Optional[PositiveInt]
     data_seed: Count
+
+
+class Settings(_OptionalSettings):
+    r"""Of those of the run, what the data followed from. Nothing of it is
+    opened.
+    """
+    data: str
 
 
 class RunDescription(TypedDict):

@@ -199,3 +199,16 @@ def test_ensemble(train, water_file, energy_file, tmp_path, capsys):
     assert model['force_mae'] == pytest.approx(
         float(sum(error.abs().mean() for error in errors)) / len(errors),
         rel=1e-4)
+
+
+def test_warnings_are_one_line(capsys):
+    import warnings
+    from torch_sake.cli import PACKAGE, format_warning
+    before = warnings.formatwarning
+    text = format_warning(UserWarning('Two\nlines'), UserWarning,
+                          os.path.join(PACKAGE, 'files.py'), 7)
+    assert text == 'torch-sake: Two lines\n'
+    args = (UserWarning('a'), UserWarning, '/elsewhere/files.py', 7)
+    assert format_warning(*args) == before(*args)
+    assert main(['train', '--data', 'nowhere.xyz']) == 2
+    assert warnings.formatwarning is before

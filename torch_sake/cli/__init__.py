@@ -2,12 +2,19 @@ r"""The command :obj:`torch-sake`."""
 
 import argparse
 import importlib
+import os.path as osp
 import signal
 import sys
+import warnings
 from typing import Any, Dict, List, Optional, Tuple
 
 from torch_sake.cli.door import check_inputs
 from torch_sake.cli.memory import keep_memory
+from torch_sake.files import one_line
+
+LONGEST = 2000  # characters of a message, which may name several paths
+FORMAT = warnings.formatwarning  # of Python
+PACKAGE = osp.dirname(osp.dirname(__file__))
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -48,8 +55,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
             check_typed(arguments[1:], commands[arguments[0]][0])
         settings = parser.parse_args(arguments)
     except ValueError as error:
-        print(f'torch-sake: {error}', file=sys.stderr)
-        return 2
+        return fail('torch-sake', error)
     config_class, _ = commands[settings.command]
     values = settings[settings.command].as_dict()
     values.pop('config', None)
@@ -57,13 +63,25 @@ def main(arguments: Optional[List[str]] = None) -> int:
         config = config_class(**values)
         check_inputs(settings.command, config)
     except (ValueError, TypeError, OSError) as error:
-        print(f'torch-sake {settings.command}: {error}', file=sys.stderr)
-        return 2
+        return fail(f'torch-sake {settings.command}', error)
+    before, warnings.formatwarning = warnings.formatwarning, format_warning
     try:
         return run_command(settings.command, config)
     except KeyboardInterrupt:
         print(f'torch-sake {settings.command}: interrupted', file=sys.stderr)
         return 130
+    finally:
+        warnings.formatwarning = before
+
+
+def format_warning(message: Any, category: type, filename: str, *where: Any,
+                   **kwargs: Any) -> str:
+    r"""Returns a warning as it is printed: in one line if it is of this
+    package.
+    """
+    if filename.startswith(PACKAGE):
+        return f'torch-sake: {one_line(str(message), LONGEST)}\n'
+    return FORMAT(message, category, filename, *where, **kwargs)
 
 
 def configurations() -> Dict[str, Tuple[type, str]]:
@@ -106,17 +124,20 @@ def run_command(name: str, config: Any) -> int:
     try:
         run(config)
     except (ValueError, TypeError, ImportError, OSError) as error:
-        print(f'torch-sake {name}: {error}', file=sys.stderr)
-        return 2
+        return fail(f'torch-sake {name}', error)
     except (SimulationStopped, Unsound, Diverged) as error:
-        print(f'torch-sake {name}: {error}', file=sys.stderr)
-        return 1
+        return fail(f'torch-sake {name}', error, 1)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        print(f'torch-sake {name}: out of memory ({error})', file=sys.stderr)
-        return 1
+        return fail(f'torch-sake {name}', f'out of memory ({error})', 1)
     return 0
+
+
+def fail(command: str, error: Any, status: int = 2) -> int:
+    r"""Says in one line what is wrong, and returns the exit status."""
+    print(f'{command}: {one_line(str(error), LONGEST)}', file=sys.stderr)
+    return status
 
 
 def is_out_of_memory(error: Exception) -> bool:
