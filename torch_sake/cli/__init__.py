@@ -79,7 +79,7 @@ def format_warning(message: Any, category: type, filename: str, *where: Any,
     r"""Returns a warning as it is printed: in one line if it is of this
     package.
     """
-    if filename.startswith(PACKAGE):
+    if filename.startswith((PACKAGE, 'torch_sake')):
         return f'torch-sake: {one_line(str(message), LONGEST)}\n'
     return FORMAT(message, category, filename, *where, **kwargs)
 
