@@ -1,15 +1,14 @@
 r"""How large and how small numbers may be.
 
 Models take the fourth power of lengths and the square of labels. Both must be
-numbers in single precision, which ends at 1e38. The cell lists of vesin know no
-shorter cutoff than 1e-6.
+numbers in single precision, which ends at 1e38.
 """
 
 from typing import Any
 
 from torch_sake.checks import check_positive_float
 
-MIN_LENGTH, MAX_LENGTH = 1e-6, 1e9
+MIN_LENGTH, MAX_LENGTH = 1e-9, 1e9
 MAX_LABEL = 1e18
 # No distance of :mod:`torch_sake.geometry` is shorter than the root of its
 # constant 1e-5: with a cutoff below, layers have no edges.
@@ -24,7 +23,7 @@ def check_cutoff(name: str, value: Any,
         name (str): What messages call it.
         value (Any): The length.
         smallest (float, optional): The smallest one that has edges.
-            (default: :obj:`1e-6`)
+            (default: :obj:`1e-9`)
 
     Raises:
         TypeError, ValueError: If it is no number, or too small or too large.
