@@ -28,11 +28,15 @@ def vesin_pairs(
     size = pos.size(1)
     points = numpy.zeros((pos.size(0), 3))
     points[:, :size] = pos.detach().cpu().double().numpy()
-    neighbors = NeighborList(cutoff=cutoff * (1 + MARGIN), full_list=True)
+    # In units of the cutoff: the number of cells that vesin looks into, and
+    # the shortest cutoff that it takes, go with lengths as they are.
+    reach = cutoff * (1 + MARGIN)
+    points /= reach
+    neighbors = NeighborList(cutoff=1.0, full_list=True)
     counts = torch.bincount(batch).tolist()
     boxes = numpy.zeros((len(counts), 3, 3))
     if lattice is not None:
-        boxes = _boxes(lattice)
+        boxes = _boxes(lattice) / reach
     periodic = boxes.any(axis=2)
     boxes[periodic.any(axis=1)] = _complete(boxes[periodic.any(axis=1)])
 
