@@ -38,6 +38,8 @@ def check_settings(settings: Any, paths: Tuple[str, ...] = ()) -> None:
                      if several else local_path(field.name, value))
         elif isinstance(value, os.PathLike):
             value = os.fspath(value)
+        if field.name == 'data' and value is not None:
+            local_path('data', value)  # a name or a file: readers expand it
         setattr(settings, field.name, value)
 
 

@@ -42,7 +42,8 @@ def test_the_second_one_is_refused(command, water_file, tmp_path, small,
                      '[8, 4, 4]', '--num_epochs', '1'],
         'md': simulated,
         'relax': simulated,
-        'evaluate': ['--checkpoint', str(tmp_path / 'run')],
+        'evaluate': ['--checkpoint', str(tmp_path / 'run'),
+                     '--data', water_file],
         'benchmark': ['--models', '[SAKE]', '--tasks', '[inference]'],
     }[command]
     if command == 'evaluate':

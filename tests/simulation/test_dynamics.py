@@ -324,7 +324,8 @@ def test_bad_input(checkpoint, molecule_file, crystal_file, tmp_path):
     with pytest.raises(ValueError, match="'structure' must be a file"):
         Simulation(MDConfig(path, structure='absent.xyz'))
     (tmp_path / 'bad.xyz').write_text('2\n\nH 0 0 0\n')
-    with pytest.raises(ValueError, match="'structure' cannot be read by ASE"):
+    with pytest.raises(ValueError, match="bad.xyz', frame 0: The file cannot "
+                       'be read: A frame of 2 atoms'):
         Simulation(MDConfig(path, structure=str(tmp_path / 'bad.xyz')))
     (tmp_path / 'none.xyz').write_text('0\n\n')
     with pytest.raises(ValueError, match="'structure' must have atoms"):

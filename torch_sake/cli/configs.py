@@ -29,7 +29,7 @@ class ConvertConfig:
     length_unit: Optional[str] = None
 
     def __post_init__(self):
-        check_settings(self, ('data', 'out'))
+        check_settings(self, ('out', ))
 
 
 @dataclass
@@ -67,7 +67,7 @@ class EvaluateConfig:
     device: str = 'auto'
 
     def __post_init__(self):
-        check_settings(self, ('checkpoint', 'data', 'root', 'split', 'out'))
+        check_settings(self, ('checkpoint', 'root', 'split', 'out'))
         self.checkpoint = check_paths('checkpoint', self.checkpoint)
         if len(self.checkpoint) > 1 and (self.data is None or self.split
                                          or self.part == 'test'):

@@ -18,11 +18,11 @@ def check_inputs(command: str, config: Any) -> None:
     if resumes and not osp.isdir(given.get('out', '.')):
         raise ValueError(f"'resume' needs a folder 'out', of what is to go on "
                          f"(got {config.out!r})")
+    if 'structure' in given:
+        find_structure(config.structure)
     if 'checkpoint' in given:
         for path in check_paths('checkpoint', config.checkpoint):
             find_checkpoint(path)
-    if 'structure' in given:
-        find_structure(config.structure)
     if 'init' in given and not resumes:  # else all is in its own folder
         find_checkpoint(config.init)
     if command == 'train' and osp.splitext(given.get('split', ''))[1]:

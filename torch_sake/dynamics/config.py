@@ -78,7 +78,7 @@ class DynamicsConfig:
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
 
     def __post_init__(self):
-        check_settings(self, ('data', 'root', 'out'))
+        check_settings(self, ('root', 'out'))
         for name in ('hidden_channels', 'num_layers', 'num_epochs',
                      'batch_size', 'num_rollout'):
             check_positive_int(name, getattr(self, name))

@@ -8,9 +8,10 @@ from torch_sake.checkpoint import check_kind, load_checkpoint
 from torch_sake.datasets.ase_structures import ase_structure
 from torch_sake.datasets.frame_arrays import Source, check_cells, check_values
 from torch_sake.datasets.frames import STRUCTURE, Frames
+from torch_sake.entries import errors_name
 from torch_sake.files import PathLike
 from torch_sake.fingerprint import fingerprint
-from torch_sake.inputs import find_structure
+from torch_sake.inputs import find_checkpoint, find_structure
 from torch_sake.neighbors import neighbor_list
 from torch_sake.units import check_units
 
@@ -123,19 +124,26 @@ def _structure_of(checkpoint: PathLike) -> Any:
     r"""Returns the structure that a training run left in its checkpoint, the
     first frame of its data. Data that a checkpoint names are not opened.
     """
+    path = find_checkpoint(checkpoint)
+    with errors_name(path):
+        tensors, description = load_checkpoint(path)
+        check_kind(description, 'potential')
+        return _build_structure(path, tensors, description)
+
+
+def _build_structure(path: str, tensors: Dict[str, torch.Tensor],
+                     description: Dict[str, Any]) -> Any:
     import ase
-    tensors, description = load_checkpoint(checkpoint)
-    check_kind(description, 'potential')
     found = {key: tensors[f'structure.{key}'] for key in STRUCTURE
              if f'structure.{key}' in tensors}
     if not {'z', 'pos'} <= found.keys():
-        raise ValueError(f"'structure' must be given for '{checkpoint}', "
-                         f"which holds none (got None)")
+        raise ValueError(f"'structure' must be given for '{path}', which "
+                         f"holds none (got None)")
     length, _ = check_units(description['units'])
     # With the checks of any other frame:
     data = Frames(**found, num_atoms=found['z'].numel(), energy=[0.0], name='',
                   units=description['units'],
-                  source=f"'{checkpoint}': 'structure'")[0]
+                  source=f"'{path}': 'structure'")[0]
     cell = {}
     if 'cell' in data:
         cell = {'cell': data.cell[0].numpy() * length,

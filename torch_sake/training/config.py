@@ -163,7 +163,7 @@ class TrainConfig:
     compile: Optional[bool] = None
 
     def __post_init__(self):
-        check_settings(self, ('data', 'root', 'split', 'out', 'init'))
+        check_settings(self, ('root', 'split', 'out', 'init'))
         kind = self.data.partition(':')[0]
         for name, default in zip(('num_train', 'num_val'),
                                  SPLIT_SIZES.get(kind, DEFAULT_SIZES)):
