@@ -205,8 +205,8 @@ def test_labels_of_a_trajectory(tmp_path, key, value, prefix):
     else:
         results[key] = value
     ase_io.write(tmp_path / 'm.traj', [good, bad])
-    with pytest.raises(ValueError, match=f"m.traj', frame 1: ('({prefix})?{key}' "
-                       f"must .*got|.*complex)"):
+    with pytest.raises(ValueError, match=f"m.traj', frame 1: ('({prefix})?"
+                       f"{key}' must .*got|.*complex)"):
         read_frames(tmp_path / 'm.traj')
 
 

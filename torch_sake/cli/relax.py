@@ -21,7 +21,8 @@ class RelaxConfig:
 
     Args:
         checkpoint: Folder of a training run or one of its checkpoints.
-        structure: A file that ASE reads ('file@3' is its fourth structure);
+        structure: A file that ASE reads ('file@3' is its fourth structure,
+            if there is no file of just this name);
             the first frame of the data of the run if not given.
         out: Folder of the results; 'relax' beside the checkpoint if not given.
         cell: Whether the cell is relaxed, too.

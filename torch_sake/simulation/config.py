@@ -18,7 +18,8 @@ class MDConfig:
     Args:
         checkpoint: Folder of a training run or one of its checkpoints; or a
             list of several, of which the mean is simulated.
-        structure: A file that ASE reads ('file@3' is its fourth structure);
+        structure: A file that ASE reads ('file@3' is its fourth structure,
+            if there is no file of just this name);
             the first frame of the data of the run if not given. Velocities in
             it are kept.
         out: Folder of the simulation; 'md' beside the checkpoint if not given.
