@@ -8,6 +8,7 @@ resource = pytest.importorskip('resource')
 
 SCRIPT = '''
 import resource, torch
+import torch_sake.models  # as commands do
 from torch_sake.cli.memory import keep_memory
 if {keep}:
     assert keep_memory()

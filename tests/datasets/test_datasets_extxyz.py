@@ -143,6 +143,10 @@ def test_energies_that_are_no_number(tmp_path, energy, got):
     ('energy=-1', 'energy=-1 pbc="2 0 0"', "'pbc' must be three of T or F"),
     ('energy=-1', 'energy=-1 lattice="3 0 0 0 3 0 0 0 3"',
      "'Lattice' must be written like this"),
+    ('energy=-1', 'energy=-1 Lattice="3 0 0 0 3 0 0 0 "3 A""',
+     'Quotes must be around whole values'),
+    ('pos:R:3', 'place:R:3', "must have three columns 'pos'"),
+    ('pos:R:3', 'pos:R:2:h:R:1', "must have three columns 'pos'"),
     ('H 0 0 0 ', 'Xx 0 0 0 ', 'cannot be read by ASE'),
     ('H 0 0 0 ', 'X 0 0 0 ', "'z' must lie between 1 and 118"),
 ])
@@ -201,8 +205,8 @@ def test_labels_of_a_trajectory(tmp_path, key, value, prefix):
     else:
         results[key] = value
     ase_io.write(tmp_path / 'm.traj', [good, bad])
-    with pytest.raises(ValueError, match=f"m.traj', frame 1: ('({prefix})?{key}' "
-                       f"must .*got|.*complex)"):
+    with pytest.raises(ValueError, match=f"m.traj', frame 1: ('({prefix})?"
+                       f"{key}' must .*got|.*complex)"):
         read_frames(tmp_path / 'm.traj')
 
 

@@ -87,6 +87,7 @@ def test_labels_are_real(key, value):
     (dict(time_step=np.array(-1.0)), "'time_step' must be positive"),
     (dict(edge_index=np.array([[0, 9], [1, 2]])), "'edge_index' must"),
     (dict(edge_index=np.array([0, 1])), "'edge_index' must"),
+    (dict(x=np.zeros((4, 0))), "'x' must have columns"),
     (dict(x=np.array(['a'])), "'x' must be of numbers")], ids=str)
 def test_trajectories_in_motion(tmp_path, change, message):
     rng = np.random.default_rng(0)

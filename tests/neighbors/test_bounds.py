@@ -24,7 +24,7 @@ from torch_sake.transforms import NeighborList
     NeighborList, PolynomialEnvelope, CosineEnvelope,
     lambda cutoff: SAKE(cutoff=cutoff), lambda cutoff: VectorSAKE(
         cutoff=cutoff), lambda cutoff: SAKEConv(4, 4, cutoff=cutoff),
-    lambda cutoff: EGNN(4, 4, 4, 1, cutoff=cutoff)])
+    lambda cutoff: EGNN(4, 4, 4, cutoff=cutoff)])
 def test_cutoffs(build, cutoff):
     with pytest.raises(ValueError, match=r"'cutoff' must lie between "
                        r"(1e-09|0.0032) and 1e\+09.*got 1e"):

@@ -88,9 +88,9 @@ class RelaxConfig:
 
     Args:
         checkpoint: Folder of a training run or one of its checkpoints.
-        structure: A file that ASE reads ('file@3' is its fourth structure);
-            that in the checkpoint, the first frame of the data of the run, if
-            not given.
+        structure: A file that ASE reads ('file@3' is its fourth structure, if
+            there is no file of just this name); that in the checkpoint, the
+            first frame of the data of the run, if not given.
         out: Folder of the results; 'relax' beside the checkpoint if not given.
         cell: Whether the cell is relaxed, too.
         pressure: Pressure in GPa, if the cell is relaxed.

@@ -22,7 +22,8 @@ FLOAT = re.compile(r'[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?')
 AMBIGUOUS = re.compile(r'[-+]?(0[0-9_]+|0[box][0-9a-fA-F_]+|[0-9]+_[0-9_.]*|'
                        r'[0-9][0-9_]*(:[0-9][0-9_.]*)+)')
 # What the parser says of a value of another type:
-WRONG_TYPE = re.compile(r'Parser key "(?:\w+\.)?(\w+)":.*value: (.*)', re.DOTALL)
+WRONG_TYPE = re.compile(r'Parser key "(?:\w+\.)?(\w+)":.*value: (.*)',
+                        re.DOTALL)
 
 
 def read_settings(path: PathLike, config: type) -> Dict[str, Any]:

@@ -77,6 +77,10 @@ def parse_xyz(text: str) -> Any:
 
 def _read_comment(comment: str) -> Dict[str, Any]:
     from ase.io.extxyz import key_val_str_to_dict
+    for quoted in QUOTED.finditer(comment):
+        if quoted[0][0] == '"' and comment[quoted.end():][:1].strip():
+            raise FrameError(f"Quotes must be around whole values (got "
+                             f"{in_words(comment[quoted.start():])})")
     keys = [word.partition('=')[0]
             for word in QUOTED.sub('', comment).split()]
     for key in READ_KEYS:
@@ -118,6 +122,10 @@ def _check_columns(properties: Any, atoms: List[str]) -> None:
         if name in REAL_COLUMNS and kind not in ('R', 'I'):
             raise FrameError(f"'{name}' must be of real numbers, type R, in "
                              f"'Properties' (got {in_words(kind)})")
+    columns = dict(zip(fields[::3], fields[2::3]))
+    if columns.get('pos') != '3':  # else all atoms would be at zero
+        raise FrameError(f"'Properties' must have three columns 'pos' "
+                         f"(got {in_words(properties)})")
     expected = sum(map(int, fields[2::3]))
     for number, line in enumerate(atoms):
         columns = len(line.split())

@@ -159,8 +159,8 @@ def check_cells(source: Source, num_frames: int, cell: Any, pbc: Any,
         if wrong.any():
             index = int(wrong.nonzero()[0])
             raise ValueError(f"{source.frame(index)}: 'stress' must be "
-                             f"finite, or all NaN if it is not known, and at most "
-                             f"{MAX_LABEL:g} "
+                             f"finite, or all NaN if it is not known, and at "
+                             f"most {MAX_LABEL:g} "
                              f"(got {arrays['stress'][index].tolist()})")
         # Files have zeros for molecules, which are no labels.
         arrays['stress'] = torch.where(arrays['pbc'].any(dim=1)[:, None, None],

@@ -184,6 +184,9 @@ def _check(pos: Tensor, vel: Optional[Tensor], x: Optional[Tensor],
         if value is None:
             continue
         check_finite(name, check_tensor(name, value, shapes[name]))
+        if value.size(-1) == 0:
+            raise ValueError(f"'{name}' must have columns "
+                             f"(got shape {list(value.shape)})")
         large = value[value.abs() > MAX_LENGTH]
         if large.numel() > 0:
             raise ValueError(f"'{name}' must be at most {MAX_LENGTH:g} "

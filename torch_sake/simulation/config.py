@@ -14,9 +14,10 @@ class MDConfig:
     Args:
         checkpoint: Folder of a training run or one of its checkpoints; or a
             list of several, of which the mean is simulated.
-        structure: A file that ASE reads ('file@3' is its fourth structure);
-            that in the checkpoint, the first frame of the data of the run, if
-            not given. Velocities in it are kept.
+        structure: A file that ASE reads ('file@3' is its fourth structure, if
+            there is no file of just this name); that in the checkpoint, the
+            first frame of the data of the run, if not given. Velocities in it
+            are kept.
         out: Folder of the simulation; 'md' beside the checkpoint if not given.
         resume: Go on with the simulation in the folder 'out'.
         ensemble: 'nve' (constant energy), 'langevin' (constant volume, with
