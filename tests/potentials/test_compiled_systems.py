@@ -8,13 +8,14 @@ import torch
 from torch_sake import SAKE, Potential, VectorSAKE, neighbor_list
 from torch_sake.geometry import edge_vectors
 
-# The model, its layers, the number of systems and of graphs of each: code for
+# The model, its layers, the type of positions (calculators and training have
+# double precision), the number of systems and of graphs of each: code for
 # single graphs, single atoms and no edges is compiled separately, which takes
 # longer than all the rest.
 CASES = {
-    'VectorSAKE in batches': (VectorSAKE, 2, 100, (2, 3, 5)),
-    'VectorSAKE': (VectorSAKE, 1, 60, (1, )),
-    'SAKE in batches': (SAKE, 1, 40, (2, 3, 5)),
+    'VectorSAKE in batches': (VectorSAKE, 2, torch.double, 100, (2, 3, 5)),
+    'VectorSAKE': (VectorSAKE, 1, torch.double, 60, (1, )),
+    'SAKE in batches': (SAKE, 1, torch.float, 40, (2, 3, 5)),
 }
 # Of the graphs of a system, around what loops take at once:
 SIZES = [1, 1, 2, 2, 3, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33, 63, 64, 65]
@@ -31,7 +32,7 @@ ROUNDINGS = 64
 def case(request):
     """The same potential as it is, compiled, and in double precision, and its
     systems."""
-    build, num_layers, num_systems, num_graphs = CASES[request.param]
+    build, num_layers, dtype, num_systems, num_graphs = CASES[request.param]
     torch.manual_seed(0)
     options = dict(num_layers=num_layers, num_rbf=5, cutoff=CUTOFF)
     if build is SAKE:
@@ -39,7 +40,7 @@ def case(request):
     plain = Potential(build(8, **options), 2.0, torch.randn(100))
     compiled, exact = copy.deepcopy(plain), copy.deepcopy(plain).double()
     compiled.compile()
-    systems = [draw_system(number, num_graphs)
+    systems = [draw_system(number, num_graphs, dtype)
                for number in range(num_systems)]
     return plain, compiled, exact, systems
 
@@ -68,7 +69,7 @@ def draw_well_conditioned(size, kind):
             return pos, cell
 
 
-def draw_system(number, num_graphs):
+def draw_system(number, num_graphs, dtype):
     r"""Returns one graph or several, with their edges. The size of the first
     one is each in turn; several have at least 25 atoms in all, and edges."""
     torch.manual_seed(number)
@@ -92,7 +93,7 @@ def draw_system(number, num_graphs):
                                            cell.double(), pbc)
     return dict(z=z, pos=pos, batch=batch if num_graphs > 1 else None,
                 cell=cell, pbc=pbc, edge_index=edge_index,
-                edge_shift=edge_shift, exact=number % 2 == 1)
+                edge_shift=edge_shift, dtype=dtype)
 
 
 def permute(system):
@@ -110,12 +111,11 @@ def permute(system):
 def results(potential, system, order=None):
     r"""Returns energies, forces, stresses and the gradients of a loss with
     respect to all parameters, in double precision."""
-    dtype = next(potential.parameters()).dtype
-    if system['exact']:  # positions may be more exact than parameters
-        dtype = torch.double
+    dtype = torch.promote_types(next(potential.parameters()).dtype,
+                                system['dtype'])
     energy, forces, stress = potential(compute_stress=True, **{
         key: value.to(dtype) if key in ('pos', 'cell', 'edge_shift') else value
-        for key, value in system.items() if key != 'exact'})
+        for key, value in system.items() if key != 'dtype'})
     loss = (energy.square().mean() + forces.square().mean() +
             stress.square().sum())
     gradients = torch.autograd.grad(loss, list(potential.parameters()),

@@ -1,6 +1,5 @@
 import numpy
 import pytest
-import torch
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import Frames
