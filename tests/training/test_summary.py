@@ -35,22 +35,32 @@ def scale_of(frames):
 def test_noise_of_forces_is_no_scale():
     zero = scale_of(strained_copper(force=0.0))
     assert 0.1 < zero < 10
-    with pytest.warns(UserWarning, match='The forces are .* for noise'):
+    with pytest.warns(UserWarning, match='Labels of .* for noise'):
         noise = scale_of(strained_copper(force=1e-6))
     assert noise == zero  # those of the other labels
-    with pytest.warns(UserWarning, match='The forces are'):
+    with pytest.warns(UserWarning, match='Labels of'):
         energies = scale_of(strained_copper(force=1e-6, stress=False))
-    assert 0.1 < energies <= zero
+    assert 0.01 < energies < zero
     # Forces that are none of these set the scale by themselves:
     frames = strained_copper(force=0.3)
     assert scale_of(frames) == pytest.approx(
         float(frames.force.square().mean().sqrt()), rel=1e-12)
 
 
+@pytest.mark.filterwarnings('error')
+def test_a_few_wrong_labels_make_no_noise_of_forces():
+    # Of -45,000 eV each. Most frames say otherwise.
+    frames = strained_copper(force=0.3, num_frames=40)
+    expected = scale_of(frames)
+    frames.energy[[3, 17]] = 0.0
+    frames.stress[5] *= 1e6
+    assert scale_of(frames) == expected
+
+
 def test_noise_of_energies_is_no_scale():
     virial = scale_of(strained_copper(energy=0.0))
     assert 0.1 < virial < 10
-    with pytest.warns(UserWarning, match='The energies are'):
+    with pytest.warns(UserWarning, match='Labels of'):
         assert scale_of(strained_copper(energy=1e-7)) == virial
     # Rounding of equal energies is not even noise:
     assert scale_of(strained_copper(energy=1e-12)) == virial
@@ -60,7 +70,7 @@ def test_noise_of_energies_is_no_scale():
         float(strained_copper().energy.std(correction=0)), rel=1e-6)
 
 
-@pytest.mark.filterwarnings('ignore:The forces are')
+@pytest.mark.filterwarnings('ignore:Labels of')
 def test_noise_of_forces_does_not_spoil_energies(tmp_path):
     ase_io = pytest.importorskip('ase.io')
     from ase import Atoms

@@ -1,13 +1,14 @@
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Iterable, List, Optional
+from typing import Callable, Iterable, List, Optional
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from torch_sake.training.references import AtomicEnergyFit, batch_weights
+from torch_sake.training.references import (AtomicEnergyFit, batch_weights,
+                                            sum_atomic_energies)
 
 # What is this small beside the other labels of an atom is numerical noise:
 NEGLIGIBLE = 1e-2
@@ -55,7 +56,7 @@ def summarize(loader: Iterable[Data], label: str = 'energy',
             (default: :obj:`"add"`)
     """
     fit, elements = AtomicEnergyFit(), set()
-    learned, virials, arms = MeanSquare(), MeanSquare(), MeanSquare()
+    learned, arms, virials = MeanSquare(), MeanSquare(), torch.empty(0)
     has_forces, num_atoms, volumes = False, 0, []
     for data in loader:
         elements.update(data.z.unique().tolist())
@@ -75,17 +76,17 @@ def summarize(loader: Iterable[Data], label: str = 'energy',
             volume = torch.linalg.det(data.cell[known]).abs()
             count = data.ptr.diff()[known]
             volumes.append((float(volume.sum()), int(count.sum())))
-            virials.add(data.stress[known] * (volume / count).view(-1, 1, 1))
+            stress = data.stress[known].flatten(1).square().mean(dim=1).sqrt()
+            virials = torch.cat([virials, stress * volume / count])
     scale, atomic_energies = learned.root, None
     if readout != 'dipole':
         atomic_energies, rest = fit.solve()
-        if label != 'energy':
+        if not has_forces:
             scale = rest
-        elif has_forces:
-            scale = find_scale('forces', scale, max(
-                rest * fit.num_frames / num_atoms, virials.root))
-        else:
-            scale = find_scale('energies', rest, virials.root)
+        if label == 'energy':
+            scale = find_scale(scale, rest * fit.num_frames / num_atoms
+                               if has_forces else 0.0, virials, lambda: (
+                                   energies_per_atom(loader, atomic_energies)))
     moment_size = 1.0
     if readout in MOMENTS:
         moment_size = arms.root**(2 * MOMENTS[readout])
@@ -109,24 +110,48 @@ class MeanSquare:
         return math.sqrt(self.total / max(self.number, 1))
 
 
-def find_scale(name: str, size: float, others: float) -> float:
+def find_scale(size: float, energy: float, virials: Tensor,
+               energies: Callable[[], Tensor]) -> float:
     r"""Returns the size of what is learned: that of the first labels, forces
     or else energies, unless they are zero but for numerical noise. They are if
-    the other labels, in units of energy per atom, say that atoms feel a
-    hundred times as much, as in the strained cells of an equation of state.
-    Then the others tell the size.
+    most frames say by their other labels, in units of energy per atom, that
+    atoms feel a hundred times as much, as in the strained cells of an equation
+    of state. Then the others tell the size.
 
     Args:
-        name (str): What the first labels are.
         size (float): The root mean square of the first labels.
-        others (float): The largest root mean square of the others: energies
-            and virials per atom.
+        energy (float): That of the energies per atom, if they are not the
+            first labels.
+        virials (torch.Tensor): Stresses times the volume of an atom, of all
+            frames with stresses.
+        energies (callable): Returns the energies per atom of all frames. It is
+            called where a few wrong ones could make the difference.
     """
+    virial = float(virials.square().mean().sqrt()) if len(virials) else 0.0
+    if size >= 2 * NEGLIGIBLE * max(energy, virial):  # no median is larger
+        return size
+    others = float(virials.median()) if len(virials) else 0.0
+    if energy > 0:
+        rest = energies()
+        others = max(others, float((rest - rest.median()).abs().median()))
     if size >= NEGLIGIBLE * others:
         return size
     if size > 0:
-        warnings.warn(f'The {name} are {size:.2g} on average, next to '
-                      f'{others:.2g} that the other labels say of an atom: '
-                      f'they are taken for noise, and the scale of training '
-                      f'comes from the other labels')
+        warnings.warn(f'Labels of {size:.2g} on average are taken for noise, '
+                      f'next to {others:.2g} that most frames say of an atom '
+                      f'by other labels, of which the scale of training comes')
     return others
+
+
+def energies_per_atom(loader: Iterable[Data],
+                      atomic_energies: Tensor) -> Tensor:
+    r"""Returns what the references leave of the energies, by the number of
+    atoms.
+
+    Shapes:
+        - **output:** energies :math:`(M)`
+    """
+    return torch.cat([
+        (data.energy - sum_atomic_energies(atomic_energies, data.z, data.batch,
+                                           data.num_graphs)) / data.ptr.diff()
+        for data in loader])
