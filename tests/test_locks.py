@@ -14,11 +14,11 @@ HOLDER = """
 import os, sys, time
 from torch_sake.locks import hold_folder
 with hold_folder(sys.argv[1]):
-    if hasattr(os, 'fork') and os.fork() == 0:
-        time.sleep(20)
-        os._exit(0)
-    print('held', flush=True)
-    time.sleep(60)
+    child = os.fork() if hasattr(os, 'fork') else 0
+    if child == 0:  # which lets go of the lock before anything else
+        print('held', flush=True)
+    time.sleep(60 if child else 20)
+    os._exit(0)
 """
 
 

@@ -224,13 +224,15 @@ def build_predictor(tensors: Dict[str, Tensor], description: Dict[str, Any]
             raise ValueError(f"The tensors '{prefix}*' must be those that the "
                              f"description names (but for "
                              f"{shown(sorted(named ^ state.keys()))})")
-    references = None
-    if 'atomic_energies' in state:
-        references = torch.zeros(NUM_ELEMENTS, dtype=torch.double)
-    return build_with(
-        lambda: assemble(MODELS[model['name']](**model['arguments']),
-                         references, description),
-        state, model['arguments'], prefix)
+
+    def build() -> Union[Potential, Property]:
+        references = None
+        if 'atomic_energies' in state:
+            references = torch.zeros(NUM_ELEMENTS, dtype=torch.double)
+        return assemble(MODELS[model['name']](**model['arguments']),
+                        references, description)
+
+    return build_with(build, state, model['arguments'], prefix)
 
 
 def assemble(model: torch.nn.Module, references: Optional[Tensor],

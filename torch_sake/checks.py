@@ -12,12 +12,12 @@ from typing import Any, Dict, Iterable, Optional, Set
 
 import torch
 from torch import Tensor
-from torch_geometric import is_debug_enabled
 
 from torch_sake.plain_checks import (check_bool, check_float,  # noqa: F401
                                      check_no_arguments, check_option,
                                      check_paths, check_positive_float,
                                      check_positive_int, check_seed)
+from torch_sake.pyg import torch_geometric
 
 INTEGERS = (torch.int32, torch.int64)  # others are no index to torch
 MAX_ATOMIC_NUMBER = 118
@@ -31,7 +31,7 @@ def values_are_visible(tensor: Tensor) -> bool:
             or torch._C._are_functorch_transforms_active()):
         return False
     return tensor.device.type == 'cpu' or (tensor.device.type != 'meta'
-                                           and is_debug_enabled())
+                                           and torch_geometric.is_debug_enabled())
 
 
 def check_tensor(name: str, value: Any, shape: tuple,

@@ -2,7 +2,7 @@ import os.path as osp
 from dataclasses import dataclass
 from typing import Any, Dict, Literal, Optional, Tuple
 
-from torch_sake.bounds import MIN_DISTANCE, check_cutoff
+from torch_sake.bounds import check_cutoff
 from torch_sake.plain_checks import (check_positive_float, check_positive_int,
                                      check_seed)
 from torch_sake.settings import check_settings
@@ -92,7 +92,7 @@ class DynamicsConfig:
             raise ValueError(f"'ema_decay' must be at least 0 and below 1 "
                              f"(got {self.ema_decay})")
         if self.cutoff is not None:
-            check_cutoff('cutoff', self.cutoff, MIN_DISTANCE)
+            check_cutoff('cutoff', self.cutoff)
         for name, default in (('cutoff', None), ('conv', 'vector')):
             if self.model != 'SAKENet' and getattr(self, name) != default:
                 raise ValueError(f"'{name}' must not be given for "

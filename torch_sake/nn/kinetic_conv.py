@@ -8,7 +8,7 @@ from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
 
 from torch_sake.autocast import type_of_parameters
-from torch_sake.bounds import MIN_DISTANCE, check_cutoff
+from torch_sake.bounds import check_cutoff
 from torch_sake.checks import (check_bool, check_devices, check_edge_index,
                                check_edge_shift, check_option, check_pos,
                                check_positive_int, check_tensor)
@@ -112,7 +112,7 @@ class KineticConv(MessagePassing):
         self.cutoff = cutoff
         self.envelope = None
         if cutoff is not None:
-            self.cutoff = check_cutoff('cutoff', cutoff, MIN_DISTANCE)
+            self.cutoff = check_cutoff('cutoff', cutoff)
             self.envelope = build_envelope(envelope, cutoff)
         elif not isinstance(envelope, torch.nn.Module):
             check_option('envelope', envelope, ENVELOPES)

@@ -1,7 +1,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Dict, Literal, Optional
 
-from torch_sake.bounds import MIN_DISTANCE, check_cutoff
+from torch_sake.bounds import check_cutoff
 from torch_sake.plain_checks import (check_positive_float, check_positive_int,
                                      check_seed)
 from torch_sake.settings import check_settings
@@ -186,7 +186,7 @@ class TrainConfig:
         for name in ('learning_rate', 'max_grad_norm'):
             check_positive_float(name, getattr(self, name))
         if self.cutoff is not None:
-            check_cutoff('cutoff', self.cutoff, MIN_DISTANCE)
+            check_cutoff('cutoff', self.cutoff)
         for name in ('warmup', 'ema_decay'):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"'{name}' must be at least 0 and below 1 "
