@@ -3,7 +3,6 @@ against type hints. Those that come with checks of their values are written as
 :obj:`Annotated[type, check]`, with a function :obj:`check(name, value)`.
 """
 
-import reprlib
 from contextlib import contextmanager
 from typing import (Annotated, Any, Iterable, Iterator, Literal, Union,
                     get_args, get_origin, get_type_hints, is_typeddict)
@@ -12,11 +11,9 @@ import torch
 from torch import Tensor
 
 from torch_sake.checks import check_float, check_positive_int
-from torch_sake.files import PathLike, one_line
+from torch_sake.files import PathLike, in_words, one_line
 
 SINGLE = torch.finfo(torch.float)
-SHORT = reprlib.Repr()
-SHORT.maxstring = SHORT.maxother = 200
 LONGEST = 1000  # message
 
 
@@ -101,7 +98,7 @@ def shown(value: Any) -> str:
     r"""Returns a value in few words of one line."""
     if isinstance(value, Tensor):
         return f'a tensor of {value.dtype} and shape {list(value.shape)}'
-    return ' '.join(SHORT.repr(value).split())
+    return in_words(value)
 
 
 @contextmanager
@@ -112,6 +109,8 @@ def errors_name(path: PathLike) -> Iterator[None]:
     """
     try:
         yield
+    except (MemoryError, torch.cuda.OutOfMemoryError):
+        raise
     except Exception as error:
         text = str(error)
         if isinstance(error, KeyError):

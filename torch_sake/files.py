@@ -166,11 +166,19 @@ def write_settings(path: PathLike, settings: Dict[str, Any]) -> None:
     :obj:`--config`.
     """
     import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    # Text that looks like a number, such as a folder '08', stays text:
+    Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar(
+        'tag:yaml.org,2002:str', text, style=None if text.isidentifier()
+        else "'"))
     with replace_when_complete(path) as temporary:
         with open(temporary, 'w') as file:
             # Through JSON, which has no tuples:
-            yaml.safe_dump(json.loads(json.dumps(settings)), file,
-                           sort_keys=False)
+            yaml.dump(json.loads(json.dumps(settings)), file, Dumper=Dumper,
+                      sort_keys=False)
 
 
 def read_arrays(path: PathLike, keys: Sequence[str] = (),

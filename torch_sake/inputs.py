@@ -7,7 +7,7 @@ import os.path as osp
 import re
 from typing import Optional, Tuple
 
-from torch_sake.files import PathLike, check_file, local_path
+from torch_sake.files import PathLike, local_path
 
 BEST = 'best.safetensors'
 LAST = 'last.safetensors'

@@ -115,7 +115,10 @@ def _take(path: str) -> Optional[int]:
     # A link could lead to any file of the user.
     flags = os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0)
     while True:
-        descriptor = os.open(path, flags, 0o666)
+        try:
+            descriptor = os.open(path, flags, 0o666)
+        except PermissionError:  # that of another user, who may be gone
+            descriptor = os.open(path, flags & ~(os.O_RDWR | os.O_CREAT))
         try:
             _lock(descriptor)
             # Who had it before may have removed it in the meantime.

@@ -7,6 +7,7 @@ from typing import Any, Literal, Tuple, Union, get_args, get_origin
 
 from torch_sake.files import in_words, local_path
 
+MAX_INTEGER = 10**300  # larger ones are no floating point numbers
 WORDS = {int: 'an integer', float: 'a number', bool: 'true or false',
          str: 'text', type(None): 'null'}
 CLASSES = {int: Integral, float: Real, str: (str, os.PathLike)}
@@ -46,6 +47,9 @@ def check_settings(settings: Any, paths: Tuple[str, ...] = ()) -> None:
 def check_type(name: str, value: Any, kind: Any) -> None:
     r"""Raises an error if a value is not of the type of an annotation."""
     if is_of_type(value, kind):
+        if isinstance(value, int) and abs(value) > MAX_INTEGER:
+            raise ValueError(f"'{name}' must be a number below 1e300 "
+                             f"(got {in_words(value)})")
         return
     # Text that is none of several words is a wrong value of the right type.
     is_word = isinstance(value, str) and Literal in map(

@@ -1,5 +1,6 @@
 r"""Tensors of files become those of modules."""
 
+import threading
 from typing import Any, Callable, Dict, Mapping
 
 import torch
@@ -9,6 +10,7 @@ from torch_sake.entries import shown
 from torch_sake.global_state import own_global_state
 
 PRECISIONS = (torch.float, torch.double)
+_lock = threading.RLock()  # of what is global while modules are built
 
 
 def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor],
@@ -73,7 +75,7 @@ def build_with(build: Callable[[], torch.nn.Module], state: Dict[str, Tensor],
         if isinstance(value, int) and value > limit:
             raise ValueError(f"'{name}' must be at most {limit} for the "
                              f"tensors that there are (got {shown(value)})")
-    with own_global_state(), torch.device('meta'):
+    with _lock, own_global_state(), torch.device('meta'):
         module = build()
     first = next((name for name, _ in module.named_parameters()), None)
     dtype = state[first].dtype if first in state else torch.float
@@ -81,7 +83,7 @@ def build_with(build: Callable[[], torch.nn.Module], state: Dict[str, Tensor],
         raise ValueError(f"The tensor '{prefix}{first}' must be of one of the "
                          f"types {PRECISIONS} (got {dtype})")
     check_tensors(state, module.to(dtype).state_dict(), prefix)
-    with own_global_state():  # weights are drawn, in vain
+    with _lock, own_global_state():  # weights are drawn, in vain
         module = build().to(dtype)
     module.load_state_dict(state)
     return module.eval()

@@ -98,6 +98,9 @@ def test_a_file_of_settings_is_read(tmp_path):
     (['train', '--num_steps', '1e2'], "'num_steps' must be an integer (got 1"),
     (['train', '--zbl', '2'], "'zbl' must be true or false (got 2)"),
     (['train', '--cutoff', '1e300'], "'cutoff' must lie between 1e-09 and"),
+    (['train', '--energy_weight', '1' + 400 * '0'], 'too large'),
+    (['relax', '--checkpoint', 'x', '--cell', 'true', '--pressure',
+      '1' + 400 * '0'], 'too large'),
     (['train', '--cutoff', '1e-30'], "'cutoff' must lie between 1e-09 and"),
     (['train', '--data', ''], "'data' must be"),
     (['train', '--data', 'a\0b'], "'data' must be text without zero bytes"),
@@ -171,3 +174,23 @@ def test_home_folder_of_a_run(water_file, tmp_path, monkeypatch, small):
                  '1']) == 0
     assert sorted(path for path in os.listdir(tmp_path)) == [
         'md', 'run', 'start@300K.extxyz', 'water.extxyz']
+
+
+@pytest.mark.parametrize('text', ['08', '08_1', '3:75', '0b2', '1e5', '+1e3',
+                                  'yes', 'null', '~', 'a: b', "it's", 'true'])
+def test_written_settings_are_read_as_they_were(tmp_path, text):
+    from torch_sake.cli.settings import read_settings
+    from torch_sake.files import write_settings
+    path = tmp_path / 'config.yaml'
+    write_settings(path, {'out': text, 'num_steps': 8, 'cutoff': None})
+    assert read_settings(path, TrainConfig) == {
+        'out': text, 'num_steps': 8, 'cutoff': None}
+
+
+def test_numbers_that_are_too_large():
+    from torch_sake.cli.configs import RelaxConfig
+    for build in (lambda: RelaxConfig('x', pressure=10**400, cell=True),
+                  lambda: TrainConfig(energy_weight=10**400),
+                  lambda: MDConfig('x', pressure=10**400, ensemble='npt')):
+        with pytest.raises(ValueError, match='must be a number below 1e300'):
+            build()

@@ -54,7 +54,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         if arguments[:1] and arguments[0] in commands:
             check_typed(arguments[1:], commands[arguments[0]][0])
         settings = parser.parse_args(arguments)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         return fail('torch-sake', error)
     config_class, _ = commands[settings.command]
     values = settings[settings.command].as_dict()

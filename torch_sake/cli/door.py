@@ -25,8 +25,9 @@ def check_inputs(command: str, config: Any) -> None:
             find_checkpoint(path)
     if 'init' in given and not resumes:  # else all is in its own folder
         find_checkpoint(config.init)
+    # No name of a published split has an ending:
     if command == 'train' and osp.splitext(given.get('split', ''))[1]:
-        check_file(config.split, 'split')  # no name of a published one has an ending
+        check_file(config.split, 'split')
     if 'data' in given:
         check_data_of(command, config)
 

@@ -33,13 +33,11 @@ def evaluate(config: EvaluateConfig) -> None:
     else:
         name = 'ensemble'
         potential, _, elements = load_checkpoints(config.checkpoint)
-    path = find_checkpoint(config.checkpoint[0])
-    with errors_name(path):
+    with errors_name(find_checkpoint(config.checkpoint[0])):
         check_entry('', description, RunDescription)
     frames = load_data(config, description)
     check_units(frames.units, description['units'])
-    with errors_name(path):  # which need not have a split
-        frames, part = choose_frames(frames, config, tensors, description)
+    frames, part = choose_frames(frames, config, tensors, description)
     loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
     present = torch.cat([data.z.unique() for data in loader]).unique()
     check_known_elements('The data have', present.tolist(), elements)
@@ -94,6 +92,7 @@ def choose_frames(frames: AnyFrames, config: EvaluateConfig,
         tensors (dict): The tensors of the checkpoint.
         description (dict): Its description.
     """
+    path = find_checkpoint(config.checkpoint[0])
     run_data = description['config']['data']
     own_name = own_data = is_data_of(description, config)
     if 'fingerprint' in description:  # not in those of older runs
@@ -108,7 +107,8 @@ def choose_frames(frames: AnyFrames, config: EvaluateConfig,
                              f"split (got 'all' and {config.split!r})")
         test = published_split(frames.splits, config.split, len(frames),
                                num_val=0).test
-        fitted = torch.cat([tensors['split.train'], tensors['split.val']])
+        with errors_name(path):  # which need not have a split
+            fitted = torch.cat([tensors['split.train'], tensors['split.val']])
         if (own_name or own_data) and torch.isin(test, fitted).any():
             raise ValueError(f"'split' must not have frames for testing that "
                              f"the run was fitted to (got {config.split!r})")
@@ -118,8 +118,10 @@ def choose_frames(frames: AnyFrames, config: EvaluateConfig,
             raise ValueError(f"'part' must be 'all' for data other than the "
                              f"run's, which were {run_data!r} as they were "
                              f"then (got {config.data!r})")
-        if tensors['split.test'].numel() == 0:
+        with errors_name(path):
+            test = tensors['split.test']
+        if test.numel() == 0:
             raise ValueError("'part' must be 'all' for a run without test "
                              "frames (got 'test')")
-        frames = frames[tensors['split.test']]
+        frames = frames[test]
     return frames, part

@@ -1,4 +1,7 @@
-from torch_sake.simulation import MDConfig, Simulation
+from typing import Dict, List
+
+from torch_sake.simulation import (MDConfig, Simulation,
+                                   SimulationStopped)
 from torch_sake.simulation.summary import describe, plot_simulation
 
 
@@ -15,11 +18,21 @@ def md(config: MDConfig) -> None:
     except KeyboardInterrupt:
         print(f"\nStopped at step {simulation.step}; '--resume' goes on from "
               f"there.")
+        plot(simulation)
         raise
-    finally:
-        if simulation.records.num_frames > 0:
-            rows = simulation.records.rows()
-            plot_simulation(rows, simulation.out)
+    except SimulationStopped:
+        plot(simulation)
+        raise
+    rows = plot(simulation)
     print(describe(rows, len(simulation.atoms), config.ensemble == 'nve'))
     simulation.check_result()
     print(f'The simulation is in {simulation.out}')
+
+
+def plot(simulation: Simulation) -> Dict[str, List[float]]:
+    r"""Draws the log of a simulation and returns it."""
+    rows: Dict[str, List[float]] = {}
+    if simulation.records.num_frames > 0:
+        rows = simulation.records.rows()
+        plot_simulation(rows, simulation.out)
+    return rows

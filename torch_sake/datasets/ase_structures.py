@@ -18,6 +18,10 @@ ROWS = 100  # of a database that are read at once
 AFTER_ENDING = re.compile(r'(@[^.@/]*)+$')
 
 
+class NoStructure(IndexError):
+    r"""A number beyond the end."""
+
+
 def ase_structures(path: PathLike) -> Iterator[Any]:
     r"""Yields the :class:`ase.Atoms` of a file, one after the other.
 
@@ -51,14 +55,14 @@ def ase_structure(path: PathLike, index: int) -> Any:
 
     Raises:
         ValueError: As :func:`ase_structures`.
-        IndexError: If there are not as many.
+        NoStructure: If there are not as many.
     """
     path = check_file(path)
     try:
         with _no_lost_parts():
             return _structure(path, index)
-    except (StopIteration, IndexError):
-        raise IndexError(f"'{path}' must have a structure {index}") from None
+    except NoStructure:
+        raise
     except Exception as error:
         raise _error(path, index, error) from error
 
@@ -105,14 +109,21 @@ def _structure(path: str, index: int) -> Any:
     import ase.io
     kind = _filetype(path)
     if kind == 'extxyz' and index >= 0:
-        return parse_xyz(next(islice(_texts(path), index, None)))
-    if kind == 'extxyz':
-        return parse_xyz(deque(_texts(path), maxlen=-index)[index])
-    options = {'type': 'db'} if kind == 'db' else {}  # whatever its ending
-    found = ase.io.read(path, index if index >= 0 else slice(index, None),
-                        format=kind, do_not_split_by_at_sign=True, **options)
-    # For one before the first, ASE would take the first.
-    return found if index >= 0 else found[index]
+        found = list(map(parse_xyz, islice(_texts(path), index, index + 1)))
+    elif kind == 'extxyz':
+        found = deque(_texts(path), maxlen=-index)
+        found = [parse_xyz(found[0])] if len(found) == -index else []
+    else:
+        options = {'type': 'db'} if kind == 'db' else {}  # whatever its ending
+        end = index + 1 if index >= 0 else None
+        found = ase.io.read(path, slice(index, end), format=kind,
+                            do_not_split_by_at_sign=True, **options)
+        # For one before the first, ASE would take the first.
+        if index < 0 and len(found) < -index:
+            found = []
+    if not found:
+        raise NoStructure(f"'{path}' must have a structure {index}")
+    return found[0]
 
 
 def _texts(path: str) -> Iterator[str]:

@@ -89,7 +89,6 @@ def find_format(path: PathLike) -> Optional[int]:
     Raises:
         ValueError: If it is one that is truncated or of another version.
     """
-    path = osp.expanduser(path)
     if not osp.isfile(path):
         return None
     with open(path, 'rb') as file:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from torch_sake.checkpoint import find_checkpoint, load_checkpoint
+from torch_sake.checkpoint import load_checkpoint
 from torch_sake.checks import (check_edge_index, check_finite, check_option,
                                check_pos, check_positive_float, check_tensor,
                                values_are_visible)
@@ -12,6 +12,7 @@ from torch_sake.dynamics.config import MODELS
 from torch_sake.entries import (Count, PositiveFloat, PositiveInt,
                                 check_entry, errors_name, shown)
 from torch_sake.files import PathLike
+from torch_sake.inputs import find_checkpoint
 from torch_sake.models import (EGNN, GNN, LinearDynamics, RadialField,
                                SAKENet)
 from torch_sake.models.stack import CONVS
@@ -38,7 +39,6 @@ class Arguments(TypedDict):
 class ForecasterDescription(TypedDict):
     r"""What the description of a checkpoint must hold."""
     arguments: Arguments
-
 
 
 class Forecaster(torch.nn.Module):

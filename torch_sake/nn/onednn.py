@@ -24,7 +24,8 @@ def is_faster() -> bool:
 @functools.cache
 def cpu_vendor() -> str:
     r"""Returns the vendor by the processor's own name for it, or an empty
-    string if the system does not tell."""
+    string if the system does not tell.
+    """
     try:
         with open('/proc/cpuinfo') as file:
             for line in file:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from torch_sake.files import one_line
 from torch_sake.models import MoleculeModel
 from torch_sake.nn import SAKEConv
 from torch_sake.nn.spatial_attention import HAS_TRITON
@@ -112,11 +113,10 @@ class Compilable(torch.nn.Module):
                     self._verified.add(kind)
                 return compiled()
 
-        # Here, as versions of torch before 2.6 can do all but this:
-        from torch_sake.potentials.compiler_cache import (
-            compile_again_if_files_fail, describe)
         try:
-            return compile_again_if_files_fail(call)
+            # Here, as not all versions of torch can do this:
+            from torch_sake.potentials import compiler_cache
+            return compiler_cache.compile_again_if_files_fail(call)
         # Compilers fail in many ways. If the cause is another one, the same
         # call without compilation says so.
         except Exception as error:
@@ -124,8 +124,16 @@ class Compilable(torch.nn.Module):
             # Nobody needs the place of this line:
             warnings.warn_explicit(
                 f'Compilation failed, all is computed without it, more slowly '
-                f'{describe(error)}', UserWarning, 'torch_sake', 0)
+                f'{_describe(error)}', UserWarning, 'torch_sake', 0)
             return None
+
+
+def _describe(error: Exception) -> str:
+    try:
+        from torch_sake.potentials.compiler_cache import describe
+        return describe(error)
+    except ImportError:
+        return f'({one_line(error)})'
 
 
 class _Indexing(TorchFunctionMode):

@@ -101,7 +101,8 @@ def _cause(error: Exception) -> Exception:
 
 def _comes_from_files(cause: Exception) -> bool:
     return isinstance(cause, (OSError, ImportError, EOFError, CppCompileError,
-                              pickle.UnpicklingError))
+                              pickle.UnpicklingError)) and not isinstance(
+                                  cause, ModuleNotFoundError)
 
 
 def _remove_precompiled_headers(cause: Exception) -> None:

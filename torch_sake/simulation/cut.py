@@ -6,7 +6,7 @@ from typing import Any, BinaryIO, Dict, Iterator, List, Tuple
 
 import numpy
 
-from torch_sake.files import replace_when_complete
+from torch_sake.files import one_line, replace_when_complete
 
 ENERGY = 'potential energy [eV]'
 
@@ -56,7 +56,7 @@ def _read_log(path: str, state: Dict[str, Any], interval: int
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise ValueError(
             f"'resume' needs the log of the simulation, of {number} rows, in "
-            f"'{path}' ({type(error).__name__}: {error})") from error
+            f"'{path}' ({one_line(error)})") from error
     if len(known) != number:
         raise ValueError(f"'resume' needs the log of the simulation, of "
                          f"{number} rows, in '{path}' (got {len(known)})")
@@ -91,8 +91,7 @@ def _frames(path: str, format: str,
     except Exception as error:
         raise ValueError(
             f"'resume' needs the {number} frames of the simulation in "
-            f"'{path}' (got {count} of them, then "
-            f"{type(error).__name__}: {error})"
+            f"'{path}' (got {count} of them, then {one_line(error)})"
             ) from error
 
 

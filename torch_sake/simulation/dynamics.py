@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from torch_sake.checkpoint import folder_of, load_checkpoint
 from torch_sake.device import choose_device
-from torch_sake.files import remove_incomplete, replace_when_complete
+from torch_sake.files import (check_folder, remove_incomplete,
+                              replace_when_complete)
 from torch_sake.fingerprint import fingerprint
 from torch_sake.interrupt import DeferredInterrupt
 from torch_sake.locks import hold_folder
@@ -268,6 +269,7 @@ class Simulation:
             for path in self.config.checkpoint)
 
     def _save(self) -> None:
+        check_folder(self.out)
         state = {
             'config': json.dumps({**self._settings(),
                                   'compiled': self.compiled}),

@@ -5,7 +5,7 @@ import torch
 
 from torch_sake.bounds import MAX_LABEL
 from torch_sake.checkpoint import check_kind, load_checkpoint
-from torch_sake.datasets.ase_structures import ase_structure
+from torch_sake.datasets.ase_structures import NoStructure, ase_structure
 from torch_sake.datasets.frame_arrays import Source, check_cells, check_values
 from torch_sake.datasets.frames import STRUCTURE, Frames
 from torch_sake.entries import errors_name
@@ -45,7 +45,7 @@ def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
     name, index = find_structure(path)
     try:
         atoms = ase_structure(name, index)
-    except IndexError:
+    except NoStructure:
         raise ValueError(f"'structure' must be one that the file has "
                          f"(got '{path}')") from None
     _check_structure(atoms, name, index)

@@ -64,10 +64,10 @@ class RunFolder(Checkpoint):
             return  # after the validation
         if any_process(self.interrupt.requested, module.device):
             module.stop_clock()
-            check_folder(self.folder)
-            if trainer.is_global_zero and not osp.exists(
-                    osp.join(self.folder, BEST)):
-                self._save_best(module)
+            if trainer.is_global_zero:
+                check_folder(self.folder)
+                if not osp.exists(osp.join(self.folder, BEST)):
+                    self._save_best(module)
             trainer.save_checkpoint(osp.join(self.folder, LAST))
             raise Interrupted
 
