@@ -19,6 +19,7 @@ qm9 = []  # needs no more: a name that is kept
 test = [
     'hypothesis>=6.80',
     'pytest>=7.4',
+    'pytest-xdist>=3.5',
     'rdkit',  # by which PyG reads QM9, to compare
     'tensorboard>=2.14',
     'triton>=3.0; platform_system == "Linux"',  # comes with torch for CUDA
