@@ -101,7 +101,7 @@ def test_all_digits_of_pyg(qm9_root, monkeypatch, rdkit, original):
     ('gdb9.sdf.csv', lambda text: text.replace('1.0,2.0,3.0', '1.0,a,3.0', 1),
      'molecule 1, cannot be read .*float'),
     ('uncharacterized.txt', lambda text: text.replace('8', 'x'), "'x'"),
-], ids=str)
+])
 def test_damaged_original_files(qm9_root, file, change, message):
     path = os.path.join(qm9_root, 'raw', file)
     text = open(path).read()

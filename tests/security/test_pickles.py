@@ -78,7 +78,7 @@ def test_beside_a_file_of_frames(water_file, tmp_path, pickled):
     (lambda path: read_split(path, 9), ('train', 'val', 'test')),
     (read_trajectories, ('pos', )), (read_trajectories, ('pos', 'other')),
     (SAKENet.from_flax, ('param/d0/v_mixing/kernel', )),
-], ids=str)
+])
 def test_arrays(read, keys, tmp_path, pickled):
     array = numpy.array([pickled], dtype=object)
     path = str(tmp_path / 'arrays.npz')

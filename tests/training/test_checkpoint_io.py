@@ -54,7 +54,7 @@ def test_round_trip(tmp_path):
     ({'a': {'b': object()}}, "got <class 'object'> as 'a.b'"),
     ({'a': [1, {1, 2}]}, "got <class 'set'> as 'a.1'"),
     ({'a.b': torch.zeros(1), 'a': {'b': torch.ones(1)}}, "name 'a.b'"),
-], ids=str)
+])
 def test_what_cannot_be_kept_leaves_the_file_alone(checkpoint, match,
                                                    tmp_path):
     path = tmp_path / 'x.safetensors'
