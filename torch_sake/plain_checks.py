@@ -14,6 +14,8 @@ def check_positive_int(name: str, value: Any) -> int:
         raise TypeError(f"'{name}' must be an integer (got {value!r})")
     if value < 1:
         raise ValueError(f"'{name}' must be at least 1 (got {value})")
+    if value >= 2**63:
+        raise ValueError(f"'{name}' must be below 2^63 (got {value})")
     return int(value)
 
 

@@ -98,6 +98,12 @@ def test_a_file_of_settings_is_read(tmp_path):
     (['train', '--num_steps', '1e2'], "'num_steps' must be an integer (got 1"),
     (['train', '--zbl', '2'], "'zbl' must be true or false (got 2)"),
     (['train', '--cutoff', '1e300'], "'cutoff' must lie between 1e-09 and"),
+    (['train', '--num_s', '1:30'], 'ambiguous'),
+    (['train', '--cuto', '010'], 'ambiguous'),
+    (['train', '--learning_rate', '0.5_5'], 'ambiguous'),
+    (['train', '--learning_rate', '.5_5'], 'ambiguous'),
+    (['train', '--num_steps', '1' + 25 * '0'], 'below 2^63'),
+    (['md', '--checkpoint', 'a', '--checkpoint', 'b'], 'given once'),
     (['train', '--energy_weight', '1' + 400 * '0'], 'too large'),
     (['relax', '--checkpoint', 'x', '--cell', 'true', '--pressure',
       '1' + 400 * '0'], 'too large'),
@@ -194,3 +200,26 @@ def test_numbers_that_are_too_large():
                   lambda: MDConfig('x', pressure=10**400, ensemble='npt')):
         with pytest.raises(ValueError, match='must be a number below 1e300'):
             build()
+
+
+@pytest.mark.parametrize('text', ['0.5_5', '.5_5', '5_5.0', '1_0e3', '-0.5_5'])
+def test_gaps_in_numbers_of_files(tmp_path, text):
+    from torch_sake.cli.settings import read_settings
+    path = tmp_path / 'config.yaml'
+    path.write_text(f'learning_rate: {text}\n')
+    with pytest.raises(ValueError, match='is ambiguous in YAML'):
+        read_settings(path, TrainConfig)
+
+
+def test_settings_that_are_typed_take_precedence(tmp_path, capsys):
+    path = str(tmp_path / 'config.yaml')
+    (tmp_path / 'config.yaml').write_text('data: file.xyz\n')
+    for arguments in (['--data', 'typed.xyz', '--config', path],
+                      ['--config', path, '--data', 'typed.xyz'],
+                      ['--data', 'typed.xyz', f'--config={path}']):
+        assert main(['train', *arguments]) == 2
+        assert "(got 'typed.xyz')" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(['md'])
+    assert capsys.readouterr().err.startswith(
+        'torch-sake md: the following arguments are required: --checkpoint')

@@ -172,6 +172,20 @@ def test_atoms_that_are_too_close():
     assert closest_pair(ase.Atoms('H'))[2] == numpy.inf
 
 
+def test_atoms_that_nothing_acts_on():
+    # Without a cutoff, an atom that is far away is lost all the same:
+    atoms = water([1e6, 1e6, 1e6])
+    soundness = Soundness(atoms, None)
+    assert len(soundness.remarks) == 1 and 'Atoms [3]' in soundness.remarks[0]
+    assert soundness.faults(atoms) == []
+    assert 'Atoms [3]' in soundness.faults(atoms, forces_matter=True)[0]
+    # Where nothing acts on any atom, there is nothing to simulate:
+    atoms = water()
+    atoms.positions *= 100
+    faults = Soundness(atoms, 5.0).faults(atoms)
+    assert len(faults) == 1 and 'nothing acts on them' in faults[0]
+
+
 def test_crystals_are_sound():
     build = pytest.importorskip('ase.build')
     for name in ('Si', 'Cu', 'Cs', 'Al', 'C'):

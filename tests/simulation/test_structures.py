@@ -53,8 +53,8 @@ def test_first_frame_of_a_run(data, request, tmp_path):
 def test_checkpoint_without_a_structure(tmp_path):
     path = tmp_path / 'best.safetensors'
     save_checkpoint(path, {}, {'config': {'data': 'xtb:H2'}})
-    with pytest.raises(ValueError, match="'structure' must be given for "
-                       ".*best.safetensors', which holds none"):
+    with pytest.raises(ValueError, match="best.safetensors': 'structure' "
+                       'must be given, as the checkpoint holds none'):
         read_structure(None, path)
 
 

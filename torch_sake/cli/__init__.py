@@ -24,7 +24,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """
     try:
         import ase  # noqa: F401
-        from torch_sake.cli.settings import Parser, SettingsFile, check_typed
+        from torch_sake.cli.settings import (Parser, SettingsFile,
+                                             check_typed, files_first)
     except ImportError as error:
         print(f"torch-sake needs '{error.name}': "
               f"pip install 'torch-sake[train]'", file=sys.stderr)
@@ -53,6 +54,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     try:
         if arguments[:1] and arguments[0] in commands:
             check_typed(arguments[1:], commands[arguments[0]][0])
+            arguments = arguments[:1] + files_first(arguments[1:])
         settings = parser.parse_args(arguments)
     except (ValueError, OverflowError) as error:
         return fail('torch-sake', error)

@@ -8,6 +8,7 @@ may be taken for two things is refused.
 import re
 import sys
 from dataclasses import fields
+from itertools import islice
 from typing import Any, Dict, Iterator, List, NoReturn, Optional
 
 from jsonargparse import ActionConfigFile, ArgumentParser
@@ -19,7 +20,8 @@ INTEGER = re.compile(r'[-+]?(0|[1-9][0-9]*)')
 # YAML 1.1 takes 1e-3 for text:
 FLOAT = re.compile(r'[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?')
 # Octal, hexadecimal, binary and sexagesimal numbers, and those with gaps:
-AMBIGUOUS = re.compile(r'[-+]?(0[0-9_]+|0[box][0-9a-fA-F_]+|[0-9]+_[0-9_.]*|'
+AMBIGUOUS = re.compile(r'[-+]?(0[0-9_]+|0[box][0-9a-fA-F_]+|'
+                       r'\.?[0-9][0-9.]*_[0-9_.]*([eE][-+]?[0-9_]+)?|'
                        r'[0-9][0-9_]*(:[0-9][0-9_.]*)+)')
 # What the parser says of a value of another type:
 WRONG_TYPE = re.compile(r'Parser key "(?:\w+\.)?(\w+)":.*value: (.*)',
@@ -175,7 +177,13 @@ def check_typed(arguments: List[str], config: type) -> None:
     """
     kinds = {f'--{field.name}': field.type for field in fields(config)}
     names = [argument.partition('=')[0] for argument in arguments]
+    if names.count('--checkpoint') > 1:
+        raise ValueError("'--checkpoint' must be given once: several are "
+                         "'[a, b]'")
     for index, (name, argument) in enumerate(zip(names, arguments)):
+        # Parsers take the beginning of a name for it.
+        found = [known for known in kinds if known.startswith(name)]
+        name = name if name in kinds else ''.join(found[:1])
         value = argument.partition('=')[2]
         if '=' not in argument:
             value = ' '.join(arguments[index + 1:index + 2])
@@ -185,6 +193,23 @@ def check_typed(arguments: List[str], config: type) -> None:
             if AMBIGUOUS.fullmatch(part):
                 raise ValueError(f"'{name} {part}' is ambiguous in YAML: "
                                  f"write a decimal number")
+
+
+def files_first(arguments: List[str]) -> List[str]:
+    r"""Returns the arguments of a command with all :obj:`--config` before the
+    others, which take precedence wherever they stand.
+    """
+    files: List[str] = []
+    others: List[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == '--config':
+            files += [argument, *islice(rest, 1)]
+        elif argument.startswith('--config='):
+            files.append(argument)
+        else:
+            others.append(argument)
+    return files + others
 
 
 class Parser(ArgumentParser):
@@ -203,6 +228,9 @@ class Parser(ArgumentParser):
               ex: Optional[Exception] = None) -> NoReturn:
         parser = getattr(ex, 'subcommand_parser', None) or self
         prog = parser.prog.replace(' [options]', '')
+        found = re.fullmatch(r'(.* required:) (\w+)\.(\w+)', message)
+        if found:
+            prog, message = f'{prog} {found[2]}', f'{found[1]} --{found[3]}'
         found = WRONG_TYPE.match(message)
         if found and getattr(parser, 'config', None) is not None:
             kinds = {field.name: field.type

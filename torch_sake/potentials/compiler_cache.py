@@ -2,12 +2,14 @@ r"""The folder in which torch's compiler keeps libraries, of which a process
 that was killed while it compiled leaves parts that nothing can load.
 """
 
+import logging
 import os
 import os.path as osp
 import pickle
 import textwrap
+from contextlib import contextmanager
 from glob import escape, iglob
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 from filelock import FileLock, Timeout
 from torch._inductor.codecache import cache_dir
@@ -63,7 +65,8 @@ def compile_again_if_files_fail(call: Callable[[], Any]) -> Any:
     C++ compiler fails in it, it is called again with an empty folder.
     """
     try:
-        return call()
+        with _no_logs():
+            return call()
     except Exception as error:
         cause = _cause(error)
         if not _comes_from_files(cause):
@@ -76,6 +79,17 @@ def compile_again_if_files_fail(call: Callable[[], Any]) -> Any:
         except Exception as error:
             failed = error
     raise failed
+
+
+@contextmanager
+def _no_logs() -> Iterator[None]:
+    r"""Within this context, torch does not log what it found in its files."""
+    logger = logging.getLogger('torch._inductor.codecache')
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def describe(error: Exception) -> str:

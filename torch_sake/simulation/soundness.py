@@ -14,6 +14,8 @@ from torch_sake.simulation.structures import lost_atoms
 MIN_DISTANCE = 0.1
 # Of the sum of covalent radii. No bond is as short:
 MIN_BOND = 0.5
+# Of the neighbors of an atom, where a potential has no cutoff:
+FAR = 100.0
 # By which a volume may change, up or down. No potential knows more.
 MAX_VOLUME_RATIO = 10.0
 
@@ -27,13 +29,14 @@ class Soundness:
 
     Args:
         atoms (ase.Atoms): The structure before.
-        cutoff (float, optional): The cutoff of the potential in Angstrom.
+        cutoff (float, optional): The cutoff of the potential in Angstrom;
+            without one, a length beyond which there is nothing to learn.
 
     Raises:
         ValueError: If two of its atoms lie on each other.
     """
     def __init__(self, atoms: Any, cutoff: Optional[float]):
-        self.cutoff = cutoff
+        self.cutoff = FAR if cutoff is None else cutoff
         self.volume = atoms.cell.volume
         self.lost = self._lost(atoms)
         self.remarks: List[str] = []
@@ -61,7 +64,7 @@ class Soundness:
         new = [atom for atom in lost if atom not in self.lost]
         if new:
             faults.append(f'{self._alone(new)}: the structure has come apart')
-        elif lost and forces_matter:
+        elif lost and (forces_matter or len(lost) == len(atoms)):
             faults.append(f'{self._alone(lost)}: nothing acts on them')
         first, second, dist, bond = closest_pair(atoms)
         if dist < MIN_BOND * bond:
@@ -87,7 +90,7 @@ class Soundness:
                 f'{self.cutoff:.3g} Angstrom')
 
     def _lost(self, atoms: Any) -> List[int]:
-        return [] if self.cutoff is None else lost_atoms(atoms, self.cutoff)
+        return lost_atoms(atoms, self.cutoff)
 
 
 def closest_pair(atoms: Any) -> Tuple[int, int, float, float]:

@@ -137,8 +137,8 @@ def _build_structure(path: str, tensors: Dict[str, torch.Tensor],
     found = {key: tensors[f'structure.{key}'] for key in STRUCTURE
              if f'structure.{key}' in tensors}
     if not {'z', 'pos'} <= found.keys():
-        raise ValueError(f"'structure' must be given for '{path}', which "
-                         f"holds none (got None)")
+        raise ValueError("'structure' must be given, as the checkpoint holds "
+                         "none (got None)")
     length, _ = check_units(description['units'])
     # With the checks of any other frame:
     data = Frames(**found, num_atoms=found['z'].numel(), energy=[0.0], name='',
