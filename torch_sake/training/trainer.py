@@ -79,7 +79,6 @@ class Trainer:
         # Here and in fit, as it takes seconds, and simulations do without.
         from torch_sake.training.module import PotentialModule
         self.config = config
-        self.began = False
         with self._held_folder():
             self._check_out()
         self.device = choose_device(config.device)
@@ -176,9 +175,6 @@ class Trainer:
             ValueError: If another process writes to the folder.
         """
         with self._held_folder():
-            if not self.began:
-                self._check_out()  # who had it may have run in the meantime
-            self.began = True
             self._fit(callbacks)
 
     def _fit(self, callbacks: Sequence[Any]) -> None:
