@@ -4,7 +4,7 @@ walking person or molecules in the same way.
     python examples/nbody.py --root data --models SAKENet EGNN
     python examples/nbody.py --data cmu-walk --root data --batch_size 18
 
-A model is its name and the settings of torch_sake.dynamics.DynamicsConfig that
+A model is its name and the settings of torch_sake.forecasting.DynamicsConfig that
 differ from those given for all. The networks take positions, velocities and
 features and return positions one horizon later. The loss is the mean squared
 error of a coordinate, as in the literature; test errors are those of the epoch
@@ -18,8 +18,8 @@ import statistics
 import yaml
 
 from torch_sake.checkpoint import LAST
-from torch_sake.dynamics import DynamicsConfig
-from torch_sake.dynamics.fit import run_dynamics
+from torch_sake.forecasting import DynamicsConfig
+from torch_sake.forecasting.fit import run_dynamics
 
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -262,4 +262,4 @@ def fast_onednn(monkeypatch):
     """As on a processor on which products are those of oneDNN."""
     if not torch.backends.mkldnn.is_available():
         pytest.skip('This build of torch has no oneDNN')
-    monkeypatch.setattr('torch_sake.nn.onednn.is_faster', lambda: True)
+    monkeypatch.setattr('torch_sake.ops.onednn.is_faster', lambda: True)

@@ -10,7 +10,7 @@ from torch_geometric.nn.models import SchNet
 from torch_sake import (SAKE, Potential, Property, RadiusInteractionGraph,
                         SAKEConv, SAKENet, VectorSAKE, VectorSAKEConv,
                         neighbor_list)
-from torch_sake.autocast import without_autocast
+from torch_sake.ops.autocast import without_autocast
 from torch_sake.models.egnn import EGNN
 from torch_sake.neighbors import SkinNeighborList
 from torch_sake.nn import EGNNConv

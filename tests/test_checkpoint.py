@@ -13,7 +13,7 @@ from torch_sake import (Potential, VectorSAKE, ZBLRepulsion, load_potential,
                         load_property)
 from torch_sake.checkpoint import (BEST, load_checkpoint, load_checkpoints,
                                    save_checkpoint)
-from torch_sake.dynamics import Forecaster, load_forecaster
+from torch_sake.forecasting import Forecaster, load_forecaster
 
 ARGUMENTS = {'hidden_channels': 4, 'num_layers': 2, 'num_rbf': 4,
              'cutoff': 3.0, 'avg_num_neighbors': 4.0}
@@ -244,7 +244,7 @@ def test_what_a_checkpoint_must_hold(change, match, path):
     ('{"format": 3}', "'model' is missing|'energy_scale' is missing"),
 ])
 def test_descriptions_of_others(text, match, path):
-    from torch_sake.fingerprint import digest
+    from torch_sake.utils.fingerprint import digest
     tensors, _ = parts()
     path.write_bytes(save(tensors, {'torch_sake': text,
                                     'digest': digest(tensors, text)}))

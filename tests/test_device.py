@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from torch_sake.device import choose_device
+from torch_sake.utils.device import choose_device
 
 
 def test_devices(monkeypatch):

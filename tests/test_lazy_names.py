@@ -9,7 +9,7 @@ import pytest
 
 import torch_sake
 
-PACKAGES = ['torch_sake', 'torch_sake.calculators', 'torch_sake.dynamics',
+PACKAGES = ['torch_sake', 'torch_sake.calculators', 'torch_sake.forecasting',
             'torch_sake.simulation', 'torch_sake.training']
 
 

@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from torch_sake.locks import hold_file, hold_folder
+from torch_sake.utils.locks import hold_file, hold_folder
 
 # Holds a folder, has a child that lives on, and says so:
 HOLDER = """
 import os, sys, time
-from torch_sake.locks import hold_folder
+from torch_sake.utils.locks import hold_folder
 with hold_folder(sys.argv[1]):
     child = os.fork() if hasattr(os, 'fork') else 0
     if child == 0:  # which lets go of the lock before anything else

@@ -15,7 +15,7 @@ from torch_sake import (SAKE, Potential, RadiusInteractionGraph, VectorSAKE,
                         neighbor_list)
 from torch_sake.nn import PolynomialEnvelope
 from torch_sake.nn.attention import normalize_attention
-from torch_sake.nn.segments import Segments
+from torch_sake.ops.segments import Segments
 from torch_sake.testing import (assert_batch_independent,
                                 assert_equivariant_forces, assert_extensive,
                                 assert_forces_match_energy,

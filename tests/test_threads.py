@@ -12,7 +12,7 @@ import torch_sake.neighbors.skin as skin
 from torch_sake import Ensemble, Potential, VectorSAKE, neighbor_list
 from torch_sake.calculators import Evaluator
 from torch_sake.neighbors import SkinNeighborList
-from torch_sake.thread_lock import ThreadLock
+from torch_sake.utils.thread_lock import ThreadLock
 
 is_close = skin.is_close
 
@@ -145,7 +145,7 @@ def test_many_threads():
 def test_parameters_learn_while_others_are_evaluated(monkeypatch):
     """Compiled functions without gradients freeze the parameters while they
     are called; the compiler has no part in this."""
-    import torch_sake.potentials.compilation as compilation
+    import torch_sake.ops.compilation as compilation
     import torch_sake.potentials.potential as module
     for place in (compilation, module):
         monkeypatch.setattr(place, 'compile_function', lambda f: f)

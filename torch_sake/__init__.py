@@ -4,7 +4,7 @@ PyTorch Geometric.
 
 from typing import TYPE_CHECKING
 
-from torch_sake.lazy import lazy_names
+from torch_sake.utils.lazy import lazy_names
 from torch_sake.version import __version__
 
 if TYPE_CHECKING:

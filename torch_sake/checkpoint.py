@@ -14,19 +14,19 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from torch_sake.description import MODELS, check_description, check_kind
-from torch_sake.entries import errors_name, shown
-from torch_sake.files import PathLike, replace_when_complete
-from torch_sake.fingerprint import digest
-from torch_sake.inputs import BEST, LAST, find_checkpoint  # noqa: F401
+from torch_sake.potentials.description import MODELS, check_description, check_kind
+from torch_sake.utils.entries import errors_name, shown
+from torch_sake.utils.files import PathLike, replace_when_complete
+from torch_sake.utils.fingerprint import digest
+from torch_sake.utils.inputs import BEST, LAST, find_checkpoint  # noqa: F401
 from torch_sake.models.readout import NUM_ELEMENTS
 from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.property import Property
 from torch_sake.potentials.zbl import ZBLRepulsion
-from torch_sake.pyg import torch_geometric
+from torch_sake.utils.pyg import torch_geometric
 from torch_sake.version import __version__
-from torch_sake.weights import build_with, with_prefix
+from torch_sake.utils.weights import build_with, with_prefix
 
 # In 2, edges of VectorSAKE know their angles; in 3, the lengths of its vectors
 # have no kink, and the logits of SAKE with a cutoff are bounded.

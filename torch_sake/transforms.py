@@ -3,7 +3,7 @@ from typing import Optional
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from torch_sake.bounds import check_cutoff
+from torch_sake.utils.bounds import check_cutoff
 from torch_sake.neighbors import neighbor_list
 
 

@@ -36,10 +36,10 @@ import torch_sake
 from torch_sake import VectorSAKE
 from torch_sake.benchmark.peers import PEERS, PeerInputs, peer_versions
 from torch_sake.datasets import load_frames
-from torch_sake.files import replace_when_complete
+from torch_sake.utils.files import replace_when_complete
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.data import TrainingData
-from torch_sake.training.metrics import error_metrics, predict
+from torch_sake.evaluation.metrics import error_metrics, predict
 from variants import VARIANTS
 
 # 'SAKE' is the paper's configuration (hidden size, layers and heads are

@@ -58,10 +58,10 @@ def torch_steps(train, batch_size):
     """Returns functions that do one step of our models."""
     import torch
 
-    from torch_sake.dynamics import DynamicsConfig
-    from torch_sake.dynamics.data import Batches
-    from torch_sake.dynamics.fit import build
-    from torch_sake.dynamics.module import MAX_GRAD_NORM, DynamicsModule
+    from torch_sake.forecasting import DynamicsConfig
+    from torch_sake.forecasting.data import Batches
+    from torch_sake.forecasting.fit import build
+    from torch_sake.forecasting.module import MAX_GRAD_NORM, DynamicsModule
     torch.set_num_threads(1)
 
     def build_step(**options):
@@ -140,7 +140,7 @@ def main():
     if args.worker:
         serve(jax_steps(args.batch_size), args.repeats)
         return
-    from torch_sake.dynamics import load_dynamics
+    from torch_sake.forecasting import load_dynamics
     train = load_dynamics('nbody', args.root, 'train',
                           sizes=(args.num_systems, 1, 1))
     own = torch_steps(train, args.batch_size)

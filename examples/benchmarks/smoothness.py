@@ -27,7 +27,7 @@ from torch_geometric.nn.models import SchNet
 import torch_sake
 from torch_sake import (SAKE, Potential, RadiusInteractionGraph, VectorSAKE,
                         neighbor_list)
-from torch_sake.files import replace_when_complete
+from torch_sake.utils.files import replace_when_complete
 
 BOND = 1.2  # of the two atoms that do not move
 HEIGHT = 0.7  # of the line above their axis

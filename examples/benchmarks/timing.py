@@ -22,7 +22,7 @@ import torch
 from learning import build_trainer, parse_entry
 
 from torch_sake.benchmark.peers import PEERS
-from torch_sake.training.metrics import predict_batch
+from torch_sake.evaluation.metrics import predict_batch
 
 
 def build_calls(entry, compiled, args, out):

@@ -10,7 +10,7 @@ from torch.nn import GELU, Linear, SiLU, Tanh
 
 from torch_sake.nn import VectorSAKEConv
 from torch_sake.nn.attention import normalize_attention
-from torch_sake.nn.segments import Segments
+from torch_sake.ops.segments import Segments
 
 
 def replace_activation(model, activation):

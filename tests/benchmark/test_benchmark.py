@@ -78,7 +78,7 @@ def test_cases(entry):
 def test_variants(monkeypatch):
     monkeypatch.setattr('torch_sake.benchmark.cases.has_kernels',
                         lambda device, dtype: True)
-    monkeypatch.setattr('torch_sake.potentials.compilation.HAS_TRITON', True)
+    monkeypatch.setattr('torch_sake.ops.compilation.HAS_TRITON', True)
     names = {'SAKE,num_layers=1': ['', ', compiled', ', fused'],
              SMALL: ['', ', compiled']}
     for entry, endings in names.items():

@@ -143,7 +143,7 @@ def test_interrupt_and_resume(water_file, tmp_path, signum, small):
 def test_dynamics_that_is_interrupted(step, saved, tmp_path, capsys,
                                       monkeypatch):
     pytest.importorskip('pytorch_lightning')
-    from torch_sake.dynamics.module import DynamicsModule
+    from torch_sake.forecasting.module import DynamicsModule
     training_step = DynamicsModule.training_step
 
     def interrupted(self, batch, batch_idx):
@@ -196,7 +196,7 @@ def test_other_units_and_elements(water_file, tmp_path, capsys, small):
 
 
 def test_units_of_converted_files(copper_file, tmp_path, monkeypatch, capsys):
-    from torch_sake.datasets import convert
+    from torch_sake.datasets.frames import convert
     monkeypatch.setattr(convert, 'BLOCK', 7)
     out = str(tmp_path / 'm.frames')
     arguments = ['convert', '--data', copper_file, '--out', out]

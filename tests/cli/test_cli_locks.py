@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy
 import pytest
 
-import torch_sake.datasets.xtb as xtb
+import torch_sake.datasets.frames.xtb as xtb
 from torch_sake.cli import main
 from torch_sake.datasets import FramesOnDisk, read_frames
-from torch_sake.datasets.convert import write_frames
-from torch_sake.locks import hold_file, hold_folder
+from torch_sake.datasets.frames.convert import write_frames
+from torch_sake.utils.locks import hold_file, hold_folder
 
 build = pytest.importorskip('ase.build')
 pytest.importorskip('ase.md.langevinbaoab')

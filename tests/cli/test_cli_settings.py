@@ -3,7 +3,7 @@ import os
 import pytest
 
 from torch_sake.cli import main
-from torch_sake.dynamics import DynamicsConfig
+from torch_sake.forecasting import DynamicsConfig
 from torch_sake.simulation import MDConfig
 from torch_sake.training import TrainConfig
 
@@ -186,7 +186,7 @@ def test_home_folder_of_a_run(water_file, tmp_path, monkeypatch, small):
                                   'yes', 'null', '~', 'a: b', "it's", 'true'])
 def test_written_settings_are_read_as_they_were(tmp_path, text):
     from torch_sake.cli.settings import read_settings
-    from torch_sake.files import write_settings
+    from torch_sake.utils.files import write_settings
     path = tmp_path / 'config.yaml'
     write_settings(path, {'out': text, 'num_steps': 8, 'cutoff': None})
     assert read_settings(path, TrainConfig) == {

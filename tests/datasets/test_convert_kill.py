@@ -9,7 +9,7 @@ import time
 import pytest
 
 from torch_sake.datasets import FramesOnDisk, convert_frames
-from torch_sake.files import INCOMPLETE
+from torch_sake.utils.files import INCOMPLETE
 
 pytest.importorskip('ase')
 
@@ -18,7 +18,7 @@ NUM_KILLS = int(os.environ.get('TORCH_SAKE_KILLS', 3))
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
 def test_killed_conversion_starts_clean(water_file, tmp_path, monkeypatch):
-    from torch_sake.datasets import convert
+    from torch_sake.datasets.frames import convert
     monkeypatch.setattr(convert, 'BLOCK', 300)
     source, out = str(tmp_path / 'large.extxyz'), str(tmp_path / 'out')
     with open(water_file) as file:

@@ -4,8 +4,8 @@ import math
 import pytest
 import torch
 
-from torch_sake.datasets.acclaim import read_motion, read_skeleton
-from torch_sake.datasets.kinematics import joint_positions
+from torch_sake.datasets.motion.acclaim import read_motion, read_skeleton
+from torch_sake.datasets.motion.kinematics import joint_positions
 
 
 def load(mocap):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from torch_sake.datasets import read_frames
-from torch_sake.datasets.ase_file import ase_blocks
+from torch_sake.datasets.frames.ase_file import ase_blocks
 
 ase = pytest.importorskip('ase')
 ase_io = pytest.importorskip('ase.io')

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from torch_sake.datasets import read_frames
-from torch_sake.datasets.ase_file import ase_blocks
+from torch_sake.datasets.frames.ase_file import ase_blocks
 
 ase_io = pytest.importorskip('ase.io')
 

@@ -4,9 +4,9 @@ import torch
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import CMUMotion
-from torch_sake.datasets.acclaim import read_motion, read_skeleton
-from torch_sake.datasets.cmu_motion import published_starts
-from torch_sake.datasets.kinematics import joint_positions
+from torch_sake.datasets.motion.acclaim import read_motion, read_skeleton
+from torch_sake.datasets.motion.cmu_motion import published_starts
+from torch_sake.datasets.motion.kinematics import joint_positions
 
 TRIALS = ([1], [2], [1, 2])
 

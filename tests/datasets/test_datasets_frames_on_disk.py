@@ -10,7 +10,7 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import (Frames, FramesOnDisk, convert_frames,
                                  load_frames, read_frames, write_frames)
-from torch_sake.files import INCOMPLETE
+from torch_sake.utils.files import INCOMPLETE
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 EXTXYZ = ('2\nProperties=species:S:1:pos:R:3:forces:R:3 energy=-1.5 '
@@ -47,7 +47,7 @@ def assert_same(frames, expected):
 @pytest.mark.parametrize('kind', ['extxyz', 'db', 'traj'])
 def test_same_as_in_memory(name, kind, request, tmp_path, monkeypatch):
     ase_io = pytest.importorskip('ase.io')
-    from torch_sake.datasets import ase_structures, convert
+    from torch_sake.datasets.frames import ase_structures, convert
     monkeypatch.setattr(convert, 'BLOCK', 7)
     monkeypatch.setattr(ase_structures, 'ROWS', 4)
     path = str(tmp_path / f'm.{kind}')
@@ -81,7 +81,7 @@ def test_cells_of_some_blocks(tmp_path):
 @pytest.mark.parametrize('revised', [False, True])
 @pytest.mark.parametrize('save', [np.savez, np.savez_compressed])
 def test_npz_of_md17(revised, save, tmp_path, monkeypatch):
-    from torch_sake.datasets import convert
+    from torch_sake.datasets.frames import convert
     monkeypatch.setattr(convert, 'BLOCK', 6)
     rng = np.random.default_rng(0)
     values = [np.array([1, 8], dtype=np.uint8), rng.normal(size=(7, 2, 3)),
@@ -103,7 +103,7 @@ def test_npz_of_md17(revised, save, tmp_path, monkeypatch):
 
 
 def test_npz_that_cannot_be_read(tmp_path, monkeypatch):
-    from torch_sake.datasets import convert
+    from torch_sake.datasets.frames import convert
     monkeypatch.setattr(convert, 'BLOCK', 6)
     path, out = tmp_path / 'm.npz', tmp_path / 'm.frames'
     arrays = dict(z=[1, 8], R=np.zeros((7, 2, 3)), E=np.zeros(7),
@@ -142,7 +142,7 @@ def test_npz_that_cannot_be_read(tmp_path, monkeypatch):
 
 def test_records_that_cannot_be_read(tmp_path, monkeypatch):
     pytest.importorskip('ase')
-    from torch_sake.datasets import convert
+    from torch_sake.datasets.frames import convert
     monkeypatch.setattr(convert, 'BLOCK', 4)
     path, out = tmp_path / 'm.extxyz', tmp_path / 'm.frames'
     good = EXTXYZ.format(length=0.9)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from torch_sake.datasets import ISO17, iso17, load_frames
+from torch_sake.datasets import ISO17, load_frames
+from torch_sake.datasets.frames import iso17
 
 ase = pytest.importorskip('ase')
 

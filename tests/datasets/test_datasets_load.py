@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from torch_sake.datasets import load, load_frames
+from torch_sake.datasets import load_frames
+from torch_sake.datasets.frames import load
 
 
 def test_load_frames_md17(tmp_path):

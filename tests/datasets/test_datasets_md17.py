@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch_geometric.datasets import MD17
 
-from torch_sake.datasets import (load_frames, md17, md17_frames, md22_frames)
+from torch_sake.datasets import load_frames, md17_frames, md22_frames
+from torch_sake.datasets.frames import md17
 
 REVISED = ('nuclear_charges', 'coords', 'energies', 'forces')
 

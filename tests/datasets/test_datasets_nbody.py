@@ -8,7 +8,7 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake import SAKENet
 from torch_sake.datasets import NBody
-from torch_sake.datasets.particles import (SOFTENING, Forces, Particles,
+from torch_sake.datasets.motion.particles import (SOFTENING, Forces, Particles,
                                            initial_particles, simulate)
 
 

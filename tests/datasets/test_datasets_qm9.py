@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch_geometric.datasets import QM9
 
-from torch_sake.datasets import load_frames, qm9, qm9_files, qm9_frames
-from torch_sake.datasets.qm9 import TARGETS
-from torch_sake.units import ELECTRONVOLT, ENERGIES, MOLE
+from torch_sake.datasets import load_frames, qm9_frames
+from torch_sake.datasets.frames import qm9, qm9_files
+from torch_sake.datasets.frames.qm9 import TARGETS
+from torch_sake.utils.units import ELECTRONVOLT, ENERGIES, MOLE
 
 HARTREE = ENERGIES['Hartree'] * 1000  # meV
 KCAL = 4184 / MOLE / ELECTRONVOLT * 1000

@@ -6,7 +6,7 @@ import torch
 
 from torch_sake.datasets import (Split, published_split, random_split,
                                  read_split)
-from torch_sake.datasets.split import epoch_order
+from torch_sake.datasets.frames.split import epoch_order
 
 
 def indices(split):

@@ -8,8 +8,8 @@ import torch
 
 from torch_sake.datasets import (Frames, convert_frames, load_frames,
                                  md17_frames, read_split, read_trajectories)
-from torch_sake.datasets.split import read_indices
-from torch_sake.files import read_arrays
+from torch_sake.datasets.frames.split import read_indices
+from torch_sake.utils.files import read_arrays
 
 KEYS = ('z', 'R', 'E', 'F')
 

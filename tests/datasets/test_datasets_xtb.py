@@ -5,8 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from torch_sake.datasets import xtb, xtb_frames, xtb_process, xtb_walker
-from torch_sake.datasets.xtb_walker import Walker
+from torch_sake.datasets import xtb_frames
+from torch_sake.datasets.frames import xtb, xtb_process, xtb_walker
+from torch_sake.datasets.frames.xtb_walker import Walker
 
 pytest.importorskip('ase')
 pytest.importorskip('tblite.ase')

@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from torch_sake.files import read_arrays, replace_when_complete
+from torch_sake.utils.files import read_arrays, replace_when_complete
 
 
 def test_replace_when_complete(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import Frames, FramesOnDisk, write_frames
-from torch_sake.datasets.split import epoch_order
+from torch_sake.datasets.frames.split import epoch_order
 
 NUM_FRAMES = int(os.environ.get('TORCH_SAKE_FRAMES', 20000))
 NUM_ATOMS, BLOCK, MB = 20, 1000, 2**20

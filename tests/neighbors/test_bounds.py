@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from torch_sake import SAKE, VectorSAKE, neighbor_list
-from torch_sake.bounds import MAX_LENGTH, MIN_LENGTH
+from torch_sake.utils.bounds import MAX_LENGTH, MIN_LENGTH
 from torch_sake.models import EGNN
 from torch_sake.neighbors.interaction_graph import RadiusInteractionGraph
 from torch_sake.neighbors.lattice import MAX_IMAGES

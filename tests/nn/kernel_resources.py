@@ -15,7 +15,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from torch_sake.nn import spatial_attention_operators as operators
+from torch_sake.ops import spatial_attention_operators as operators
 
 CUOBJDUMP = osp.join(osp.dirname(triton.__file__), 'backends', 'nvidia', 'bin',
                      'cuobjdump')

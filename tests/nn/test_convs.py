@@ -18,7 +18,7 @@ from torch_geometric.nn import Sequential
 
 from torch_sake import SAKEConv, VectorSAKEConv
 from torch_sake.nn import ExpNormalBasis, KineticConv, Segments
-from torch_sake.nn.scatter import sum_edges
+from torch_sake.ops.scatter import sum_edges
 from torch_sake.testing import assert_equivariant
 
 SAKE_OPTIONS = [

@@ -8,15 +8,16 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.fx.experimental.proxy_tensor import make_fx
 
-import torch_sake.nn.linear
-import torch_sake.nn.segments
-from torch_sake.nn import SAKEConv, VectorSAKEConv, onednn
-from torch_sake.nn.linear import Linear, constant_weights
-from torch_sake.nn.scatter import (project_edges, sum_edges, sum_gated_vectors,
+import torch_sake.ops.linear
+import torch_sake.ops.segments
+from torch_sake.nn import SAKEConv, VectorSAKEConv
+from torch_sake.ops import onednn
+from torch_sake.ops.linear import Linear, constant_weights
+from torch_sake.ops.scatter import (project_edges, sum_edges, sum_gated_vectors,
                                    sum_outer_products)
-from torch_sake.nn.segments import Segments, group_edges
-from torch_sake.nn.tanh import tanh
-from torch_sake.potentials.inductor import OperatorsForCPU
+from torch_sake.ops.segments import Segments, group_edges
+from torch_sake.ops.tanh import tanh
+from torch_sake.ops.inductor import OperatorsForCPU
 
 # Numbers of nodes, edges, dimensions and channels:
 SIZES = [(5, 12, 3, 4), (6, 9, 5, 1), (3, 2, 1, 2), (4, 0, 2, 3)]
@@ -24,7 +25,7 @@ SIZES = [(5, 12, 3, 4), (6, 9, 5, 1), (3, 2, 1, 2), (4, 0, 2, 3)]
 
 @pytest.fixture(autouse=True)
 def few_edges_are_enough(monkeypatch):
-    monkeypatch.setattr(torch_sake.nn.segments, 'MIN_EDGES', 0)
+    monkeypatch.setattr(torch_sake.ops.segments, 'MIN_EDGES', 0)
 
 
 def build_edges(num_nodes, num_edges):
@@ -114,7 +115,7 @@ def test_layers(conv, kwargs, monkeypatch):
         inputs.append(rand(7, 3, 4))
     results = []
     for threshold in (0, 100):
-        monkeypatch.setattr(torch_sake.nn.segments, 'MIN_EDGES', threshold)
+        monkeypatch.setattr(torch_sake.ops.segments, 'MIN_EDGES', threshold)
         x, pos, vel, *vec = inputs
         out = conv(x, pos, edge_index, vel, **dict(zip(['vec'], vec)))
         grads = torch.autograd.grad(
@@ -129,7 +130,7 @@ def test_layers(conv, kwargs, monkeypatch):
 
 
 def test_few_edges_are_summed_plainly(monkeypatch):
-    monkeypatch.setattr(torch_sake.nn.segments, 'MIN_EDGES', 10)
+    monkeypatch.setattr(torch_sake.ops.segments, 'MIN_EDGES', 10)
     assert group_edges(torch.zeros(9, dtype=torch.long), 3).order is None
     assert group_edges(torch.zeros(10, dtype=torch.long), 3).order is not None
 
@@ -162,13 +163,13 @@ def test_linear_by_onednn(shape, out_features, bias, monkeypatch,
     linear = Linear(shape[-1], out_features, bias)
     x = torch.randn(shape)
     calls = []
-    onednn_linear = torch_sake.nn.linear.onednn_linear
-    monkeypatch.setattr(torch_sake.nn.linear, 'onednn_linear',
+    onednn_linear = torch_sake.ops.linear.onednn_linear
+    monkeypatch.setattr(torch_sake.ops.linear, 'onednn_linear',
                         lambda *args: calls.append(1) or onednn_linear(*args))
     results = []
     for threshold, dtype in ((0, torch.float), (1 << 40, torch.float),
                              (0, torch.double)):
-        monkeypatch.setattr(torch_sake.nn.linear, 'MIN_MULTIPLICATIONS',
+        monkeypatch.setattr(torch_sake.ops.linear, 'MIN_MULTIPLICATIONS',
                             threshold)
         linear.to(dtype)
         inputs = [x.to(dtype).requires_grad_(), *linear.parameters()]
@@ -199,9 +200,9 @@ def test_onednn_by_processor(vendor, mkl, mkldnn, expected, monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: mkldnn)
     calls = []
     monkeypatch.setattr(
-        torch_sake.nn.linear, 'onednn_linear',
+        torch_sake.ops.linear, 'onednn_linear',
         lambda x, weight, bias: calls.append(1) or x @ weight.t())
-    monkeypatch.setattr(torch_sake.nn.linear, 'MIN_MULTIPLICATIONS', 0)
+    monkeypatch.setattr(torch_sake.ops.linear, 'MIN_MULTIPLICATIONS', 0)
     Linear(4, 3, bias=False)(torch.randn(5, 4))
     assert onednn.is_faster() == bool(calls) == expected
     graph = make_fx(lambda x: x @ x)(torch.randn(200, 200)).graph

@@ -9,13 +9,13 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from torch_sake import SAKE, Potential, SAKEConv, VectorSAKE
-from torch_sake.nn.linear import Linear
-from torch_sake.nn.segments import Segments, sort_edges
+from torch_sake.ops.linear import Linear
+from torch_sake.ops.segments import Segments, sort_edges
 from torch_sake.nn.spatial_attention import sum_combinations
 
 pytest.importorskip('triton')
 operators = importlib.import_module(
-    'torch_sake.nn.spatial_attention_operators')
+    'torch_sake.ops.spatial_attention_operators')
 
 if not torch.cuda.is_available() and not operators.INTERPRETED:
     pytest.skip('Triton has neither a GPU nor its interpreter',
@@ -215,7 +215,7 @@ class Wrong:
 def test_compiled_potential(monkeypatch):
     # All that a compiler does up to code for a processor, which takes minutes:
     monkeypatch.setattr(
-        'torch_sake.potentials.compilation.compile_function',
+        'torch_sake.ops.compilation.compile_function',
         functools.partial(torch.compile, dynamic=True, fullgraph=True,
                           backend='aot_eager'))
     potential = build_potential(num_layers=1, cutoff=None)
@@ -242,7 +242,7 @@ def test_kernels_are_for_sake_with_triton(monkeypatch):
     with pytest.raises(ValueError, match="'kernels' are there for SAKE only"):
         Potential(VectorSAKE()).compile(kernels=True)
     potential = build_potential(num_layers=1)
-    monkeypatch.setattr('torch_sake.potentials.compilation.HAS_TRITON', False)
+    monkeypatch.setattr('torch_sake.ops.compilation.HAS_TRITON', False)
     with pytest.raises(ImportError, match='pip install triton'):
         potential.compile(kernels=True)
     potential.compile()

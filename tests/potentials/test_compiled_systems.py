@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from torch_sake import SAKE, Potential, VectorSAKE, neighbor_list
-from torch_sake.geometry import edge_vectors
+from torch_sake.ops.geometry import edge_vectors
 
 # The model, its layers, the type of positions (calculators and training have
 # double precision), the number of systems and of graphs of each: code for

@@ -9,12 +9,12 @@ import torch
 from filelock import FileLock
 from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
 
-from torch_sake.potentials import compiler_cache
-from torch_sake.potentials.compilation import Compilable
+from torch_sake.ops import compiler_cache
+from torch_sake.ops.compilation import Compilable
 
 SCRIPT = """
 import torch
-from torch_sake.potentials.compilation import Compilable
+from torch_sake.ops.compilation import Compilable
 
 class Sizes(Compilable):
     def total(self, z, pos, batch, batch_size):

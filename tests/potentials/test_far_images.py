@@ -8,7 +8,7 @@ from torch_geometric.nn.models import SchNet
 
 from torch_sake import (SAKE, Ensemble, Potential, RadiusInteractionGraph,
                         VectorSAKE, ZBLRepulsion)
-from torch_sake.training.metrics import predict_batch
+from torch_sake.evaluation.metrics import predict_batch
 
 CUTOFF = 4.0
 TOLERANCE = 2e-6

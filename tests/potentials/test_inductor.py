@@ -3,7 +3,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from torch_sake import SAKE, Potential, VectorSAKE, neighbor_list
-from torch_sake.potentials.inductor import OperatorsForCPU
+from torch_sake.ops.inductor import OperatorsForCPU
 
 aten, ours = torch.ops.aten, torch.ops.torch_sake
 

@@ -12,12 +12,12 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn.models import SchNet
 
-import torch_sake.nn.linear
-import torch_sake.nn.segments
+import torch_sake.ops.linear
+import torch_sake.ops.segments
 from torch_sake import (SAKE, Potential, RadiusInteractionGraph, VectorSAKE,
                         neighbor_list)
 from torch_sake.benchmark.work import peak_memory
-from torch_sake.potentials import compilation
+from torch_sake.ops import compilation
 from torch_sake.potentials import potential as potential_module
 from torch_sake.testing import (assert_batch_independent,
                                 assert_equivariant_forces,
@@ -397,10 +397,10 @@ def test_interaction_graph_in_periodic_cells(pos, build):
 @pytest.mark.parametrize('dtype', [torch.float, torch.double])
 def test_hessian_of_batched_gradients(monkeypatch, build, num_atoms, dtype):
     """As torch.autograd.functional.hessian(vectorize=True) has it."""
-    monkeypatch.setattr('torch_sake.nn.onednn.is_faster',
+    monkeypatch.setattr('torch_sake.ops.onednn.is_faster',
                         torch.backends.mkldnn.is_available)
-    monkeypatch.setattr(torch_sake.nn.linear, 'MIN_MULTIPLICATIONS', 0)
-    monkeypatch.setattr(torch_sake.nn.segments, 'MIN_EDGES', 0)
+    monkeypatch.setattr(torch_sake.ops.linear, 'MIN_MULTIPLICATIONS', 0)
+    monkeypatch.setattr(torch_sake.ops.segments, 'MIN_EDGES', 0)
     potential = Potential(build(16, num_layers=2, cutoff=None)).to(dtype)
     z = torch.randint(1, 9, (num_atoms, ))
     pos = 2 * torch.randn(num_atoms, 3, dtype=dtype)

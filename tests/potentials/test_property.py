@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch_geometric.nn.models import SchNet
 
-import torch_sake.potentials.compilation
+import torch_sake.ops.compilation
 from torch_sake import (SAKE, Potential, Property, RadiusInteractionGraph,
                         VectorSAKE)
 from torch_sake.models.readout import READOUTS
@@ -128,7 +128,7 @@ def test_numbers_of_float32_keep_the_digits_of_the_references():
 def test_compiled(monkeypatch):
     # Tests of potentials go all the way to machine code.
     monkeypatch.setattr(
-        torch_sake.potentials.compilation, 'compile_function',
+        torch_sake.ops.compilation, 'compile_function',
         lambda function: torch.compile(function, dynamic=True, fullgraph=True,
                                        backend='aot_eager'))
     model = build('extent', VectorSAKE)

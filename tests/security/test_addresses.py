@@ -15,9 +15,9 @@ from torch_sake.datasets import (CMUMotion, FramesOnDisk, ISO17,
                                  load_frames, md17_frames, md22_frames,
                                  qm9_frames, read_frames, read_split,
                                  read_trajectories, xtb_frames)
-from torch_sake.datasets.npz_file import npz_frames
-from torch_sake.dynamics import DynamicsConfig
-from torch_sake.files import local_path
+from torch_sake.datasets.frames.npz_file import npz_frames
+from torch_sake.forecasting import DynamicsConfig
+from torch_sake.utils.files import local_path
 from torch_sake.simulation import MDConfig
 from torch_sake.simulation.structures import read_structure
 from torch_sake.training import TrainConfig

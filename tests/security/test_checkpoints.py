@@ -170,7 +170,7 @@ def test_simulation_goes_on_with_what_is_typed(tmp_path, capsys, server):
     dict(num_frames=[10**9], data_seed='y')], ids=str)
 def test_numbers_of_generated_data(tmp_path, capsys, monkeypatch, numbers):
     """Those that a checkpoint names are said, not used."""
-    from torch_sake.datasets import xtb
+    from torch_sake.datasets.frames import xtb
     asked = []
 
     def generate(walkers, save):

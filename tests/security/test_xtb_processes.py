@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from torch_sake.datasets import xtb_frames, xtb_process
-from torch_sake.datasets.xtb_walker import Walker
+from torch_sake.datasets import xtb_frames
+from torch_sake.datasets.frames import xtb_process
+from torch_sake.datasets.frames.xtb_walker import Walker
 
 # All but the builtin modules that the walkers and their start import first:
 MODULES = ('json', 'runpy', 'site', 'dataclasses', 'typing', 'numpy', 'ase',

@@ -9,10 +9,10 @@ import numpy
 import pytest
 import torch
 
-import torch_sake.simulation.dynamics as module
+import torch_sake.simulation.molecular_dynamics as module
 from torch_sake.checkpoint import load_checkpoint, save_checkpoint
 from torch_sake.simulation import MDConfig, Simulation, SimulationStopped
-from torch_sake.simulation.summary import describe, energy_drift
+from torch_sake.simulation.report import describe, energy_drift
 
 ase_io = pytest.importorskip('ase.io')
 pytest.importorskip('ase.md.langevinbaoab')

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from torch_sake.training.average import MovingAverage
+from torch_sake.optim.average import MovingAverage
 
 
 @pytest.mark.parametrize('decay', [0.0, 0.5, 0.99])

@@ -16,7 +16,7 @@ from torch_sake import (SAKE, SAKEConv, SAKENet, VectorSAKE,  # noqa: E402
                         VectorSAKEConv, load_potential)
 from torch_sake.benchmark.run import (BenchmarkConfig,  # noqa: E402
                                       run_benchmark)
-from torch_sake.dynamics import DynamicsConfig, load_forecaster  # noqa: E402
+from torch_sake.forecasting import DynamicsConfig, load_forecaster  # noqa: E402
 from torch_sake.models import EGNN, GNN, RadialField  # noqa: E402
 from torch_sake.nn import EGNNConv  # noqa: E402
 from torch_sake.training import TrainConfig, Trainer  # noqa: E402
@@ -138,7 +138,7 @@ def test_run_draws_its_own_numbers(config):
 
 
 def test_dynamics(tmp_path, foreign):
-    from torch_sake.dynamics.fit import run_dynamics
+    from torch_sake.forecasting.fit import run_dynamics
     config = DynamicsConfig(root=str(tmp_path), sizes=(8, 4, 4), batch_size=4,
                             num_epochs=1, hidden_channels=8, num_layers=2,
                             out=str(tmp_path / 'run'))

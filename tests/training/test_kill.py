@@ -45,7 +45,7 @@ def test_killed_run_ends_where_an_uninterrupted_one_does(water_file, tmp_path):
     assert main([*arguments, '--out', whole]) == 0
     # Processes that have imported everything already:
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['torch_sake.training.lightning',
+    context.set_forkserver_preload(['torch_sake.runs.lightning',
                                     'torch_sake.cli.train'])
 
     def start():

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from torch_sake.training.muon import Muon, orthogonalize
+from torch_sake.optim.muon import Muon, orthogonalize
 
 SHAPES = [(8, 8), (8, 8), (16, 4), (4, 16), (1, 5)]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from torch_sake.datasets.split import epoch_order
+from torch_sake.datasets.frames.split import epoch_order
 from torch_sake.training import TrainConfig
 from torch_sake.training.sampler import StepSampler
 

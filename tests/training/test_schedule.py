@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from torch_sake.training import Trainer
-from torch_sake.training.schedule import PLATEAU, Schedule, waits
+from torch_sake.optim.schedule import PLATEAU, Schedule, waits
 
 lightning = pytest.importorskip('pytorch_lightning')
 

@@ -4,8 +4,8 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import Frames
 from torch_sake.training import TrainConfig, Trainer
-from torch_sake.training.metrics import error_metrics, predict
-from torch_sake.training.summary import summarize
+from torch_sake.evaluation.metrics import error_metrics, predict
+from torch_sake.training.label_statistics import summarize
 
 
 def strained_copper(force=None, energy=None, stress=True, num_frames=12):

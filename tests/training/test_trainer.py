@@ -14,8 +14,8 @@ from torch_sake import Potential, VectorSAKE, load_potential
 from torch_sake.checkpoint import (BEST, FORMAT, LAST, load_checkpoint,
                                    save_checkpoint)
 from torch_sake.training import TrainConfig, Trainer
-from torch_sake.training.metrics import error_metrics, predict
-from torch_sake.training.optimizers import OPTIMIZERS, build_optimizers
+from torch_sake.evaluation.metrics import error_metrics, predict
+from torch_sake.optim.optimizers import OPTIMIZERS, build_optimizers
 
 pytest.importorskip('ase')
 lightning = pytest.importorskip('pytorch_lightning')

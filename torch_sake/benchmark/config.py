@@ -1,8 +1,8 @@
 from dataclasses import dataclass, field
 from typing import List, Literal, Optional
 
-from torch_sake.plain_checks import check_option, check_positive_int
-from torch_sake.settings import check_settings
+from torch_sake.utils.plain_checks import check_option, check_positive_int
+from torch_sake.utils.settings import check_settings
 
 TASKS = ('inference', 'training', 'md')
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import dataloader
 from torch_geometric.utils import scatter
 
-from torch_sake.geometry import edge_vectors
+from torch_sake.ops.geometry import edge_vectors
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 
 

@@ -12,9 +12,9 @@ from torch_sake.benchmark.config import BenchmarkConfig
 from torch_sake.benchmark.systems import System, all_systems
 from torch_sake.benchmark.work import (Rates, count_work, measure_rates,
                                        peak_memory, synchronize)
-from torch_sake.device import choose_device
-from torch_sake.files import write_json
-from torch_sake.global_state import own_global_state
+from torch_sake.utils.device import choose_device
+from torch_sake.utils.files import write_json
+from torch_sake.utils.global_state import own_global_state
 from torch_sake.version import __version__
 
 Row = Dict[str, Any]

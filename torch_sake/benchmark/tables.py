@@ -1,8 +1,8 @@
 import os.path as osp
 from typing import Any, Dict, List
 
-from torch_sake.figures import new_figure, save_figure
-from torch_sake.files import replace_when_complete
+from torch_sake.utils.figures import new_figure, save_figure
+from torch_sake.utils.files import replace_when_complete
 
 Results = Dict[str, Any]
 

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from torch_sake.nn.linear import Linear
+from torch_sake.ops.linear import Linear
 
 MATRIX_SIZE = 1024
 VECTOR_BYTES = 1 << 28

@@ -5,7 +5,7 @@ imported when it is asked for.
 from typing import TYPE_CHECKING
 
 from torch_sake.calculators.evaluator import Evaluation, Evaluator
-from torch_sake.lazy import lazy_names
+from torch_sake.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from torch_sake.calculators.ase import SAKECalculator

@@ -13,7 +13,7 @@ except ImportError as error:
                       "pip install 'torch-sake[train]'") from error
 
 from torch_sake.calculators.evaluator import Evaluator, Source
-from torch_sake.thread_lock import ThreadLock, one_thread_at_a_time
+from torch_sake.utils.thread_lock import ThreadLock, one_thread_at_a_time
 
 
 class SAKECalculator(Calculator):

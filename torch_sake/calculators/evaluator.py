@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from torch_sake.checkpoint import load_checkpoints
-from torch_sake.checks import check_known_elements
-from torch_sake.device import choose_device
-from torch_sake.files import PathLike
+from torch_sake.utils.checks import check_known_elements
+from torch_sake.utils.device import choose_device
+from torch_sake.utils.files import PathLike
 from torch_sake.neighbors import SkinNeighborList
 from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
-from torch_sake.thread_lock import ThreadLock, one_thread_at_a_time
-from torch_sake.units import ASE_UNITS, check_units
+from torch_sake.utils.thread_lock import ThreadLock, one_thread_at_a_time
+from torch_sake.utils.units import ASE_UNITS, check_units
 
 SKIN = 1.0  # Angstrom
 

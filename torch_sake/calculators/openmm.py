@@ -12,9 +12,9 @@ except ImportError as error:
                       "pip install 'torch-sake[openmm]'") from error
 
 from torch_sake.calculators.evaluator import Evaluator, Source
-from torch_sake.checks import (MAX_ATOMIC_NUMBER, check_atomic_numbers,
+from torch_sake.utils.checks import (MAX_ATOMIC_NUMBER, check_atomic_numbers,
                                check_known_elements)
-from torch_sake.units import ENERGIES, LENGTHS
+from torch_sake.utils.units import ENERGIES, LENGTHS
 
 # OpenMM computes in kJ/mol and nm, what is evaluated is in eV and Angstrom.
 ENERGY = 1 / ENERGIES['kJ/mol']

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from torch_sake.cli.door import check_inputs
 from torch_sake.cli.memory import keep_memory
-from torch_sake.files import one_line
+from torch_sake.utils.files import one_line
 
 LONGEST = 2000  # characters of a message, which may name several paths
 FORMAT = warnings.formatwarning  # of Python
@@ -93,7 +93,7 @@ def configurations() -> Dict[str, Tuple[type, str]]:
     from torch_sake.benchmark.config import BenchmarkConfig
     from torch_sake.cli.configs import (ConvertConfig, EvaluateConfig,
                                         RelaxConfig)
-    from torch_sake.dynamics.config import DynamicsConfig
+    from torch_sake.forecasting.config import DynamicsConfig
     from torch_sake.simulation.config import MDConfig
     from torch_sake.training.config import TrainConfig
     return {
@@ -121,7 +121,7 @@ def run_command(name: str, config: Any) -> int:
     module, and returns the exit status.
     """
     from torch_sake.simulation import SimulationStopped, Unsound
-    from torch_sake.training.diverged import Diverged
+    from torch_sake.runs.diverged import Diverged
     run = getattr(importlib.import_module(f'torch_sake.cli.{name}'), name)
     try:
         run(config)

@@ -1,7 +1,7 @@
 from torch_sake.benchmark.config import BenchmarkConfig
 from torch_sake.benchmark.run import run_benchmark
 from torch_sake.benchmark.tables import format_results, write_results
-from torch_sake.locks import hold_folder
+from torch_sake.utils.locks import hold_folder
 
 
 def benchmark(config: BenchmarkConfig) -> None:

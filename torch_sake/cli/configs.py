@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import List, Literal, Optional, Union
 
-from torch_sake.plain_checks import (check_paths, check_positive_float,
+from torch_sake.utils.plain_checks import (check_paths, check_positive_float,
                                      check_positive_int, check_seed)
-from torch_sake.settings import check_settings
+from torch_sake.utils.settings import check_settings
 
 
 @dataclass

@@ -1,6 +1,6 @@
 from torch_sake.cli.configs import ConvertConfig
 from torch_sake.datasets import convert_frames
-from torch_sake.training.report import describe_labels
+from torch_sake.evaluation.report import describe_labels
 
 
 def convert(config: ConvertConfig) -> None:

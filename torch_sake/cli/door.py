@@ -3,9 +3,9 @@ r"""What is refused before anything slow is imported."""
 import os.path as osp
 from typing import Any
 
-from torch_sake.files import check_file
-from torch_sake.inputs import check_data, find_checkpoint, find_structure
-from torch_sake.plain_checks import check_paths
+from torch_sake.utils.files import check_file
+from torch_sake.utils.inputs import check_data, find_checkpoint, find_structure
+from torch_sake.utils.plain_checks import check_paths
 
 
 def check_inputs(command: str, config: Any) -> None:

@@ -1,13 +1,13 @@
 import os.path as osp
 
 from torch_sake.checkpoint import LAST
-from torch_sake.dynamics import DynamicsConfig
+from torch_sake.forecasting import DynamicsConfig
 
 
 def dynamics(config: DynamicsConfig) -> None:
     r"""Trains a model to forecast positions and reports its errors."""
     try:
-        from torch_sake.dynamics.fit import run_dynamics
+        from torch_sake.forecasting.fit import run_dynamics
     except ImportError as error:
         raise ImportError(f"Training needs '{error.name}': "
                           f"pip install 'torch-sake[train]'") from error

@@ -7,18 +7,18 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import (folder_of, load_checkpoints,
                                    load_predictor)
-from torch_sake.checks import check_known_elements
+from torch_sake.utils.checks import check_known_elements
 from torch_sake.cli.configs import EvaluateConfig
 from torch_sake.datasets import published_split
-from torch_sake.datasets.load import AnyFrames, load_config_frames
-from torch_sake.description import RunDescription
-from torch_sake.device import choose_device
-from torch_sake.entries import check_entry, errors_name
-from torch_sake.inputs import find_checkpoint
+from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
+from torch_sake.potentials.description import RunDescription
+from torch_sake.utils.device import choose_device
+from torch_sake.utils.entries import check_entry, errors_name
+from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.training.batching import EVAL_BATCH_SIZE
 from torch_sake.training.data import frames_fingerprint
-from torch_sake.training.metrics import predict, trivial_labels
-from torch_sake.training.report import check_units, report_errors
+from torch_sake.evaluation.metrics import predict, trivial_labels
+from torch_sake.evaluation.report import check_units, report_errors
 
 
 def evaluate(config: EvaluateConfig) -> None:

@@ -2,7 +2,7 @@ from typing import Dict, List
 
 from torch_sake.simulation import (MDConfig, Simulation,
                                    SimulationStopped)
-from torch_sake.simulation.summary import describe, plot_simulation
+from torch_sake.simulation.report import describe, plot_simulation
 
 
 def md(config: MDConfig) -> None:

@@ -7,9 +7,9 @@ import torch
 from torch_sake.calculators import SAKECalculator
 from torch_sake.checkpoint import folder_of
 from torch_sake.cli.configs import RelaxConfig
-from torch_sake.device import choose_device
-from torch_sake.files import replace_when_complete, write_json
-from torch_sake.locks import hold_folder
+from torch_sake.utils.device import choose_device
+from torch_sake.utils.files import replace_when_complete, write_json
+from torch_sake.utils.locks import hold_folder
 from torch_sake.simulation.soundness import Soundness, Unsound
 from torch_sake.simulation.structures import read_structure
 

@@ -13,8 +13,8 @@ from typing import Any, Dict, Iterator, List, NoReturn, Optional
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
-from torch_sake.files import PathLike, check_file, in_words, one_line
-from torch_sake.settings import describe_type, is_of_type
+from torch_sake.utils.files import PathLike, check_file, in_words, one_line
+from torch_sake.utils.settings import describe_type, is_of_type
 
 INTEGER = re.compile(r'[-+]?(0|[1-9][0-9]*)')
 # YAML 1.1 takes 1e-3 for text:

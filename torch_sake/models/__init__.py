@@ -1,4 +1,4 @@
-import torch_sake.pyg  # noqa: F401
+import torch_sake.utils.pyg  # noqa: F401
 from torch_sake.models.baselines import GNN, LinearDynamics, RadialField
 from torch_sake.models.egnn import EGNN
 from torch_sake.models.molecule import MoleculeModel

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import Linear, Parameter, Sequential, SiLU, Tanh
 from torch_geometric.nn.inits import reset
 
-from torch_sake.autocast import without_autocast
-from torch_sake.checks import check_pos, check_positive_int, check_tensor
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.utils.checks import check_pos, check_positive_int, check_tensor
 from torch_sake.models.graph import given_or_found_edges
 from torch_sake.nn.init import draws_in_single_precision, shrink_last
-from torch_sake.nn.scatter import sum_edges
-from torch_sake.nn.segments import group_edges
+from torch_sake.ops.scatter import sum_edges
+from torch_sake.ops.segments import group_edges
 
 Outputs = Tuple[Optional[Tensor], Tensor, Optional[Tensor]]
 

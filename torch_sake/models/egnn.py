@@ -6,11 +6,11 @@ from torch import Tensor
 from torch.nn import Linear
 from torch_geometric.nn.inits import reset
 
-from torch_sake.autocast import without_autocast
-from torch_sake.bounds import check_cutoff
-from torch_sake.checks import check_pos, check_positive_int, check_tensor
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.utils.bounds import check_cutoff
+from torch_sake.utils.checks import check_pos, check_positive_int, check_tensor
 from torch_sake.models.graph import given_or_found_edges
-from torch_sake.nn.derivatives import with_zero_derivatives
+from torch_sake.ops.derivatives import with_zero_derivatives
 from torch_sake.nn.egnn_conv import EGNNConv
 from torch_sake.nn.init import draws_in_single_precision
 

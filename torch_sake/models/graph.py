@@ -2,7 +2,7 @@ from typing import Optional
 
 from torch import Tensor
 
-from torch_sake.checks import (check_batch, check_devices, check_edge_index,
+from torch_sake.utils.checks import (check_batch, check_devices, check_edge_index,
                                check_edge_shift)
 from torch_sake.neighbors import neighbor_list
 

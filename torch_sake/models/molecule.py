@@ -6,8 +6,8 @@ from torch.nn import Embedding, Linear, Sequential, SiLU
 from torch_geometric.nn.aggr import MultiAggregation
 from torch_geometric.nn.resolver import aggregation_resolver
 
-from torch_sake.autocast import without_autocast
-from torch_sake.checks import (check_atomic_numbers, check_batch, check_bool,
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.utils.checks import (check_atomic_numbers, check_batch, check_bool,
                                check_devices, check_edge_index,
                                check_edge_shift, check_float,
                                check_no_arguments, check_pos,

@@ -5,8 +5,8 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from torch_sake.nn.scatter import sum_edges
-from torch_sake.nn.segments import Segments
+from torch_sake.ops.scatter import sum_edges
+from torch_sake.ops.segments import Segments
 
 NUM_ELEMENTS = 100  # as in PyG's SchNet; 0 is the padding
 READOUTS = ('add', 'mean', 'extent', 'dipole')

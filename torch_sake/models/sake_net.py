@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 from torch.nn import Linear, Sequential, SiLU
 
-from torch_sake.autocast import without_autocast
-from torch_sake.checks import check_pos, check_positive_int, check_tensor
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.utils.checks import check_pos, check_positive_int, check_tensor
 from torch_sake.models.flax import read_flax
 from torch_sake.models.graph import given_or_found_edges
 from torch_sake.models.stack import SAKEStack
-from torch_sake.nn.derivatives import with_zero_derivatives
+from torch_sake.ops.derivatives import with_zero_derivatives
 from torch_sake.nn.init import draws_in_single_precision, reset
 
 

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from torch_sake.checks import (check_bool, check_no_arguments, check_option,
+from torch_sake.utils.checks import (check_bool, check_no_arguments, check_option,
                                check_positive_int)
 from torch_sake.nn.init import draws_in_single_precision, reset
-from torch_sake.nn.linear import contexts_of_checkpoint
+from torch_sake.ops.linear import contexts_of_checkpoint
 from torch_sake.nn.sake_conv import SAKEConv
 from torch_sake.nn.vector_sake_conv import VectorSAKEConv
 

@@ -1,4 +1,4 @@
-import torch_sake.pyg  # noqa: F401
+import torch_sake.utils.pyg  # noqa: F401
 from torch_sake.neighbors.interaction_graph import RadiusInteractionGraph
 from torch_sake.neighbors.search import neighbor_list
 from torch_sake.neighbors.skin import SkinNeighborList

@@ -5,8 +5,8 @@ from typing import Iterator, Optional, Tuple
 import torch
 from torch import Tensor
 
-from torch_sake.bounds import check_cutoff
-from torch_sake.geometry import edge_vectors
+from torch_sake.utils.bounds import check_cutoff
+from torch_sake.ops.geometry import edge_vectors
 from torch_sake.neighbors.search import neighbor_list
 
 # The edges of each graph that has fixed ones: not in the graphs, as several

@@ -3,8 +3,8 @@ from typing import Any, NamedTuple, Optional, Tuple
 import torch
 from torch import Tensor
 
-from torch_sake.bounds import MAX_LENGTH
-from torch_sake.checks import check_devices, check_finite
+from torch_sake.utils.bounds import MAX_LENGTH
+from torch_sake.utils.checks import check_devices, check_finite
 
 # Periodic lattice vectors are taken to be linearly dependent if the volume of
 # the parallelepiped of their directions is below:

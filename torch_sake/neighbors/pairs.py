@@ -3,7 +3,7 @@ from typing import Iterator, Optional, Tuple
 import torch
 from torch import Tensor
 
-from torch_sake.geometry import edge_vectors
+from torch_sake.ops.geometry import edge_vectors
 from torch_sake.neighbors.lattice import Lattice
 
 # Candidates are searched a little further than the cutoff: rounding must not

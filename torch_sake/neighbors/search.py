@@ -3,9 +3,9 @@ from typing import Optional, Tuple
 import torch
 from torch import Tensor
 
-from torch_sake.autocast import without_autocast
-from torch_sake.bounds import check_cutoff
-from torch_sake.checks import (check_batch, check_devices, check_option,
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.utils.bounds import check_cutoff
+from torch_sake.utils.checks import (check_batch, check_devices, check_option,
                                check_pos)
 from torch_sake.neighbors.cell_list import vesin_pairs
 from torch_sake.neighbors.lattice import (Lattice, build_lattice, check_cell,

@@ -1,4 +1,4 @@
-import torch_sake.pyg  # noqa: F401
+import torch_sake.utils.pyg  # noqa: F401
 from torch_sake.nn.attention import SemanticAttention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
 from torch_sake.nn.egnn_conv import EGNNConv
@@ -6,7 +6,7 @@ from torch_sake.nn.envelope import CosineEnvelope, PolynomialEnvelope
 from torch_sake.nn.kinetic_conv import KineticConv
 from torch_sake.nn.radial_basis import ExpNormalBasis
 from torch_sake.nn.sake_conv import SAKEConv
-from torch_sake.nn.segments import Segments
+from torch_sake.ops.segments import Segments
 from torch_sake.nn.vector_sake_conv import VectorSAKEConv
 
 __all__ = [

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from torch_sake.checks import check_positive_int
+from torch_sake.utils.checks import check_positive_int
 from torch_sake.nn.init import draws_in_single_precision, reset
-from torch_sake.nn.linear import Linear
-from torch_sake.nn.scatter import sum_edges
-from torch_sake.nn.segments import Segments
+from torch_sake.ops.linear import Linear
+from torch_sake.ops.scatter import sum_edges
+from torch_sake.ops.segments import Segments
 
 
 class SemanticAttention(torch.nn.Module):

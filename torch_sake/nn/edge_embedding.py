@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import SiLU
 
-from torch_sake.checks import check_positive_int
+from torch_sake.utils.checks import check_positive_int
 from torch_sake.nn.init import draws_in_single_precision, is_linear, reset
-from torch_sake.nn.linear import Linear
+from torch_sake.ops.linear import Linear
 from torch_sake.nn.radial_basis import ExpNormalBasis
 
 

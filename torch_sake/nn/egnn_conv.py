@@ -6,15 +6,15 @@ from torch.nn import Parameter, Sequential, SiLU
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
 
-from torch_sake.autocast import without_autocast
-from torch_sake.checks import (check_edge_index, check_pos, check_positive_int,
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.utils.checks import (check_edge_index, check_pos, check_positive_int,
                                check_tensor)
-from torch_sake.geometry import edge_vectors
-from torch_sake.nn.edge_mask import edge_mask
+from torch_sake.ops.geometry import edge_vectors
+from torch_sake.ops.edge_mask import edge_mask
 from torch_sake.nn.init import draws_in_single_precision, shrink_last
-from torch_sake.nn.linear import Linear
-from torch_sake.nn.scatter import sum_edges
-from torch_sake.nn.segments import group_edges
+from torch_sake.ops.linear import Linear
+from torch_sake.ops.scatter import sum_edges
+from torch_sake.ops.segments import group_edges
 
 Messages = Tuple[Tensor, Tensor, Tensor]
 

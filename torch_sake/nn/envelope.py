@@ -4,8 +4,8 @@ from typing import Union
 import torch
 from torch import Tensor
 
-from torch_sake.bounds import check_cutoff
-from torch_sake.checks import check_option, check_positive_int
+from torch_sake.utils.bounds import check_cutoff
+from torch_sake.utils.checks import check_option, check_positive_int
 
 
 class PolynomialEnvelope(torch.nn.Module):

@@ -7,17 +7,17 @@ from torch.nn import Parameter, Sequential, SiLU
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
 
-from torch_sake.autocast import type_of_parameters
-from torch_sake.bounds import check_cutoff
-from torch_sake.checks import (check_bool, check_devices, check_edge_index,
+from torch_sake.ops.autocast import type_of_parameters
+from torch_sake.utils.bounds import check_cutoff
+from torch_sake.utils.checks import (check_bool, check_devices, check_edge_index,
                                check_edge_shift, check_option, check_pos,
                                check_positive_int, check_tensor)
-from torch_sake.geometry import distance_and_direction, edge_vectors
-from torch_sake.nn.edge_mask import edge_mask
+from torch_sake.ops.geometry import distance_and_direction, edge_vectors
+from torch_sake.ops.edge_mask import edge_mask
 from torch_sake.nn.envelope import ENVELOPES, build_envelope
 from torch_sake.nn.init import draws_in_single_precision, reset
-from torch_sake.nn.linear import Linear
-from torch_sake.nn.segments import Segments, group_edges
+from torch_sake.ops.linear import Linear
+from torch_sake.ops.segments import Segments, group_edges
 
 
 # Those of MessagePassing that layers leave to the user:

@@ -3,7 +3,7 @@ import math
 import torch
 from torch import Tensor
 
-from torch_sake.checks import check_positive_float, check_positive_int
+from torch_sake.utils.checks import check_positive_float, check_positive_int
 
 
 class ExpNormalBasis(torch.nn.Module):

@@ -4,16 +4,16 @@ import torch
 from torch import Tensor
 from torch.nn import Sequential, SiLU
 
-from torch_sake.autocast import without_autocast
-from torch_sake.checks import check_bool, check_positive_int
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.utils.checks import check_bool, check_positive_int
 from torch_sake.nn.attention import SemanticAttention, normalize_attention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
-from torch_sake.nn.edge_mask import edge_mask
+from torch_sake.ops.edge_mask import edge_mask
 from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
-from torch_sake.nn.linear import Linear
-from torch_sake.nn.scatter import sum_edges, sum_outer_products
-from torch_sake.nn.segments import Segments, sort_edges
+from torch_sake.ops.linear import Linear
+from torch_sake.ops.scatter import sum_edges, sum_outer_products
+from torch_sake.ops.segments import Segments, sort_edges
 from torch_sake.nn.spatial_attention import sum_combinations
 
 Messages = Tuple[Tensor, Tensor, Tensor, Optional[Tensor]]

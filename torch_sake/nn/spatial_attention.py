@@ -2,10 +2,10 @@ import importlib.util
 
 from torch import Tensor
 
-from torch_sake.nn.linear import Linear
-from torch_sake.nn.scatter import sum_outer_products
-from torch_sake.nn.segments import Segments, sort_edges
-from torch_sake.nn.tanh import tanh
+from torch_sake.ops.linear import Linear
+from torch_sake.ops.scatter import sum_outer_products
+from torch_sake.ops.segments import Segments, sort_edges
+from torch_sake.ops.tanh import tanh
 
 HAS_TRITON = importlib.util.find_spec('triton') is not None
 
@@ -39,7 +39,7 @@ def sum_combinations(embedding: Tensor, attention: Tensor, direction: Tensor,
         - **output:** sums :math:`(N, D, C)`
     """
     if kernels and HAS_TRITON:
-        from torch_sake.nn import spatial_attention_operators as operators
+        from torch_sake.ops import spatial_attention_operators as operators
         if operators.serve(embedding, attention, direction):
             targets = sort_edges(targets)
             return operators.fused_combinations(

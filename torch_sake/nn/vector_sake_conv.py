@@ -5,17 +5,17 @@ import torch
 from torch import Tensor
 from torch.nn import Sequential, SiLU
 
-from torch_sake.autocast import without_autocast
-from torch_sake.checks import (check_bool, check_positive_float,
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.utils.checks import (check_bool, check_positive_float,
                                check_tensor)
-from torch_sake.geometry import bound_vectors
+from torch_sake.ops.geometry import bound_vectors
 from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
-from torch_sake.nn.linear import Linear, linear_map, linear_parts
+from torch_sake.ops.linear import Linear, linear_map, linear_parts
 from torch_sake.nn.radial_basis import ExpNormalBasis
-from torch_sake.nn.scatter import (project_edges, sum_edges, sum_gated_vectors,
+from torch_sake.ops.scatter import (project_edges, sum_edges, sum_gated_vectors,
                                    sum_outer_products)
-from torch_sake.nn.segments import Segments
+from torch_sake.ops.segments import Segments
 
 Outputs = Tuple[Tensor, Tensor, Optional[Tensor]]
 Messages = Tuple[Tensor, Tensor]

@@ -1,3 +1,3 @@
 r"""Energies, their derivatives, and how these are compiled."""
 
-import torch_sake.pyg  # noqa: F401
+import torch_sake.utils.pyg  # noqa: F401

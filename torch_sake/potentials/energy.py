@@ -4,8 +4,8 @@ from typing import Any, Callable, Dict, Optional, Tuple
 import torch
 from torch import Tensor
 
-from torch_sake.autocast import type_of_parameters
-from torch_sake.checks import (MAX_ATOMIC_NUMBER, check_atomic_numbers,
+from torch_sake.ops.autocast import type_of_parameters
+from torch_sake.utils.checks import (MAX_ATOMIC_NUMBER, check_atomic_numbers,
                                check_batch, check_devices,
                                check_edge_index, check_edge_shift, check_pos,
                                check_positive_float)
@@ -13,9 +13,9 @@ from torch_sake.models import MoleculeModel
 from torch_sake.models.readout import center
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.neighbors.lattice import check_cell
-from torch_sake.nn.scatter import sum_edges
-from torch_sake.nn.segments import Segments
-from torch_sake.potentials.compilation import Compilable
+from torch_sake.ops.scatter import sum_edges
+from torch_sake.ops.segments import Segments
+from torch_sake.ops.compilation import Compilable
 from torch_sake.potentials.strain import apply_strain
 
 

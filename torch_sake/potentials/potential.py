@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch_geometric.nn.aggr import SumAggregation
 
-from torch_sake.autocast import without_autocast
+from torch_sake.ops.autocast import without_autocast
 from torch_sake.models import MoleculeModel
-from torch_sake.nn.linear import constant_weights
-from torch_sake.potentials.compilation import compile_function
+from torch_sake.ops.linear import constant_weights
+from torch_sake.ops.compilation import compile_function
 from torch_sake.potentials.energy import EnergyModel, usable
 from torch_sake.potentials.strain import cell_volumes
 

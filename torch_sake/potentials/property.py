@@ -2,8 +2,8 @@ from typing import Callable, Optional
 
 from torch import Tensor
 
-from torch_sake.autocast import without_autocast
-from torch_sake.checks import check_option
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.utils.checks import check_option
 from torch_sake.models.readout import (READOUTS, atom_weights,
                                        atomic_masses)
 from torch_sake.potentials.energy import EnergyModel

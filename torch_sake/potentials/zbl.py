@@ -3,14 +3,14 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from torch_sake.bounds import check_cutoff
-from torch_sake.checks import MAX_ATOMIC_NUMBER
-from torch_sake.geometry import edge_vectors
+from torch_sake.utils.bounds import check_cutoff
+from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
+from torch_sake.ops.geometry import edge_vectors
 from torch_sake.neighbors import neighbor_list
 from torch_sake.nn.envelope import PolynomialEnvelope
-from torch_sake.nn.scatter import sum_edges
-from torch_sake.nn.segments import Segments
-from torch_sake.units import BOHR, check_units
+from torch_sake.ops.scatter import sum_edges
+from torch_sake.ops.segments import Segments
+from torch_sake.utils.units import BOHR, check_units
 
 COULOMB = 14.399645478  # e^2 / (4 pi epsilon_0) in eV Angstrom
 # Of the universal screening function, with the exponents:

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO, Dict, Iterator, List, Tuple
 
 import numpy
 
-from torch_sake.files import one_line, replace_when_complete
+from torch_sake.utils.files import one_line, replace_when_complete
 
 ENERGY = 'potential energy [eV]'
 

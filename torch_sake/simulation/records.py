@@ -3,7 +3,7 @@ import os
 import os.path as osp
 from typing import Any, Dict, List, Optional
 
-from torch_sake.files import remove_incomplete
+from torch_sake.utils.files import remove_incomplete
 from torch_sake.simulation.cut import cut_records
 
 LOG = 'log.csv'

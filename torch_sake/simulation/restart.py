@@ -8,10 +8,10 @@ from typing import Any, Dict, Optional, Tuple
 
 import numpy
 
-from torch_sake.checks import check_same_settings
-from torch_sake.entries import errors_name
-from torch_sake.files import PathLike, read_arrays, replace_when_complete
-from torch_sake.fingerprint import digest
+from torch_sake.utils.checks import check_same_settings
+from torch_sake.utils.entries import errors_name
+from torch_sake.utils.files import PathLike, read_arrays, replace_when_complete
+from torch_sake.utils.fingerprint import digest
 from torch_sake.simulation.config import MDConfig
 from torch_sake.simulation.records import LOG, trajectory_name
 

@@ -5,7 +5,7 @@ from typing import Any, List, Optional, Tuple
 import numpy
 import torch
 
-from torch_sake.geometry import edge_vectors
+from torch_sake.ops.geometry import edge_vectors
 from torch_sake.neighbors import neighbor_list
 from torch_sake.simulation.structures import lost_atoms
 

@@ -3,17 +3,17 @@ from typing import Any, Dict, List, Optional
 import numpy
 import torch
 
-from torch_sake.bounds import MAX_LABEL
+from torch_sake.utils.bounds import MAX_LABEL
 from torch_sake.checkpoint import check_kind, load_checkpoint
-from torch_sake.datasets.ase_structures import NoStructure, ase_structure
-from torch_sake.datasets.frame_arrays import Source, check_cells, check_values
-from torch_sake.datasets.frames import STRUCTURE, Frames
-from torch_sake.entries import errors_name
-from torch_sake.files import PathLike
-from torch_sake.fingerprint import fingerprint
-from torch_sake.inputs import find_checkpoint, find_structure
+from torch_sake.datasets.frames.ase_structures import NoStructure, ase_structure
+from torch_sake.datasets.frames.frame_arrays import Source, check_cells, check_values
+from torch_sake.datasets.frames.frames import STRUCTURE, Frames
+from torch_sake.utils.entries import errors_name
+from torch_sake.utils.files import PathLike
+from torch_sake.utils.fingerprint import fingerprint
+from torch_sake.utils.inputs import find_checkpoint, find_structure
 from torch_sake.neighbors import neighbor_list
-from torch_sake.units import check_units
+from torch_sake.utils.units import check_units
 
 # What a structure consists of, beside its cell and constraints:
 ARRAYS = {'numbers', 'positions', 'momenta', 'masses', 'tags'}

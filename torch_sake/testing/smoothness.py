@@ -3,7 +3,7 @@ from typing import Callable, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from torch_sake.bounds import check_cutoff
+from torch_sake.utils.bounds import check_cutoff
 from torch_sake.neighbors import neighbor_list
 from torch_sake.neighbors.lattice import check_cell
 from torch_sake.testing.compare import call

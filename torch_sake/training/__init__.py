@@ -1,6 +1,6 @@
 from typing import TYPE_CHECKING
 
-from torch_sake.lazy import lazy_names
+from torch_sake.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from torch_sake.training.config import TrainConfig

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets.load import AnyFrames
+from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.neighbors import neighbor_list
 
 EVAL_BATCH_SIZE = 64

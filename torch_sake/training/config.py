@@ -1,10 +1,10 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Dict, Literal, Optional
 
-from torch_sake.bounds import check_cutoff
-from torch_sake.plain_checks import (check_positive_float, check_positive_int,
+from torch_sake.utils.bounds import check_cutoff
+from torch_sake.utils.plain_checks import (check_positive_float, check_positive_int,
                                      check_seed)
-from torch_sake.settings import check_settings
+from torch_sake.utils.settings import check_settings
 
 if TYPE_CHECKING:
     from torch_sake.training.batching import BatchLimit

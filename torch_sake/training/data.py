@@ -9,14 +9,14 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import (Frames, Split, published_split, random_split,
                                  read_split)
-from torch_sake.datasets.frames import STRUCTURE
-from torch_sake.datasets.load import AnyFrames, load_config_frames
-from torch_sake.fingerprint import fingerprint
+from torch_sake.datasets.frames.frames import STRUCTURE
+from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
+from torch_sake.utils.fingerprint import fingerprint
 from torch_sake.models.readout import NUM_ELEMENTS
 from torch_sake.training.batching import (EVAL_BATCH_SIZE, BatchLimit,
                                           count_edges)
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.summary import summarize
+from torch_sake.training.label_statistics import summarize
 
 # Of frames that say how many neighbors an atom has, and what the data are:
 SAMPLE = 10000
@@ -26,7 +26,7 @@ SAMPLE = 10000
 class TrainingData:
     r"""The frames of a run, in memory or on disk, and their split, how large a
     batch of an evaluation may be, what each training frame adds to a batch,
-    and what :class:`~torch_sake.training.summary.Summary` says of the training
+    and what :class:`~torch_sake.training.label_statistics.Summary` says of the training
     frames.
     """
     frames: AnyFrames

@@ -6,7 +6,7 @@ from pytorch_lightning import LightningDataModule
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from torch_sake.interrupt import DeferredInterrupt
+from torch_sake.runs.interrupt import DeferredInterrupt
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
 from torch_sake.training.sampler import StepSampler

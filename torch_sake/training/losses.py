@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from torch_sake.training.distributed import (num_processes,
+from torch_sake.runs.distributed import (num_processes,
                                              sum_over_processes)
-from torch_sake.training.metrics import Metrics, known_rows
+from torch_sake.evaluation.metrics import Metrics, known_rows
 
 HUBER_DELTA = 0.1
 

@@ -8,21 +8,21 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch_geometric.data import Data
 
-from torch_sake.checks import check_tensor
-from torch_sake.training.average import MovingAverage
+from torch_sake.utils.checks import check_tensor
+from torch_sake.optim.average import MovingAverage
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.distributed import (num_processes,
+from torch_sake.runs.distributed import (num_processes,
                                              sum_over_processes)
-from torch_sake.training.diverged import check_finite
+from torch_sake.runs.diverged import check_finite
 from torch_sake.training.losses import WeightedLoss
-from torch_sake.training.metrics import (Metrics, Predictor, metrics_of_sums,
+from torch_sake.evaluation.metrics import (Metrics, Predictor, metrics_of_sums,
                                          predict_batch, predict_labels,
                                          sum_errors, units_of_properties)
-from torch_sake.training.optimizers import build_optimizers
-from torch_sake.training.resume import (RunState, Weights, check_run,
+from torch_sake.optim.optimizers import build_optimizers
+from torch_sake.runs.resume import (RunState, Weights, check_run,
                                         leave_to_module)
-from torch_sake.training.schedule import Schedule, waits
-from torch_sake.weights import check_tensors
+from torch_sake.optim.schedule import Schedule, waits
+from torch_sake.utils.weights import check_tensors
 
 
 class Parts(TypedDict):

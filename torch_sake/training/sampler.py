@@ -3,7 +3,7 @@ from typing import Callable, Iterator, List
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from torch_sake.datasets.split import epoch_order
+from torch_sake.datasets.frames.split import epoch_order
 from torch_sake.training.batching import share
 from torch_sake.training.config import TrainConfig
 

@@ -7,17 +7,17 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from torch_sake.checkpoint import BEST, LAST, MODELS, assemble, check_kind
-from torch_sake.checks import check_same_data, check_same_settings
-from torch_sake.device import choose_device
-from torch_sake.entries import check_entry, errors_name
-from torch_sake.global_state import own_global_state
-from torch_sake.locks import hold_folder
+from torch_sake.utils.checks import check_same_data, check_same_settings
+from torch_sake.utils.device import choose_device
+from torch_sake.utils.entries import check_entry, errors_name
+from torch_sake.utils.global_state import own_global_state
+from torch_sake.utils.locks import hold_folder
 from torch_sake.models import MoleculeModel
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
-from torch_sake.training.metrics import Metrics, Predictor
+from torch_sake.evaluation.metrics import Metrics, Predictor
 
 # Settings that may change when a run goes on:
 FREE = {'out', 'resume', 'root', 'split', 'val_interval', 'patience', 'device',
@@ -158,7 +158,7 @@ class Trainer:
     @property
     def is_global_zero(self) -> bool:
         r"""Whether this is the process that writes and prints."""
-        from torch_sake.training.distributed import is_first_process
+        from torch_sake.runs.distributed import is_first_process
         return self.config.num_processes == 1 or is_first_process()
 
     @own_global_state()
@@ -180,7 +180,7 @@ class Trainer:
     def _fit(self, callbacks: Sequence[Any]) -> None:
         from torch_sake.training.callbacks import Interrupted
         from torch_sake.training.datamodule import FramesModule
-        from torch_sake.training.lightning import build_trainer, quiet
+        from torch_sake.runs.lightning import build_trainer, quiet
         torch.manual_seed(self.config.seed)  # of GPUs
         torch.set_rng_state(self.random_state)
         last = osp.join(self.config.out, LAST)
@@ -241,7 +241,7 @@ class Trainer:
                             config.energy_per_atom)
 
     def _restore(self) -> None:
-        from torch_sake.training.checkpoint_io import SafetensorsIO
+        from torch_sake.runs.checkpoint_io import SafetensorsIO
         last = osp.join(self.config.out, LAST)
         checkpoint = SafetensorsIO().load_checkpoint(last)
         with errors_name(last):

@@ -1,0 +1,94 @@
+"""What a run that learns to forecast goes on from."""
+
+import os
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from torch_sake.checkpoint import LAST, load_checkpoint, save_checkpoint
+from torch_sake.forecasting import DynamicsConfig
+
+pytest.importorskip('pytorch_lightning')
+pytest.importorskip('matplotlib')
+from torch_sake.forecasting.fit import run_dynamics  # noqa: E402
+from torch_sake.forecasting.module import DynamicsModule  # noqa: E402
+
+
+@pytest.fixture
+def config(tmp_path):
+    return DynamicsConfig(
+        data='nbody', root=str(tmp_path / 'nbody'), sizes=(6, 4, 4),
+        out=str(tmp_path / 'run'), hidden_channels=4, num_layers=1,
+        num_epochs=3, batch_size=3, num_rollout=1)
+
+
+@pytest.fixture
+def interrupted(config, monkeypatch):
+    """A run that was stopped in its second epoch."""
+    step = DynamicsModule.training_step
+
+    def stop(self, batch, batch_idx):
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DynamicsModule, 'training_step', stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_dynamics(config)
+    return replace(config, resume=True)
+
+
+def test_what_is_lightnings_does_not_matter(interrupted):
+    """As in the checkpoints of older versions, which had it."""
+    whole = replace(interrupted, resume=False, out=interrupted.out + '-whole')
+    run_dynamics(whole)
+    path = os.path.join(interrupted.out, LAST)
+    tensors, description = load_checkpoint(path)
+    assert description['step'] == 2 and 'loops' not in description
+    description['optimizer_states'][0]['param_groups'] = [{'lr': -1.0}]
+    description.update(loops={'fit_loop': 3}, epoch=7, global_step=-5)
+    save_checkpoint(path, tensors, description)
+    run_dynamics(interrupted)
+    tensors, description = load_checkpoint(path)
+    expected, _ = load_checkpoint(os.path.join(whole.out, LAST))
+    assert description['step'] == 6 and tensors.keys() == expected.keys()
+    assert all(value.equal(expected[key]) for key, value in tensors.items())
+
+
+def test_what_a_run_must_find(interrupted):
+    path = os.path.join(interrupted.out, LAST)
+    content = open(path, 'rb').read()
+    for name, value, match in (
+            ('kind', 'potential', "of a dynamics .*'potential'"),
+            ('config', None, "'config' must be of type dict"),
+            ('step', 4, "'step' must be that of the end of epoch 1"),
+            ('step', None, "'step' must be of type int"),
+            ('history', [], "'step' must be that of the end of epoch 0"),
+            ('raw', None, "'raw' must be of type dict"),
+            ('forecaster', {'__tensor__': 'x'}, "got no 'x'"),
+            ('optimizer_states', [], "must be of 1 optimizers")):
+        open(path, 'wb').write(content)
+        tensors, description = load_checkpoint(path)
+        save_checkpoint(path, tensors, {**description, name: value})
+        with pytest.raises(ValueError, match=match) as caught:
+            run_dynamics(interrupted)
+        assert str(caught.value).startswith(f"'{path}'")
+        assert '\n' not in str(caught.value)
+
+
+def test_folder_that_is_gone(config, monkeypatch):
+    validate = DynamicsModule.on_validation_epoch_end
+
+    def remove(self):
+        validate(self)
+        if self.step == 4:
+            shutil.rmtree(config.out)
+
+    monkeypatch.setattr(DynamicsModule, 'on_validation_epoch_end', remove)
+    with pytest.raises(ValueError, match="folder '.*run' of the run is gone"):
+        run_dynamics(config)
+    assert not os.path.exists(config.out)
+    assert torch.is_grad_enabled()

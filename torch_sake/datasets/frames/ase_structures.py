@@ -1,0 +1,154 @@
+r"""Structures of any file that ASE reads."""
+
+import os.path as osp
+import re
+import warnings
+from collections import deque
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, Iterator
+
+import numpy
+
+from torch_sake.datasets.frames.ase_formats import check_format
+from torch_sake.datasets.frames.extxyz import FrameError, parse_xyz, xyz_texts
+from torch_sake.utils.files import PathLike, check_file, one_line
+
+ROWS = 100  # of a database that are read at once
+AFTER_ENDING = re.compile(r'(@[^.@/]*)+$')
+
+
+class NoStructure(IndexError):
+    r"""A number beyond the end."""
+
+
+def ase_structures(path: PathLike) -> Iterator[Any]:
+    r"""Yields the :class:`ase.Atoms` of a file, one after the other.
+
+    Args:
+        path (str or os.PathLike): The file. An :obj:`@` is part of its name.
+
+    Raises:
+        ValueError: If there is no file, or it cannot be read, with the number
+            of the frame.
+    """
+    path = check_file(path)
+    frames, number = _structures(path), 0
+    while True:
+        try:
+            with _no_lost_parts():
+                atoms = next(frames, None)
+        except Exception as error:
+            raise _error(path, number, error) from error
+        if atoms is None:
+            return
+        yield atoms
+        number += 1
+
+
+def ase_structure(path: PathLike, index: int) -> Any:
+    r"""Returns one :class:`ase.Atoms` of a file.
+
+    Args:
+        path (str or os.PathLike): The file. An :obj:`@` is part of its name.
+        index (int): Which one; negative ones count from the end.
+
+    Raises:
+        ValueError: As :func:`ase_structures`.
+        NoStructure: If there are not as many.
+    """
+    path = check_file(path)
+    try:
+        with _no_lost_parts():
+            return _structure(path, index)
+    except NoStructure:
+        raise
+    except Exception as error:
+        raise _error(path, index, error) from error
+
+
+@contextmanager
+def _no_lost_parts() -> Iterator[None]:
+    r"""Raises an error where ASE makes complex labels real."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', getattr(
+            numpy, 'exceptions', numpy).ComplexWarning)  # older versions'
+        yield
+
+
+def _error(path: str, number: int, error: Exception) -> ValueError:
+    # The readers of ASE raise whatever a line of their format leads to.
+    where = f"'{path}', frame {getattr(error, 'frame', number)}"
+    if isinstance(error, FrameError):
+        return ValueError(f'{where}: The file cannot be read: {error}')
+    return ValueError(f'{where}: The file cannot be read by ASE '
+                      f'({one_line(error)})')
+
+
+def _structures(path: str) -> Iterator[Any]:
+    # The readers of ASE go through all of an extended XYZ file first, and take
+    # all rows of a database at once.
+    import ase.db
+    import ase.io
+    kind = _filetype(path)
+    if kind == 'extxyz':
+        yield from map(parse_xyz, _texts(path))
+    elif kind == 'db':
+        with ase.db.connect(path, type='db', serial=True) as database:
+            last = 0
+            while rows := list(database.select([('id', '>', last)], sort='id',
+                                               limit=ROWS)):
+                yield from (row.toatoms() for row in rows)
+                last = rows[-1].id
+    else:
+        yield from ase.io.iread(path, ':', format=kind,
+                                do_not_split_by_at_sign=True)
+
+
+def _structure(path: str, index: int) -> Any:
+    import ase.io
+    kind = _filetype(path)
+    if kind == 'extxyz' and index >= 0:
+        found = list(map(parse_xyz, islice(_texts(path), index, index + 1)))
+    elif kind == 'extxyz':
+        found = deque(_texts(path), maxlen=-index)
+        found = [parse_xyz(found[0])] if len(found) == -index else []
+    else:
+        options = {'type': 'db'} if kind == 'db' else {}  # whatever its ending
+        end = index + 1 if index >= 0 else None
+        found = ase.io.read(path, slice(index, end), format=kind,
+                            do_not_split_by_at_sign=True, **options)
+        # For one before the first, ASE would take the first.
+        if index < 0 and len(found) < -index:
+            found = []
+    if not found:
+        raise NoStructure(f"'{path}' must have a structure {index}")
+    return found[0]
+
+
+def _texts(path: str) -> Iterator[str]:
+    from ase.io.formats import open_with_compression
+    number = 0
+    try:
+        with open_with_compression(path, 'r') as file:
+            for text in xyz_texts(file):
+                yield text
+                number += 1
+    except Exception as error:
+        error.frame = number  # unknown to who counts from the end
+        raise
+
+
+def _filetype(path: str) -> str:
+    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
+    path = osp.abspath(path)  # a name may look like an address
+    try:
+        kind = filetype(path)
+        if kind in ioformats:
+            return check_format(kind)
+    except UnknownFileTypeError:
+        kind = None
+    stem = AFTER_ENDING.sub('', path)  # of 'water.xyz@300K'
+    if stem == path:
+        raise UnknownFileTypeError(kind or 'Could not guess file type')
+    return check_format(filetype(stem, read=False))

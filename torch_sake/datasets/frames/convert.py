@@ -1,0 +1,190 @@
+import json
+import os
+import os.path as osp
+from array import array
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
+
+import numpy
+import torch
+from torch_geometric.data import SQLiteDatabase
+from tqdm import tqdm
+
+from torch_sake.datasets.frames.ase_file import ase_blocks
+from torch_sake.datasets.frames.frames import Frames
+from torch_sake.datasets.frames.file_format import (ABOUT, APPLICATION_ID, ARRAYS,
+                                               COUNT, DIGEST, FORMAT, SCHEMA,
+                                               TABLE, digest_of_all,
+                                               row_digest)
+from torch_sake.datasets.frames.on_disk import FramesOnDisk
+from torch_sake.datasets.frames.npz_file import npz_blocks
+from torch_sake.utils.files import (PathLike, local_path, remove_incomplete,
+                              replace_when_complete)
+from torch_sake.utils.locks import hold_file
+from torch_sake.utils.units import find_unit
+
+BLOCK = 20000  # atoms that are in memory at a time
+
+
+def convert_frames(data: PathLike, out: PathLike,
+                   energy_unit: Optional[str] = None,
+                   length_unit: Optional[str] = None) -> FramesOnDisk:
+    r"""Converts a file of labeled structures to one whose frames can be read
+    one by one, in any order. Neither is ever in memory as a whole.
+
+    Numbers are kept as they are, in the units of the data. Forces are in
+    energy per length, stresses in energy per length cubed.
+
+    .. code-block:: python
+
+        frames = convert_frames('molecules.extxyz', 'molecules.frames')
+        frames[0]  # Data
+
+    Args:
+        data (str or os.PathLike): A file that ASE reads (such as extended XYZ,
+            or a database of ASE), in eV and Angstrom, or an :obj:`.npz` file
+            with the arrays of MD17 or revised MD17, in the units that it
+            declares as :obj:`e_unit` and :obj:`r_unit`, or else in kcal/mol
+            and Angstrom.
+        out (str or os.PathLike): The file to write. There is none of this name
+            until it is complete.
+        energy_unit (str, optional): The unit of energies, if the data are in
+            another one: :obj:`"eV"`, :obj:`"meV"`, :obj:`"kcal/mol"`,
+            :obj:`"kJ/mol"` or :obj:`"Hartree"`. (default: :obj:`None`)
+        length_unit (str, optional): The unit of lengths, if the data are in
+            another one: :obj:`"Angstrom"`, :obj:`"Bohr"` or :obj:`"nm"`.
+            (default: :obj:`None`)
+
+    Raises:
+        ImportError: If ASE is needed and is missing.
+        ValueError: If there is a file :obj:`out`, a unit is not known or not
+            the one that the data declare, or a frame of the data cannot be
+            read, is not finite, has arrays of wrong shapes or lacks labels
+            that others have. The error has the number of the frame.
+    """
+    units = {kind: find_unit(kind, unit, f"'{kind}_unit'") for kind, unit in
+             (('energy', energy_unit), ('length', length_unit))
+             if unit is not None}
+    read = npz_blocks if os.fspath(data).endswith('.npz') else ase_blocks
+    with tqdm(unit='frame', desc='converting', mininterval=1.0,
+              dynamic_ncols=True) as bar:
+        write_frames(_count(read(data, BLOCK, units), bar), out)
+    return FramesOnDisk(out)
+
+
+def _count(blocks: Iterable[Frames], bar: tqdm) -> Iterator[Frames]:
+    for block in blocks:
+        yield block
+        bar.update(len(block))
+
+
+def write_frames(blocks: Iterable[Frames], out: PathLike) -> None:
+    r"""Writes frames to a file of :class:`FramesOnDisk`, completely or not at
+    all. What an earlier call that was killed left behind is removed.
+
+    Args:
+        blocks (iterable of Frames): The frames, some at a time, of the same
+            units and labels.
+        out (str or os.PathLike): The file.
+
+    Raises:
+        ValueError: If there is a file of this name, another process writes
+            it, there are no frames, or some have forces and others have none.
+    """
+    out = osp.abspath(local_path('out', out))
+    with hold_file(out):
+        if osp.exists(out):
+            raise ValueError(f"'out' must not exist (got '{out}')")
+        _write_file(blocks, out)
+
+
+def _write_file(blocks: Iterable[Frames], out: str) -> None:
+    remove_incomplete(*osp.split(out))
+    with replace_when_complete(out) as temporary:
+        database = SQLiteDatabase(temporary, TABLE, SCHEMA)
+        try:
+            _write(database, blocks)
+        finally:
+            database.close()
+
+
+def _write(database: SQLiteDatabase, blocks: Iterable[Frames]) -> None:
+    # A file that is not completed is thrown away: no journal has to save it.
+    for pragma in ('journal_mode = OFF', 'synchronous = OFF',
+                   f'application_id = {APPLICATION_ID}',
+                   f'user_version = {FORMAT}'):
+        database.cursor.execute(f'PRAGMA {pragma}')
+    summary = _Summary()
+    for block in blocks:
+        first = len(summary.num_atoms)
+        summary.add(block)
+        rows = list(_rows(block))
+        summary.digests.extend(
+            row_digest([row[key].numpy() for key in ARRAYS], row['energy'])
+            for row in rows)
+        database.multi_insert(range(first, first + len(block)), rows)
+    if not summary.num_atoms:
+        raise ValueError('There are no frames')
+    text = json.dumps(summary.description())
+    num_atoms = numpy.array(summary.num_atoms, COUNT)
+    digests = numpy.array(summary.digests, DIGEST)
+    database.cursor.execute(f'CREATE TABLE {ABOUT} (description TEXT, '
+                            f'num_atoms BLOB, digests BLOB, digest TEXT)')
+    database.cursor.execute(
+        f'INSERT INTO {ABOUT} VALUES (?, ?, ?, ?)',
+        (text, num_atoms.tobytes(), digests.tobytes(),
+         digest_of_all(num_atoms, digests, text)))
+
+
+def _rows(block: Frames) -> Iterator[Dict[str, Any]]:
+    r"""Yields the rows of the database, without an object of PyG for each."""
+    if block._indices is not None:
+        block = block.copy()
+    data, sizes = block._data, block.num_atoms.tolist()
+    columns: Dict[str, List[Any]] = {'energy': data[block.label].tolist()}
+    for key, info in ARRAYS.items():
+        value = data.get(key)
+        if value is None:
+            empty = torch.empty(0, dtype=info['dtype'])
+            columns[key] = len(sizes) * [empty]
+        else:
+            columns[key] = value.to(info['dtype']).contiguous().split(
+                sizes if key in ('z', 'pos', 'force') else 1)
+    for values in zip(*columns.values()):
+        yield dict(zip(columns, values))
+
+
+class _Summary:
+    r"""What is known of all frames without a look at them."""
+    def __init__(self):
+        self.num_atoms, self.digests = array('i'), array('I')
+        self.elements: Set[int] = set()
+        self.has_cells = self.has_stress = False
+
+    def add(self, block: Frames) -> None:
+        if not self.num_atoms:
+            self.name, self.units = block.name, block.units
+            self.has_forces, self.readout = block.has_forces, block.readout
+            self.test_start = block.test_start
+            self.split_seed = block.split_seed
+        where = f"{block.source}, frame {len(self.num_atoms)}"
+        if block.units != self.units:
+            raise ValueError(f"{where}: The units must be those of the frames "
+                             f"before, {self.units} (got {block.units})")
+        if block.has_forces != self.has_forces:
+            raise ValueError(f"{where}: 'force' must be given for all frames "
+                             f"or for none (got {block.has_forces} after "
+                             f"{self.has_forces})")
+        self.num_atoms.extend(block.num_atoms.tolist())
+        self.elements.update(block._data.z.unique().tolist())
+        # As with frames in memory: stresses are those of crystals.
+        pbc = block._data.get('pbc')
+        self.has_cells |= pbc is not None and bool(pbc.any())
+        self.has_stress |= block.has_stress
+
+    def description(self) -> Dict[str, Any]:
+        return {'name': self.name, 'units': self.units,
+                'has_forces': self.has_forces,
+                'has_stress': self.has_cells and self.has_stress,
+                'has_cells': self.has_cells,
+                'elements': sorted(self.elements), 'readout': self.readout,
+                'test_start': self.test_start, 'split_seed': self.split_seed}

@@ -1,0 +1,134 @@
+r"""Extended XYZ files, frame by frame.
+
+The numbers are read by ASE. What it takes in silence is refused before: frames
+that are shorter than their first line says, rows of other columns than
+declared, keys that occur twice or are not known for their capital letters.
+"""
+
+import re
+from io import StringIO
+from typing import Any, Dict, Iterator, List
+
+import numpy
+
+from torch_sake.datasets.frames.ase_labels import VIRIALS, is_symmetric
+from torch_sake.utils.files import in_words
+
+MAX_DIGITS = 18  # of a number of atoms
+MIN_COLUMNS = 4  # an element and a position
+READ_KEYS = {'Lattice', 'Properties', 'pbc', 'energy', 'stress', 'REF_energy',
+             'REF_stress', *VIRIALS}
+REAL_COLUMNS = {'pos', 'forces', 'REF_forces'}
+QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|'
+                    r'\{[^}]*\}|\[[^\]]*\]')
+
+
+class FrameError(ValueError):
+    r"""What is wrong with a frame, in words for its user."""
+
+
+def xyz_texts(file: Any) -> Iterator[str]:
+    r"""Yields the text of each frame, without empty lines between frames, at
+    which the readers of ASE end.
+
+    Args:
+        file (file object): The text file.
+
+    Raises:
+        FrameError: If a frame does not begin with its number of atoms, or has
+            fewer.
+    """
+    for line in filter(str.strip, file):
+        count = line.strip()
+        if not (count.isascii() and count.isdecimal()
+                and len(count) <= MAX_DIGITS):
+            raise FrameError(f"A frame must begin with its number of atoms "
+                             f"(got {in_words(count)})")
+        lines = [line, next(file, '')]
+        for number in range(int(count)):  # no more than there are
+            atom = next(file, '')
+            if len(atom.split(None, MIN_COLUMNS - 1)) < MIN_COLUMNS:
+                found = in_words(atom.strip()) if atom else 'the end'
+                raise FrameError(f"A frame of {count} atoms must have as many "
+                                 f"lines with an element and a position "
+                                 f"(got {found} after {number})")
+            lines.append(atom)
+        yield ''.join(lines)
+
+
+def parse_xyz(text: str) -> Any:
+    r"""Returns the :class:`ase.Atoms` of the text of a frame.
+
+    Args:
+        text (str): The text.
+
+    Raises:
+        FrameError: If its lines contradict each other.
+        Exception: Whatever the reader of ASE raises.
+    """
+    import ase.io
+    _, comment, *atoms = text.split('\n')
+    info = _read_comment(comment.strip())
+    if 'Properties' in info:
+        _check_columns(info['Properties'], atoms)
+    return ase.io.read(StringIO(text), format='extxyz',
+                       properties_parser=lambda comment: info)
+
+
+def _read_comment(comment: str) -> Dict[str, Any]:
+    from ase.io.extxyz import key_val_str_to_dict
+    for quoted in QUOTED.finditer(comment):
+        if quoted[0][0] == '"' and comment[quoted.end():][:1].strip():
+            raise FrameError(f"Quotes must be around whole values (got "
+                             f"{in_words(comment[quoted.start():])})")
+    keys = [word.partition('=')[0]
+            for word in QUOTED.sub('', comment).split()]
+    for key in READ_KEYS:
+        if keys.count(key) > 1:
+            raise FrameError(f"'{key}' must be given once "
+                             f"(got it {keys.count(key)} times)")
+    info = key_val_str_to_dict(comment) if comment else {}
+    for key in info.keys() - READ_KEYS:
+        for known in ('Lattice', 'Properties', 'pbc'):
+            if key.lower() == known.lower():
+                raise FrameError(f"'{known}' must be written like this "
+                                 f"(got '{key}')")
+    # Of other text, ASE makes True:
+    pbc = numpy.asarray(info.get('pbc', True))
+    if pbc.shape not in ((), (3, )) or not (
+            pbc.dtype == bool or pbc.dtype.kind == 'i' and
+            ((pbc == 0) | (pbc == 1)).all()):
+        raise FrameError(f"'pbc' must be three of T or F "
+                         f"(got {in_words(info['pbc'])})")
+    # ASE keeps one half of it:
+    stress = info.get('stress')
+    if stress is not None and not is_symmetric(stress):
+        raise FrameError(f"'stress' must be symmetric "
+                         f"(got {in_words(stress)})")
+    return info
+
+
+def _check_columns(properties: Any, atoms: List[str]) -> None:
+    r"""Checks that each atom has the columns that are declared: ASE leaves
+    away what is beyond.
+    """
+    fields = str(properties).split(':')
+    if len(fields) % 3 or not all(number.isascii() and number.isdecimal()
+                                  for number in fields[2::3]):
+        raise FrameError(f"'Properties' must be names, types and numbers of "
+                         f"columns (got {in_words(properties)})")
+    # Other types become numbers without a word, too.
+    for name, kind in zip(fields[::3], fields[1::3]):
+        if name in REAL_COLUMNS and kind not in ('R', 'I'):
+            raise FrameError(f"'{name}' must be of real numbers, type R, in "
+                             f"'Properties' (got {in_words(kind)})")
+    columns = dict(zip(fields[::3], fields[2::3]))
+    if columns.get('pos') != '3':  # else all atoms would be at zero
+        raise FrameError(f"'Properties' must have three columns 'pos' "
+                         f"(got {in_words(properties)})")
+    expected = sum(map(int, fields[2::3]))
+    for number, line in enumerate(atoms):
+        columns = len(line.split())
+        if columns not in (0, expected):  # the last line is empty
+            raise FrameError(f"Atom {number} must have the {expected} columns "
+                             f"of 'Properties' (got {columns})")

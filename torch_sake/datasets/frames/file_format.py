@@ -1,0 +1,112 @@
+r"""The files of :class:`~torch_sake.datasets.FramesOnDisk`."""
+
+import os.path as osp
+import struct
+import zlib
+from functools import partial
+from typing import (Annotated, Any, Dict, List, Literal, Optional, Sequence,
+                    TypedDict)
+
+import numpy
+import torch
+
+from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
+from torch_sake.utils.entries import Count, PositiveInt, check_elements
+from torch_sake.utils.files import PathLike
+from torch_sake.utils.fingerprint import digest
+from torch_sake.models.readout import READOUTS
+from torch_sake.utils.units import check_units_of_label
+
+# Where an SQLite file says what it is a file of. In 2, rows have checksums of
+# their own, and nothing vouches for the rest.
+APPLICATION_ID, FORMAT, OLD_FORMAT = 0x53414B45, 3, 2
+TABLE, ABOUT = 'Frames', 'About'
+ARRAYS = {  # of each frame, and the shape of their rows; empty if not known
+    'z': dict(dtype=torch.uint8, size=(-1, )),
+    'pos': dict(dtype=torch.double, size=(-1, 3)),
+    'force': dict(dtype=torch.double, size=(-1, 3)),
+    'cell': dict(dtype=torch.double, size=(-1, 3, 3)),
+    'pbc': dict(dtype=torch.bool, size=(-1, 3)),
+    'stress': dict(dtype=torch.double, size=(-1, 3, 3)),
+}
+# Tensors are stored as their bytes: with such a schema, nothing is pickled.
+# What the frames are labeled with is called 'energy', whatever it is.
+SCHEMA = {**ARRAYS, 'energy': float}
+OLD_SCHEMA = {**SCHEMA, 'checksum': int}
+COUNT, DIGEST = 'int32', 'uint32'  # of each frame, in the table of all
+
+
+class Description(TypedDict):
+    r"""What is known of all frames."""
+    name: str
+    units: Annotated[Dict[str, str], check_units_of_label]
+    has_forces: bool
+    has_stress: bool
+    has_cells: bool
+    elements: Annotated[List[int], partial(check_elements,
+                                           end=MAX_ATOMIC_NUMBER + 1)]
+    readout: Literal[READOUTS]
+    test_start: Optional[PositiveInt]
+    split_seed: Optional[Count]
+
+
+def row_digest(arrays: Sequence[Any], energy: float) -> int:
+    r"""Returns what tells apart the arrays of a row and its energy, a CRC-32,
+    which is to be seen in damage, and not by who means to deceive.
+
+    Args:
+        arrays (list): The arrays, as anything that has their bytes.
+        energy (float): The energy.
+    """
+    sizes = [memoryview(value).nbytes for value in arrays]
+    out = zlib.crc32(struct.pack(f'<d{len(sizes)}Q', energy, *sizes))
+    for value in arrays:
+        out = zlib.crc32(value, out)
+    return out
+
+
+def digest_of_all(num_atoms: numpy.ndarray, digests: numpy.ndarray,
+                  description: str) -> str:
+    r"""Returns the digest of all frames and their order, by the numbers of
+    atoms and the digests of the rows, and of their description.
+    """
+    return digest({'num_atoms': num_atoms, 'rows': digests}, description)
+
+
+def checksum(row: Dict[str, Any]) -> int:
+    r"""Returns the CRC-32 of all arrays of a row and of its energy, which rows
+    have in the older format.
+    """
+    out = zlib.crc32(struct.pack('<d', row['energy']))
+    for key in ARRAYS:
+        out = zlib.crc32(row[key].numpy(), out)
+    return out
+
+
+def find_format(path: PathLike) -> Optional[int]:
+    r"""Returns the format of a file of frames, or :obj:`None` if it is none.
+
+    Raises:
+        ValueError: If it is one that is truncated or of another version.
+    """
+    if not osp.isfile(path):
+        return None
+    with open(path, 'rb') as file:
+        header = file.read(100)
+    if len(header) < 100 or not header.startswith(b'SQLite format 3\0'):
+        return None
+    # See the documentation of the header in the format of SQLite files.
+    page_size, = struct.unpack('>H', header[16:18])
+    num_pages, = struct.unpack('>I', header[28:32])
+    version, application_id = struct.unpack('>I4xI', header[60:72])
+    if application_id != APPLICATION_ID:
+        return None
+    if version not in (FORMAT, OLD_FORMAT):
+        raise ValueError(f"'{path}' must be a file of frames of format "
+                         f"{FORMAT} or format {OLD_FORMAT} (got format "
+                         f"{version})")
+    expected = num_pages * (65536 if page_size == 1 else page_size)
+    if osp.getsize(path) != expected:
+        raise ValueError(f"'{path}' is truncated: It must have {expected} "
+                         f"bytes (got {osp.getsize(path)})")
+    return version

@@ -1,0 +1,227 @@
+import json
+import os
+import os.path as osp
+import sqlite3
+import struct
+import warnings
+from typing import Any, Dict, List, Sequence, Tuple
+from urllib.parse import quote
+
+import numpy
+import torch
+from torch import Tensor
+from torch_geometric.data import Data, OnDiskDataset, SQLiteDatabase
+
+from torch_sake.datasets.frames.frames import label_name
+from torch_sake.datasets.frames.file_format import (ABOUT, ARRAYS, COUNT, DIGEST,
+                                               OLD_FORMAT, OLD_SCHEMA, SCHEMA,
+                                               TABLE, Description, checksum,
+                                               digest_of_all, find_format,
+                                               row_digest)
+from torch_sake.datasets.frames.split import Split
+from torch_sake.utils.entries import check_entry, errors_name
+from torch_sake.utils.files import PathLike, local_path, one_line
+
+
+class FramesOnDisk(OnDiskDataset):
+    r"""Structures labeled with energies and, if these are known, forces and
+    stresses, in a file that :func:`write_frames` wrote. A frame is read when
+    it is asked for; what it consists of is what
+    :class:`~torch_sake.datasets.Frames` says.
+
+    The file is an SQLite database with one row for each frame. It is opened
+    for reading only, and by each process on its own.
+
+    Args:
+        path (str or os.PathLike): The file.
+
+    Raises:
+        ValueError: If there is no such file or it is truncated; later, if a
+            frame cannot be read or is not what was written. The error has the
+            number of the frame.
+    """
+    def __init__(self, path: PathLike):
+        self.path = osp.abspath(local_path('data', path))
+        self.source = os.fspath(path)
+        self.format = find_format(self.path)
+        if self.format is None:
+            raise ValueError(f"'{path}' must be a file of frames that "
+                             f"'torch-sake convert' wrote")
+        super().__init__(osp.dirname(self.path), schema=SCHEMA, log=False)
+        self._databases: Dict[int, SQLiteDatabase] = {}
+        with errors_name(path):
+            about, num_atoms, self._digests = self._read_about()
+        if self.format == OLD_FORMAT:
+            warnings.warn(f"'{path}' is of an older version of torch_sake, "
+                          f"without a digest: damage to all but its rows "
+                          f"would not be seen")
+        self.name: str = about['name']
+        self.units: Dict[str, str] = about['units']
+        self.has_forces: bool = about['has_forces']
+        self.has_stress: bool = about['has_stress']
+        self.has_cells: bool = about['has_cells']
+        self.elements: List[int] = about['elements']
+        self.readout: str = about['readout']
+        self.test_start = about['test_start']
+        self.split_seed = about['split_seed']
+        self.splits: Dict[str, Split] = {}  # published ones are not kept
+        self._num_atoms = num_atoms
+        self._numel = num_atoms.size
+
+    def _read_about(self) -> Tuple[Dict[str, Any], numpy.ndarray,
+                                   numpy.ndarray]:
+        r"""Returns the description, and the numbers of atoms and the digests
+        of all frames.
+        """
+        old, cursor = self.format == OLD_FORMAT, self.db.cursor
+        tables = cursor.execute(
+            'SELECT type, name FROM sqlite_master').fetchall()
+        if sorted(tables) != [('table', ABOUT), ('table', TABLE)]:
+            raise ValueError(f"The file must have the tables '{ABOUT}' and "
+                             f"'{TABLE}' and nothing else (got {tables})")
+        rows = cursor.execute(f'SELECT * FROM {ABOUT}').fetchmany(2)
+        types = [str, bytes] if old else [str, bytes, bytes, str]
+        if [list(map(type, row)) for row in rows] != [types]:
+            raise ValueError(f"The table '{ABOUT}' must have one row of "
+                             f"{len(types)} columns")
+        text, *values = rows[0]
+        num_atoms = numpy.frombuffer(bytearray(values[0]), COUNT)
+        digests = numpy.frombuffer(b'' if old else values[1], DIGEST)
+        if not old and values[2] != digest_of_all(num_atoms, digests, text):
+            raise ValueError("The file is damaged: What it says of its frames "
+                             "is not what was written")
+        about, end = json.loads(text), num_atoms.size
+        check_entry('description', about, Description)
+        # Each of the two is found without a look at what is in between.
+        ids = cursor.execute(f'SELECT (SELECT MIN(id) FROM {TABLE}), '
+                             f'(SELECT MAX(id) FROM {TABLE})').fetchone()
+        if ids != (0, end - 1) or digests.size != (0 if old else end):
+            raise ValueError(f"The file must have the rows 0 to {end - 1} "
+                             f"(got {ids[0]} to {ids[1]})")
+        if about['test_start'] is not None and about['test_start'] >= end:
+            raise ValueError(f"'description.test_start' must be below {end} "
+                             f"(got {about['test_start']})")
+        return about, num_atoms, digests
+
+    @property
+    def processed_dir(self) -> str:
+        return self.root
+
+    @property
+    def processed_file_names(self) -> str:
+        return osp.basename(self.path)
+
+    @property
+    def label(self) -> str:
+        r"""The name of what the frames are labeled with."""
+        return label_name(self.units)
+
+    @property
+    def num_atoms(self) -> Tensor:
+        r"""The number of atoms of each frame."""
+        return torch.from_numpy(self._num_atoms)[
+            torch.as_tensor(self.indices())].long()
+
+    # A connection must not be used by two processes, and workers are copies.
+    @property
+    def db(self) -> SQLiteDatabase:
+        process = os.getpid()
+        if process not in self._databases:
+            self._databases[process] = _ReadOnly(
+                self.path, TABLE,
+                OLD_SCHEMA if self.format == OLD_FORMAT else SCHEMA)
+        return self._databases[process]
+
+    def close(self) -> None:
+        database = self._databases.pop(os.getpid(), None)
+        if database is not None:
+            database.close()
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**self.__dict__, '_databases': {}}
+
+    def get(self, idx: int) -> Data:
+        idx = int(idx)
+        try:
+            values, row = self.db.get(idx)
+            intact = self._is_intact(idx, values, row)
+        # What is damaged is missing, or has a shape that does not fit.
+        except (sqlite3.Error, RuntimeError, TypeError, ValueError,
+                OverflowError, struct.error) as error:
+            raise ValueError(f"'{self.source}', frame {idx}: The frame cannot "
+                             f"be read ({one_line(error)})") from error
+        if not intact:
+            raise ValueError(f"'{self.source}', frame {idx}: The frame is not "
+                             f"what was written")
+        return self.deserialize(row)
+
+    def _is_intact(self, idx: int, values: Sequence[Any],
+                   row: Dict[str, Any]) -> bool:
+        sizes = {row[key].size(0) for key in ('z', 'pos', 'force')
+                 if key != 'force' or self.has_forces}
+        if sizes != {self._num_atoms[idx]}:
+            return False
+        if self.format == OLD_FORMAT:
+            return row['checksum'] == checksum(row)
+        return self._digests[idx] == row_digest(values[:len(ARRAYS)],
+                                                row['energy'])
+
+    def deserialize(self, row: Dict[str, Any]) -> Data:
+        # Copies, as the tensors of a row lie in memory that must not change.
+        data = Data(z=row['z'].long(), pos=row['pos'].clone())
+        data[self.label] = torch.tensor([row['energy']], dtype=torch.double)
+        if self.has_forces:
+            data.force = row['force'].clone()
+        if self.has_cells:
+            known = row['pbc'].size(0) > 0
+            data.cell = row['cell'].clone() if known else torch.zeros(
+                1, 3, 3, dtype=torch.double)
+            data.pbc = row['pbc'].clone() if known else torch.zeros(
+                1, 3, dtype=torch.bool)
+        if self.has_stress:
+            known = row['stress'].size(0) > 0
+            data.stress = row['stress'].clone() if known else torch.full(
+                (1, 3, 3), torch.nan, dtype=torch.double)
+        return data
+
+    # One by one, which is faster than what SQLiteDatabase does with several.
+    def __getitems__(self, indices: List[int]) -> List[Data]:
+        return [self[index] for index in indices]
+
+    def index_select(self, idx: Any) -> 'FramesOnDisk':
+        frames = super().index_select(idx)
+        # A tensor: the numbers of a list are counted by each worker that looks
+        # at them, and the memory they are in is copied then.
+        frames._indices = torch.as_tensor(frames._indices, dtype=torch.long)
+        frames.test_start = frames.split_seed = None
+        return frames
+
+    def __repr__(self) -> str:
+        return (f"{self.__class__.__name__}({len(self)}, "
+                f"source='{self.source}')")
+
+
+class _ReadOnly(SQLiteDatabase):
+    def connect(self) -> None:
+        # No process writes to the file, which spares locks.
+        self._connection = sqlite3.connect(
+            f'file:{quote(self.path)}?mode=ro&immutable=1', uri=True)
+        self._cursor = self._connection.cursor()
+        # Nothing in the file has anything computed:
+        self._cursor.execute('PRAGMA trusted_schema = OFF')
+
+    def get(self, index: int) -> Tuple[Tuple[Any], Dict[str, Any]]:
+        r"""Returns a row as it is in the file and as what it means."""
+        self.cursor.execute(f'SELECT {self._joined_col_names} FROM '
+                            f'{self.name} WHERE id = ?', (index, ))
+        values = self.cursor.fetchone()
+        return values, self._deserialize(values)
+
+
+def is_frames_on_disk(path: PathLike) -> bool:
+    r"""Returns whether a file is one of :class:`FramesOnDisk`.
+
+    Raises:
+        ValueError: If it is one that is truncated or of another version.
+    """
+    return find_format(path) is not None

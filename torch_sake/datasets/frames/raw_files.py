@@ -1,0 +1,49 @@
+import os.path as osp
+from typing import Any, Callable, List, Sequence
+
+from torch_sake.utils.files import PathLike, local_path
+
+
+class DownloadOnly:
+    r"""What makes a data set of PyG download its files and no more. What it
+    would keep of them beside, in the folder :obj:`processed`, is pickled, and
+    whoever made that folder could have it execute anything.
+    """
+    def _process(self) -> None:
+        pass
+
+    def load(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+def find_raw_files(root: PathLike, folder: str, names: Sequence[str],
+                   data: str, download: Callable[[str], None]) -> List[str]:
+    r"""Returns the paths of the files of a published data set, which lie in a
+    folder below :obj:`root` or directly in it, or else are downloaded.
+
+    Args:
+        root (str or os.PathLike): The folder of the data.
+        folder (str): Where the download puts the files, relative to it.
+        names (list of str): The names of the files.
+        data (str): What they are files of.
+        download (callable): Takes the path of :obj:`root` and downloads.
+
+    Raises:
+        ValueError: If :obj:`root` is an address, or a file is neither there
+            nor can be downloaded.
+    """
+    root = local_path('root', root)
+    folder = osp.join(root, folder)
+    for place in (folder, root):
+        paths = [osp.join(place, name) for name in names]
+        if all(osp.isfile(path) for path in paths):
+            return paths
+    # Failures are of the network, of its proxies or of an archive.
+    try:
+        download(root)
+    except Exception as error:
+        raise ValueError(
+            f"There is no file of {data} and its download failed "
+            f"({type(error).__name__}: {error}). Place {list(names)} in "
+            f"'{folder}' or in '{root}'") from error
+    return [osp.join(folder, name) for name in names]

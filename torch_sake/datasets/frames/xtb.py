@@ -1,0 +1,174 @@
+import difflib
+import json
+import os
+import os.path as osp
+from typing import Any, Dict, Optional
+
+import numpy as np
+
+from torch_sake.utils.checks import (check_positive_float, check_positive_int,
+                               check_seed)
+from torch_sake.datasets.frames.frames import Frames
+from torch_sake.datasets.frames.xtb_process import run_walkers
+from torch_sake.datasets.frames.xtb_walker import ARRAYS, Walker
+from torch_sake.utils.files import (PathLike, local_path, read_arrays,
+                              replace_when_complete)
+from torch_sake.utils.locks import hold_file
+from torch_sake.utils.units import ASE_UNITS
+
+
+# Common names of molecules that ASE knows by their formulas.
+FORMULAS = {
+    'acetaldehyde': 'CH3CHO',
+    'acetamide': 'CH3CONH2',
+    'acetic acid': 'CH3COOH',
+    'acetone': 'CH3COCH3',
+    'ammonia': 'NH3',
+    'benzene': 'C6H6',
+    'dimethyl ether': 'CH3OCH3',
+    'dimethyl sulfoxide': 'C2H6SO',
+    'ethane': 'C2H6',
+    'ethanol': 'CH3CH2OH',
+    'ethylene': 'C2H4',
+    'formaldehyde': 'H2CO',
+    'formic acid': 'HCOOH',
+    'furan': 'C4H4O',
+    'methane': 'CH4',
+    'methanol': 'CH3OH',
+    'propane': 'C3H8',
+    'pyridine': 'C5H5N',
+    'pyrrole': 'C4H4NH',
+    'thiophene': 'C4H4S',
+    'water': 'H2O',
+}
+
+
+def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
+               temperature: float = 500.0, seed: int = 0,
+               root: Optional[PathLike] = None,
+               num_walkers: int = 4) -> Frames:
+    r"""Generates frames of a small molecule by molecular dynamics with the
+    semi-empirical method GFN2-xTB, or reads them if they exist already.
+
+    Independent walkers start from the relaxed structure with random
+    velocities, are equilibrated for 1 ps by Langevin dynamics (step 0.5 fs,
+    friction 0.02 / fs) and then record a frame every 20 fs. Walkers run in
+    parallel processes of one thread each; what they compute does not depend
+    on how many run at once. Each is stored when it is complete, so that an
+    interrupted call continues from there. A second call for the same frames
+    waits for the first one. Energies are in eV, positions in Angstrom. The
+    frames of a walker follow each other in time.
+
+    Args:
+        molecule (str, optional): A name of :meth:`ase.build.molecule` or a
+            common name such as :obj:`'ethanol'` or :obj:`'benzene'`.
+            (default: :obj:`'ethanol'`)
+        num_frames (int, optional): Number of frames, of all walkers together.
+            (default: :obj:`2000`)
+        temperature (float, optional): Temperature in K.
+            (default: :obj:`500.0`)
+        seed (int, optional): Seed of velocities and thermostat.
+            (default: :obj:`0`)
+        root (str or os.PathLike, optional): Folder of the generated files, by
+            default the environment variable :obj:`TORCH_SAKE_CACHE` or else
+            ``~/.cache/torch_sake``. (default: :obj:`None`)
+        num_walkers (int, optional): Number of independent trajectories.
+            (default: :obj:`4`)
+
+    Raises:
+        ImportError: If ASE or tblite are missing.
+        RuntimeError: If the molecule falls apart or a calculation fails.
+        ValueError: If the molecule is unknown, a number is out of range or a
+            stored file is damaged.
+    """
+    formula = _find_formula(molecule)
+    temperature = check_positive_float('temperature', temperature)
+    check_positive_int('num_frames', num_frames)
+    check_positive_int('num_walkers', num_walkers)
+    if num_walkers > num_frames:
+        raise ValueError(f"'num_walkers' must be at most 'num_frames' = "
+                         f"{num_frames} (got {num_walkers})")
+    seed = check_seed('seed', seed)
+
+    folder = local_path('root', root or os.environ.get('TORCH_SAKE_CACHE')
+                        or osp.join('~', '.cache', 'torch_sake'))
+    stem = osp.join(folder, f'gfn2-xtb_{formula}_{temperature:g}K_'
+                    f'{num_frames}frames_{num_walkers}walkers_seed{seed}')
+    # The first walkers take one frame more where the number is not divisible.
+    walkers = {
+        f'{stem}_walker{i}.npz':
+        Walker(formula, (num_frames + num_walkers - 1 - i) // num_walkers,
+               temperature, seed, i)
+        for i in range(num_walkers)
+    }
+    metadata = {'walkers': [walker.metadata() for walker in walkers.values()]}
+
+    path = f'{stem}.npz'
+    if not osp.exists(path):
+        # Runs that are started together need the same frames.
+        with hold_file(path, wait=True):
+            if not osp.exists(path):
+                _generate(path, walkers, metadata)
+
+    arrays = _read(path, metadata)
+    return Frames(np.tile(arrays['z'], num_frames),
+                  arrays['pos'].reshape(-1, 3), arrays['energy'],
+                  arrays['force'].reshape(-1, 3), num_atoms=len(arrays['z']),
+                  name=molecule, units=ASE_UNITS, source=f'xtb:{molecule}')
+
+
+def _generate(path: str, walkers: Dict[str, Walker],
+              metadata: Dict[str, Any]) -> None:
+    missing = {part: walker for part, walker in walkers.items()
+               if not osp.exists(part)}
+    run_walkers(missing, save=lambda part, arrays: _save(
+        part, arrays, walkers[part].metadata()))
+    parts = [_read(part, walker.metadata())
+             for part, walker in walkers.items()]
+    frames = {key: np.concatenate([part[key] for part in parts])
+              for key in ('pos', 'energy', 'force')}
+    _save(path, {**parts[0], **frames}, metadata)
+    for part in walkers:
+        os.remove(part)
+
+
+def _find_formula(molecule: str) -> str:
+    try:
+        from ase.build import molecule as build
+        from ase.collections import g2
+    except ImportError as error:
+        raise ImportError("Generating frames needs ASE: "
+                          "pip install 'torch-sake[train]'") from error
+
+    formula = FORMULAS.get(molecule, molecule)
+    if formula not in g2.names:
+        names = [*FORMULAS, *g2.names]
+        close = difflib.get_close_matches(molecule, names, n=5)
+        raise ValueError(
+            f"'molecule' must be one of {sorted(FORMULAS)} or a name of "
+            f"ase.build.molecule (got {molecule!r}"
+            + (f", did you mean one of {close}?)" if close else ')'))
+    if len(build(formula)) < 2:
+        raise ValueError(f"'molecule' must have more than one atom "
+                         f"(got {molecule!r})")
+    return formula
+
+
+def _save(path: str, arrays: Dict[str, np.ndarray],
+          metadata: Dict[str, Any]) -> None:
+    with replace_when_complete(path) as temporary:
+        np.savez(temporary, metadata=json.dumps(metadata), **arrays)
+
+
+def _read(path: str, metadata: Dict[str, Any]) -> Dict[str, np.ndarray]:
+    try:
+        arrays = read_arrays(path, [*ARRAYS, 'metadata'])
+        stored = json.loads(str(arrays.pop('metadata')))
+    except ValueError as error:
+        raise ValueError(f"{error}. Delete this file to generate it "
+                         f"again") from error
+    if stored != metadata:
+        raise ValueError(f"'{path}' was generated differently: expected "
+                         f"{metadata}, got {stored}. Delete this file to "
+                         f"generate it again")
+    return arrays

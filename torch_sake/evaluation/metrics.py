@@ -1,0 +1,217 @@
+import math
+from typing import Dict, Iterable, List, Sequence, Tuple, Union
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
+from torch_sake.datasets.frames.frames import label_name
+from torch_sake.models import MoleculeModel
+from torch_sake.potentials.ensemble import Ensemble
+from torch_sake.potentials.potential import Potential
+from torch_sake.potentials.property import Property
+
+Metrics = Dict[str, float]
+Predictor = Union[Potential, Property, Ensemble]
+
+
+def predict_batch(potential: Predictor, data: Data) -> Dict[str, Tensor]:
+    r"""Returns the predictions of the labels that the frames have: of
+    energies alone, which costs less, where there are no forces.
+
+    Shapes:
+        - **output:** :obj:`"energy"` (or the name of a property)
+          :math:`(B)`, :obj:`"force"` :math:`(N, 3)` *(optional)*,
+          :obj:`"stress"` :math:`(B, 3, 3)` *(optional)*
+    """
+    has_stress = 'stress' in data and bool(known_rows(data.stress).any())
+    if 'force' not in data and not has_stress:
+        name = potential.name if isinstance(potential, Property) else 'energy'
+        return {name: predict_label(potential, data)}
+    inputs, sizes = _inputs(potential, data)
+    energy, forces, stress = potential(*inputs, compute_stress=has_stress,
+                                       **sizes)
+    outputs = {'energy': energy, 'force': forces, 'stress': stress}
+    return {key: value for key, value in outputs.items()
+            if key in data and value is not None}
+
+
+def predict_label(potential: Predictor, data: Data) -> Tensor:
+    r"""Returns the predictions of the energies, or of the property, alone,
+    :math:`(B)`.
+    """
+    inputs, sizes = _inputs(potential, data)
+    if isinstance(potential, Property):
+        return potential(*inputs, **sizes)
+    return potential.energy(*inputs, **sizes)
+
+
+def _inputs(potential: Predictor,
+            data: Data) -> Tuple[List[Tensor], Dict[str, int]]:
+    r"""Returns the arguments of a potential for a batch."""
+    inputs = [data.z, data.pos, data.batch]
+    if 'cell' in data:
+        inputs += [data.cell, data.pbc]
+    # Spares the package's own models a look at the graphs:
+    sizes = {}
+    if isinstance(getattr(potential, 'model', None), MoleculeModel):
+        sizes = {'batch_size': data.num_graphs}
+    return inputs, sizes
+
+
+def known_rows(label: Tensor) -> Tensor:
+    r"""Returns which rows of a label are known, those without NaN."""
+    return ~label.view(label.size(0), -1).isnan().any(dim=1)
+
+
+def predict_labels(potential: Predictor, data: Data) -> Dict[str, Tensor]:
+    r"""Returns the predictions and the labels of the rows of a batch that have
+    labels, and whose they are, see :func:`predict`.
+    """
+    values = {'num_atoms': data.ptr.diff()}
+    for key, value in predict_batch(potential, data).items():
+        known = known_rows(data[key])
+        values.update({key: value[known].double(),
+                       f'{key}_label': data[key][known].double()})
+        if key == 'force':
+            values.update(force_frame=data.batch[known], force_z=data.z[known])
+        elif key == 'stress':
+            values['stress_frame'] = known.nonzero().flatten()
+    if 'force' not in values:
+        present = data.z.new_zeros(data.num_graphs, MAX_ATOMIC_NUMBER + 1,
+                                   dtype=torch.bool)
+        present[data.batch, data.z] = True
+        values['elements'] = present
+    return values
+
+
+@torch.no_grad()
+def predict(potential: Predictor, loader: Iterable[Data],
+            device: torch.device) -> Dict[str, Tensor]:
+    r"""Returns the predictions and the labels of all frames, in float64.
+    Without labels of forces or of stresses, there are no predictions of them.
+    Rows without a label are left out; :obj:`"force_frame"` is the index of the
+    frame that a row belongs to, :obj:`"force_z"` the atomic number.
+
+    Shapes:
+        - **output:** :obj:`"energy"` (or the name of a property) and
+          :obj:`"energy_label"` and :obj:`"num_atoms"` :math:`(M)`,
+          :obj:`"force"` and :obj:`"force_label"` :math:`(N, 3)` *(optional)*
+          with :obj:`"force_frame"` and :obj:`"force_z"` :math:`(N)`,
+          :obj:`"stress"` and :obj:`"stress_label"` of those frames where it is
+          known, :math:`(M, 3, 3)` *(optional)* with :obj:`"stress_frame"`
+          :math:`(M)`, and without forces which :obj:`"elements"` there are,
+          :math:`(M, 119)`
+    """
+    parts: Dict[str, List[Tensor]] = {}
+    num_frames = 0
+    for data in loader:
+        values = predict_labels(potential, data.to(device))
+        for key, value in values.items():
+            if key.endswith('_frame'):
+                value = value + num_frames
+            parts.setdefault(key, []).append(value.cpu())
+        num_frames += data.num_graphs
+    return {key: torch.cat(values) for key, values in parts.items()}
+
+
+def property_errors(outputs: Dict[str, Tensor]) -> Dict[str, Tensor]:
+    r"""Returns the errors of all that there are labels of, from the outputs of
+    :func:`predict`, by name; with energies, those per atom, too.
+    """
+    errors = {}
+    for name in outputs:
+        if f'{name}_label' in outputs:
+            errors[name] = outputs[name] - outputs[f'{name}_label']
+        if name == 'energy':
+            errors['energy_per_atom'] = errors[name] / outputs['num_atoms']
+    return errors
+
+
+def sum_errors(outputs: Dict[str, Tensor],
+               properties: Sequence[str]) -> Tensor:
+    r"""Returns the number, the sum of the absolute values and the sum of the
+    squares of the errors of each of :obj:`properties`, from the outputs of
+    :func:`predict` or of a part of the frames: sums of parts add up.
+
+    Shapes:
+        - **output:** :math:`(P, 3)`
+    """
+    errors = property_errors(outputs)
+    sums = torch.zeros(len(properties), 3, dtype=torch.double,
+                       device=outputs['num_atoms'].device)
+    for row, name in zip(sums, properties):
+        if name in errors:
+            row[0] = errors[name].numel()
+            row[1] = errors[name].abs().sum()
+            row[2] = errors[name].square().sum()
+    return sums
+
+
+def metrics_of_sums(sums: Tensor, properties: Sequence[str]) -> Metrics:
+    r"""Returns mean absolute and root mean square errors from what
+    :func:`sum_errors` returns, of all properties with errors.
+    """
+    metrics = {}
+    for name, (number, absolute, square) in zip(properties, sums.tolist()):
+        if number > 0:
+            metrics[f'{name}_mae'] = absolute / number
+            metrics[f'{name}_rmse'] = math.sqrt(square / number)
+    return metrics
+
+
+def error_metrics(outputs: Dict[str, Tensor]) -> Metrics:
+    r"""Returns mean absolute and root mean square errors of all properties
+    that there are labels of, those of forces and stresses by component, from
+    the outputs of :func:`predict`.
+    """
+    properties = list(property_errors(outputs))
+    return metrics_of_sums(sum_errors(outputs, properties), properties)
+
+
+def trivial_labels(potential: Predictor, loader: Iterable[Data]) -> Tensor:
+    r"""Returns what there is without the model: energies (or properties) that
+    follow from the references of single atoms alone, :math:`(M)`.
+    """
+    return torch.cat([
+        potential.references(data.z, data.pos, data.batch, data.num_graphs)
+        for data in loader])
+
+
+def trivial_outputs(outputs: Dict[str, Tensor], trivial: Tensor,
+                    label: str) -> Dict[str, Tensor]:
+    r"""The outputs of the predictor that knows the composition only: the given
+    energies or properties, zero forces and stresses.
+    """
+    zeros = {name: torch.zeros_like(outputs[name])
+             for name in ('force', 'stress') if name in outputs}
+    return {**outputs, label: trivial, **zeros}
+
+
+def units_of_properties(units: Dict[str, str]) -> Dict[str, str]:
+    r"""Returns the unit of each property that errors are reported of."""
+    if 'energy' not in units:
+        label = label_name(units)
+        return {label: units[label]}
+    energy, length = units['energy'], units['length']
+    return {'energy': energy, 'energy_per_atom': energy,
+            'force': f'{energy}/{length}', 'stress': f'{energy}/{length}^3'}
+
+
+def format_table(title: str, rows: List[Tuple[str, Metrics]],
+                 units: Dict[str, str]) -> str:
+    r"""Returns a table of errors, one predictor a row."""
+    columns = [(name, f"{name.replace('_', ' ')} [{unit}]")
+               for name, unit in units_of_properties(units).items()
+               if any(f'{name}_mae' in metrics for _, metrics in rows)]
+    lines = [title, ' ' * 26 + ''.join(f'{head:>30}' for _, head in columns),
+             ' ' * 26 + f'{"MAE":>18}{"RMSE":>12}' * len(columns)]
+    for label, metrics in rows:
+        cells = [f'{metrics[key]:.4g}' if key in metrics else '-'
+                 for name, _ in columns
+                 for key in (f'{name}_mae', f'{name}_rmse')]
+        lines.append(f'{label:<26}' + ''.join(
+            f'{mae:>18}{rmse:>12}'
+            for mae, rmse in zip(cells[::2], cells[1::2])))
+    return '\n'.join(lines)

@@ -1,0 +1,118 @@
+import os.path as osp
+from dataclasses import dataclass
+from typing import Any, Dict, Literal, Optional, Tuple
+
+from torch_sake.utils.bounds import check_cutoff
+from torch_sake.utils.plain_checks import (check_positive_float, check_positive_int,
+                                     check_seed)
+from torch_sake.utils.settings import check_settings
+
+MODELS = ('EGNN', 'GNN', 'Linear', 'RadialField', 'SAKENet')
+
+
+@dataclass
+class DynamicsConfig:
+    r"""What a run that learns to forecast positions is made of. A seed fixes
+    the run.
+
+    Args:
+        data: 'nbody' (charged particles), 'cmu-walk' (a walking person, whose
+            files are below 'root'), 'md17:NAME' (a trajectory of MD17, below
+            'root') or an npz file with trajectories of your own.
+        root: Folder of the data.
+        horizon: Number of frames from input to target; those of the published
+            settings if not given (10 of 'nbody', 30 of the others).
+        sizes: Numbers of systems for training, validation and testing, but
+            for 'cmu-walk'; those of the data set, and all of a file, if not
+            given.
+        out: Folder of the run; 'runs/', the name of the data and the model if
+            not given.
+        resume: Go on with the run in the folder 'out'.
+        model: 'SAKENet', 'EGNN', or a simple baseline: 'GNN', 'RadialField'
+            or 'Linear'.
+        conv: The kind of layer of 'SAKENet', 'sake' or 'vector'.
+        hidden_channels: Size of the hidden features.
+        num_layers: Number of layers.
+        cutoff: Distance from which on nodes do not see each other, of
+            'SAKENet', in the unit of the positions; null for all edges.
+        num_epochs: Number of passes through the training systems.
+        batch_size: Number of systems of a step.
+        learning_rate: Largest learning rate. It rises in the first hundredth
+            of the steps, then falls along a cosine.
+        weight_decay: Decay of the weights, apart from the gradient (AdamW).
+        ema_decay: Decay of the moving average of the weights, which is what is
+            validated and kept; 0 for none.
+        velocity_weight: Weight of the velocities in the loss. If it is 0,
+            predicted velocities are differences of positions, divided by the
+            time; else they are those of the last layer.
+        time_reversal: Whether every second step takes its systems backward in
+            time, from the target with velocities turned round to the input,
+            of which the laws of 'nbody' and 'md17:NAME' know no difference.
+            If not given, those of 'nbody' are.
+        num_rollout: Number of horizons up to which predictions are fed back at
+            the end.
+        seed: Seed of the weights and the order of the systems.
+        device: Where to train; 'auto' takes a GPU if there is one.
+    """
+    data: str = 'nbody'
+    root: str = 'data'
+    horizon: Optional[int] = None
+    sizes: Optional[Tuple[int, int, int]] = None
+    out: Optional[str] = None
+    resume: bool = False
+    model: Literal['SAKENet', 'EGNN', 'GNN', 'RadialField',
+                   'Linear'] = 'SAKENet'
+    conv: Literal['sake', 'vector'] = 'vector'
+    hidden_channels: int = 48
+    num_layers: int = 6
+    cutoff: Optional[float] = None
+    num_epochs: int = 60
+    batch_size: int = 100
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    ema_decay: float = 0.99
+    velocity_weight: float = 0.0
+    time_reversal: Optional[bool] = None
+    num_rollout: int = 3
+    seed: int = 0
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+
+    def __post_init__(self):
+        check_settings(self, ('root', 'out'))
+        for name in ('hidden_channels', 'num_layers', 'num_epochs',
+                     'batch_size', 'num_rollout'):
+            check_positive_int(name, getattr(self, name))
+        check_seed('seed', self.seed)
+        check_positive_float('learning_rate', self.learning_rate)
+        for name in ('weight_decay', 'velocity_weight'):
+            if not 0 <= getattr(self, name) < float('inf'):
+                raise ValueError(f"'{name}' must not be negative "
+                                 f"(got {getattr(self, name)})")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"'ema_decay' must be at least 0 and below 1 "
+                             f"(got {self.ema_decay})")
+        if self.cutoff is not None:
+            check_cutoff('cutoff', self.cutoff)
+        for name, default in (('cutoff', None), ('conv', 'vector')):
+            if self.model != 'SAKENet' and getattr(self, name) != default:
+                raise ValueError(f"'{name}' must not be given for "
+                                 f"{self.model} (got {getattr(self, name)})")
+        if self.data == 'cmu-walk' and self.sizes is not None:
+            raise ValueError(f"'sizes' must not be given for 'cmu-walk' "
+                             f"(got {self.sizes})")
+        if self.time_reversal is None:
+            self.time_reversal = self.data == 'nbody'
+        if self.data == 'cmu-walk' and self.time_reversal:
+            raise ValueError("'time_reversal' must not be set for 'cmu-walk': "
+                             "people do not walk backward like that")
+        if self.out is None:
+            name = self.data.replace(':', '-').replace('/', '-')
+            if self.data.endswith('.npz'):
+                name = osp.splitext(osp.basename(self.data))[0]
+            self.out = f'runs/{name}-{self.model}'
+
+    @property
+    def data_arguments(self) -> Dict[str, Any]:
+        r"""What the data follow from."""
+        return {name: getattr(self, name)
+                for name in ('data', 'root', 'horizon', 'sizes')}

@@ -1,0 +1,110 @@
+r"""What the description of a checkpoint must hold, by its kind."""
+
+from functools import partial
+from typing import (Annotated, Any, Dict, List, Literal, Mapping, Optional,
+                    TypedDict)
+
+from torch_sake.utils.entries import (Count, FiniteFloat, PositiveFloat,
+                                PositiveInt, check_elements, check_entry,
+                                shown)
+from torch_sake.models import SAKE, VectorSAKE
+from torch_sake.models.readout import NUM_ELEMENTS, READOUTS
+from torch_sake.utils.units import check_units, check_units_of_label
+
+MODELS = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
+
+
+Elements = Annotated[List[int], partial(check_elements, end=NUM_ELEMENTS)]
+LabelUnits = Annotated[Dict[str, str], check_units_of_label]
+EnergyUnits = Annotated[Dict[str, str], lambda name, value: check_units(value)]
+TensorNames = TypedDict('TensorNames', {'names': List[str]})
+
+
+class ModelArguments(TypedDict, total=False):
+    r"""Those that the class of a model would not check."""
+    cutoff: Optional[PositiveFloat]
+    avg_num_neighbors: PositiveFloat
+    num_layers: PositiveInt
+    readout: Literal['add', 'mean', 'extent']
+
+
+class Model(TypedDict):
+    name: Literal[tuple(MODELS)]
+    arguments: ModelArguments
+
+
+class Prior(TypedDict):
+    cutoff: PositiveFloat
+    length: str
+    energy: str
+
+
+class _OptionalSettings(TypedDict, total=False):
+    root: Optional[str]
+    num_frames: Optional[PositiveInt]
+    data_seed: Count
+
+
+class Settings(_OptionalSettings):
+    r"""Of those of the run, what the data followed from. Nothing of it is
+    opened.
+    """
+    data: str
+
+
+class RunDescription(TypedDict):
+    r"""What those of training runs have beside."""
+    config: Settings
+
+
+class _Optional(TypedDict, total=False):
+    config: Settings
+    prior: Optional[Prior]
+    label: str
+    readout: Literal[READOUTS]
+    old_elements: Elements
+    fingerprint: str
+    step: Count
+    seconds: FiniteFloat
+    history: List[Dict[str, float]]
+    potential: TensorNames
+    split: TensorNames
+
+
+class PotentialDescription(_Optional):
+    model: Optional[Model]
+    energy_scale: PositiveFloat
+    elements: Elements
+    units: EnergyUnits
+
+
+class PropertyDescription(_Optional):
+    model: Optional[Model]
+    energy_scale: PositiveFloat
+    elements: Elements
+    units: LabelUnits
+    label: str
+    readout: Literal[READOUTS]
+
+
+KINDS = {'potential': PotentialDescription, 'property': PropertyDescription}
+
+
+def check_description(description: Mapping[str, Any], *expected: str) -> None:
+    r"""Checks that a description is of one of the expected kinds, of
+    :obj:`"potential"` and :obj:`"property"`, and holds all that it must.
+
+    Raises:
+        TypeError, ValueError: If it is not. The error has the entry.
+    """
+    check_kind(description, *expected)
+    check_entry('', dict(description),
+                KINDS[description.get('kind', 'potential')])
+
+
+def check_kind(description: Mapping[str, Any], *expected: str) -> None:
+    kind = description.get('kind', 'potential')
+    if kind not in expected:
+        raise ValueError(f"The checkpoint must be of a "
+                         f"{' or a '.join(expected)} (got one of kind "
+                         f"{shown(kind)})")

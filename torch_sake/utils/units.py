@@ -1,0 +1,104 @@
+r"""The units that data and potentials may be in."""
+
+from typing import Any, Dict, Optional, Tuple
+
+from torch_sake.utils.files import PathLike, read_arrays
+
+MOLE = 6.02214076e23
+ELECTRONVOLT = 1.602176634e-19  # J
+BOHR = 0.529177210903  # Angstrom
+LENGTHS = {'Angstrom': 1.0, 'Bohr': BOHR, 'nm': 10.0}  # in Angstrom
+ENERGIES = {  # in eV
+    'eV': 1.0,
+    'meV': 1e-3,
+    'kcal/mol': 4184 / MOLE / ELECTRONVOLT,
+    'kJ/mol': 1000 / MOLE / ELECTRONVOLT,
+    'Hartree': 4.3597447222071e-18 / ELECTRONVOLT,
+}
+ASE_UNITS = {'length': 'Angstrom', 'energy': 'eV'}
+KNOWN = {'length': LENGTHS, 'energy': ENERGIES}
+# Usual spellings, in lower case, which stand for any. That of 'meV' matters.
+SPELLINGS = {
+    'ang': 'Angstrom', 'angstrom': 'Angstrom', 'a0': 'Bohr', 'bohr': 'Bohr',
+    'nm': 'nm', 'ev': 'eV', 'kcal/mol': 'kcal/mol', 'kj/mol': 'kJ/mol',
+    'ha': 'Hartree', 'hartree': 'Hartree',
+}
+DECLARATIONS = {'length': 'r_unit', 'energy': 'e_unit'}  # those of sGDML
+
+
+def check_units(units: Any) -> Tuple[float, float]:
+    r"""Returns the unit of length in Angstrom and that of energy in eV.
+
+    Args:
+        units (dict): The names of both, with the keys :obj:`'length'` and
+            :obj:`'energy'`.
+
+    Raises:
+        ValueError: If a key is missing or a unit is not known.
+    """
+    if not isinstance(units, Dict) or set(units) != {'length', 'energy'}:
+        raise ValueError(f"'units' must have the keys 'length' and 'energy' "
+                         f"(got {units})")
+    for key, known in KNOWN.items():
+        if units[key] not in known:
+            raise ValueError(f"'{key}' must be one of {sorted(known)} "
+                             f"(got {units[key]!r})")
+    return LENGTHS[units['length']], ENERGIES[units['energy']]
+
+
+def check_units_of_label(name: str, units: Dict[str, str]) -> None:
+    r"""Checks the units of lengths, and of labels that may be no energies."""
+    if len(units) != 2 or units.get('length') not in LENGTHS:
+        raise ValueError(f"'{name}' must have the keys 'length', one of "
+                         f"{sorted(LENGTHS)}, and the name of a label "
+                         f"(got {units})")
+
+
+def find_unit(kind: str, spelling: str, name: str) -> str:
+    r"""Returns the name of a unit that may be spelled in another usual way.
+
+    Args:
+        kind (str): What it is a unit of, :obj:`"length"` or :obj:`"energy"`.
+        spelling (str): The unit.
+        name (str): What messages call it.
+
+    Raises:
+        ValueError: If the unit is not known.
+    """
+    known = KNOWN[kind]
+    unit = spelling if spelling in known else SPELLINGS.get(
+        str(spelling).lower())
+    if unit not in known:
+        raise ValueError(f"{name} must be one of {sorted(known)} "
+                         f"(got {spelling!r})")
+    return unit
+
+
+def read_units(path: PathLike, default: Dict[str, str],
+               given: Optional[Dict[str, str]] = None) -> Dict[str, str]:
+    r"""Returns the units of an :obj:`.npz` file: those that it declares, as
+    files of sGDML do by :obj:`e_unit` and :obj:`r_unit`, or else those given.
+
+    Args:
+        path (str or os.PathLike): The file.
+        default (dict): The units of a file that declares none.
+        given (dict, optional): The names of units that are known from
+            elsewhere, of lengths, of energies or of both.
+            (default: :obj:`None`)
+
+    Raises:
+        ValueError: If the file declares a unit that is not known or is not the
+            one given.
+    """
+    given = given or {}
+    units = {**default, **given}
+    declared = read_arrays(path, optional=list(DECLARATIONS.values()))
+    for kind, key in DECLARATIONS.items():
+        if key not in declared:
+            continue
+        spelling = ' '.join(declared[key].astype(str).ravel())
+        units[kind] = find_unit(kind, spelling, f"'{path}': '{key}'")
+        if given.get(kind, units[kind]) != units[kind]:
+            raise ValueError(f"'{path}': '{kind}_unit' must be that of the "
+                             f"file, '{units[kind]}' (got '{given[kind]}')")
+    return units
