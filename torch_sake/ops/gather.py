@@ -29,7 +29,7 @@ def gather_nodes(x: Tensor, index: Tensor) -> Tensor:
     if (torch.compiler.is_compiling() and x.device.type == 'cpu'
             and not torch._C._are_functorch_transforms_active()
             and not _is_exporting()):
-        return torch.ops.torch_sake.ops.gather(x, index)
+        return torch.ops.torch_sake.gather(x, index)
     return x.index_select(0, index)
 
 
@@ -59,7 +59,7 @@ def _derivative_of_gather(ctx, grad: Tensor):
 
 
 def _derivative_of_spread(ctx, grad: Tensor):
-    return torch.ops.torch_sake.ops.gather(grad, *ctx.saved_tensors), None, None
+    return torch.ops.torch_sake.gather(grad, *ctx.saved_tensors), None, None
 
 
 for name, function, derivative, keep in (
