@@ -11,6 +11,7 @@ import torch
 from torch_geometric.loader import DataLoader
 
 from torch_sake import SAKE, Potential
+
 # Not PyG's own MD17 class: it keeps energies in float32, which resolves the
 # -97,000 kcal/mol of ethanol in steps of 0.008 kcal/mol. This one reads the
 # same files in float64.

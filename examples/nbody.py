@@ -4,11 +4,12 @@ walking person or molecules in the same way.
     python examples/nbody.py --root data --models SAKENet EGNN
     python examples/nbody.py --data cmu-walk --root data --batch_size 18
 
-A model is its name and the settings of torch_sake.forecasting.DynamicsConfig that
-differ from those given for all. The networks take positions, velocities and
-features and return positions one horizon later. The loss is the mean squared
-error of a coordinate, as in the literature; test errors are those of the epoch
-with the best validation. A call that was stopped goes on where it was.
+A model is its name and the settings of torch_sake.forecasting.DynamicsConfig
+that differ from those given for all. The networks take positions, velocities
+and features and return positions one horizon later. The loss is the mean
+squared error of a coordinate, as in the literature; test errors are those of
+the epoch with the best validation. A call that was stopped goes on where it
+was.
 """
 
 import argparse

@@ -18,8 +18,10 @@ from torch_geometric.loader import DataLoader
 from torch_sake import SAKE
 from torch_sake.datasets import qm9_frames, random_split
 from torch_sake.datasets.frames.qm9 import TARGETS
-from torch_sake.training.references import (fit_atomic_energies,
-                                            sum_atomic_energies)
+from torch_sake.training.references import (
+    fit_atomic_energies,
+    sum_atomic_energies,
+)
 
 UNITS = ['D', 'a0^3'] + 3 * ['meV'] + ['a0^2'] + 5 * ['meV'] + ['cal/(mol K)']
 

@@ -5,10 +5,10 @@ import os
 # their last digits from run to run, and small tests gain nothing by them.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-import numpy  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from hypothesis import settings  # noqa: E402
+import numpy
+import pytest
+import torch
+from hypothesis import settings
 
 # Without a GPU, Triton's interpreter runs the kernels: it has to know early.
 if not torch.cuda.is_available():

@@ -7,13 +7,21 @@ import pytest
 import torch
 from torch_geometric.nn.models import SchNet
 
-from torch_sake import (SAKE, Potential, Property, RadiusInteractionGraph,
-                        SAKEConv, SAKENet, VectorSAKE, VectorSAKEConv,
-                        neighbor_list)
-from torch_sake.ops.autocast import without_autocast
+from torch_sake import (
+    SAKE,
+    Potential,
+    Property,
+    RadiusInteractionGraph,
+    SAKEConv,
+    SAKENet,
+    VectorSAKE,
+    VectorSAKEConv,
+    neighbor_list,
+)
 from torch_sake.models.egnn import EGNN
 from torch_sake.neighbors import SkinNeighborList
 from torch_sake.nn import EGNNConv
+from torch_sake.ops.autocast import without_autocast
 
 Z = torch.randint(1, 9, (12, ))
 EDGES = torch.cartesian_prod(torch.arange(12), torch.arange(12)).t()

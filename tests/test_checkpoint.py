@@ -9,10 +9,19 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
-from torch_sake import (Potential, VectorSAKE, ZBLRepulsion, load_potential,
-                        load_property)
-from torch_sake.checkpoint import (BEST, load_checkpoint, load_checkpoints,
-                                   save_checkpoint)
+from torch_sake import (
+    Potential,
+    VectorSAKE,
+    ZBLRepulsion,
+    load_potential,
+    load_property,
+)
+from torch_sake.checkpoint import (
+    BEST,
+    load_checkpoint,
+    load_checkpoints,
+    save_checkpoint,
+)
 from torch_sake.forecasting import Forecaster, load_forecaster
 
 ARGUMENTS = {'hidden_channels': 4, 'num_layers': 2, 'num_rbf': 4,

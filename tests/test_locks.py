@@ -25,7 +25,7 @@ with hold_folder(sys.argv[1]):
 def test_a_folder_has_one_holder(tmp_path):
     folder = tmp_path / 'run'
     with hold_folder(folder):
-        for number in range(2):  # the first refusal changes nothing
+        for _number in range(2):  # the first refusal changes nothing
             with pytest.raises(ValueError, match=(
                     f"'{folder}' must not be written to by two at a time "
                     f".process {os.getpid()} on ")):

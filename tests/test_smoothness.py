@@ -11,16 +11,24 @@ import pytest
 import torch
 from torch_geometric.nn.models import SchNet
 
-from torch_sake import (SAKE, Potential, RadiusInteractionGraph, VectorSAKE,
-                        neighbor_list)
+from torch_sake import (
+    SAKE,
+    Potential,
+    RadiusInteractionGraph,
+    VectorSAKE,
+    neighbor_list,
+)
 from torch_sake.nn import PolynomialEnvelope
 from torch_sake.nn.attention import normalize_attention
 from torch_sake.ops.segments import Segments
-from torch_sake.testing import (assert_batch_independent,
-                                assert_equivariant_forces, assert_extensive,
-                                assert_forces_match_energy,
-                                assert_smooth_at_cutoff,
-                                assert_stress_matches_energy)
+from torch_sake.testing import (
+    assert_batch_independent,
+    assert_equivariant_forces,
+    assert_extensive,
+    assert_forces_match_energy,
+    assert_smooth_at_cutoff,
+    assert_stress_matches_energy,
+)
 
 CUTOFF = 3.0
 SEEDS = range(3)

@@ -8,8 +8,10 @@ import torch
 
 from torch_sake import load_potential
 from torch_sake.checkpoint import load_checkpoint
-from torch_sake.testing import (assert_equivariant_forces,
-                                assert_forces_match_energy)
+from torch_sake.testing import (
+    assert_equivariant_forces,
+    assert_forces_match_energy,
+)
 
 FOLDER = Path(__file__).parent.parent / 'examples' / 'potentials'
 

@@ -6,12 +6,16 @@ import pytest
 import torch
 
 from torch_sake import Potential, RadiusInteractionGraph
-from torch_sake.testing import (assert_batch_independent, assert_equivariant,
-                                assert_equivariant_forces, assert_extensive,
-                                assert_forces_match_energy,
-                                assert_smooth_at_cutoff,
-                                assert_stress_matches_energy,
-                                random_orthogonal)
+from torch_sake.testing import (
+    assert_batch_independent,
+    assert_equivariant,
+    assert_equivariant_forces,
+    assert_extensive,
+    assert_forces_match_energy,
+    assert_smooth_at_cutoff,
+    assert_stress_matches_energy,
+    random_orthogonal,
+)
 
 Z = torch.tensor([6, 1, 1, 8])
 POS = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).double()

@@ -186,8 +186,8 @@ def test_copies_have_locks_of_their_own():
     done = []
     for duplicate in (copy.deepcopy(evaluator),
                       pickle.loads(pickle.dumps(evaluator))):
-        thread = threading.Thread(target=lambda: done.append(
-            duplicate(numbers, pos).energy))
+        thread = threading.Thread(target=lambda duplicate=duplicate:
+                                  done.append(duplicate(numbers, pos).energy))
         with evaluator._lock, evaluator.neighbors._lock:
             thread.start()
             thread.join(20)

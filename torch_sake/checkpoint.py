@@ -7,26 +7,31 @@ import os
 import os.path as osp
 import platform
 import warnings
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
+from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from torch_sake.potentials.description import MODELS, check_description, check_kind
-from torch_sake.utils.entries import errors_name, shown
-from torch_sake.utils.files import PathLike, replace_when_complete
-from torch_sake.utils.fingerprint import digest
-from torch_sake.utils.inputs import BEST, LAST, find_checkpoint  # noqa: F401
 from torch_sake.models.readout import NUM_ELEMENTS
+from torch_sake.potentials.description import (
+    MODELS,
+    check_description,
+    check_kind,
+)
 from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.property import Property
 from torch_sake.potentials.zbl import ZBLRepulsion
+from torch_sake.utils.entries import errors_name, shown
+from torch_sake.utils.files import PathLike, replace_when_complete
+from torch_sake.utils.fingerprint import digest
+from torch_sake.utils.inputs import BEST, LAST, find_checkpoint  # noqa: F401
 from torch_sake.utils.pyg import torch_geometric
-from torch_sake.version import __version__
 from torch_sake.utils.weights import build_with, with_prefix
+from torch_sake.version import __version__
 
 # In 2, edges of VectorSAKE know their angles; in 3, the lengths of its vectors
 # have no kink, and the logits of SAKE with a cutoff are bounded.
@@ -35,8 +40,8 @@ FORMAT = 3
 DESCRIPTION, DIGEST = 'torch_sake', 'digest'
 
 
-def save_checkpoint(path: PathLike, tensors: Dict[str, Tensor],
-                    description: Dict[str, Any]) -> None:
+def save_checkpoint(path: PathLike, tensors: dict[str, Tensor],
+                    description: dict[str, Any]) -> None:
     r"""Writes a checkpoint, completely or not at all. The versions of all that
     takes part are added to the description.
     """
@@ -61,7 +66,7 @@ def save_checkpoint(path: PathLike, tensors: Dict[str, Tensor],
 
 
 def load_checkpoint(
-        path: PathLike) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
+        path: PathLike) -> tuple[dict[str, Tensor], dict[str, Any]]:
     r"""Returns the tensors and the description of a checkpoint.
 
     Args:
@@ -77,7 +82,7 @@ def load_checkpoint(
         return _read(path)
 
 
-def _read(path: str) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
+def _read(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     # Not by safe_open, whose tensors lie in the file: they would change with
     # it, or end the process if it became shorter.
     with open(path, 'rb') as file:
@@ -144,7 +149,7 @@ def load_property(path: PathLike) -> Property:
 
 def load_predictor(
     path: PathLike, *kinds: str
-) -> Tuple[Union[Potential, Property], Dict[str, Tensor], Dict[str, Any]]:
+) -> tuple[Potential | Property, dict[str, Tensor], dict[str, Any]]:
     r"""Returns the trained potential, or property, of a checkpoint, with its
     tensors and its description.
 
@@ -164,8 +169,8 @@ def load_predictor(
 
 
 def load_checkpoints(
-    paths: Union[PathLike, Sequence[PathLike]]
-) -> Tuple[Union[Potential, Ensemble], Dict[str, str], List[int]]:
+    paths: PathLike | Sequence[PathLike]
+) -> tuple[Potential | Ensemble, dict[str, str], list[int]]:
     r"""Returns the potential of a checkpoint or the ensemble of several, in
     the highest precision among them, their units, and the elements that all of
     them were trained on.
@@ -202,8 +207,8 @@ def load_checkpoints(
     return ensemble, units, elements
 
 
-def build_predictor(tensors: Dict[str, Tensor], description: Dict[str, Any]
-                    ) -> Union[Potential, Property]:
+def build_predictor(tensors: dict[str, Tensor], description: dict[str, Any]
+                    ) -> Potential | Property:
     r"""Returns the potential or the property of the tensors called
     :obj:`"potential.*"`.
 
@@ -225,7 +230,7 @@ def build_predictor(tensors: Dict[str, Tensor], description: Dict[str, Any]
                              f"description names (but for "
                              f"{shown(sorted(named ^ state.keys()))})")
 
-    def build() -> Union[Potential, Property]:
+    def build() -> Potential | Property:
         references = None
         if 'atomic_energies' in state:
             references = torch.zeros(NUM_ELEMENTS, dtype=torch.double)
@@ -235,8 +240,8 @@ def build_predictor(tensors: Dict[str, Tensor], description: Dict[str, Any]
     return build_with(build, state, model['arguments'], prefix)
 
 
-def assemble(model: torch.nn.Module, references: Optional[Tensor],
-             description: Dict[str, Any]) -> Union[Potential, Property]:
+def assemble(model: torch.nn.Module, references: Tensor | None,
+             description: dict[str, Any]) -> Potential | Property:
     r"""Returns the potential or the property around a model, as a description
     has it.
     """

@@ -21,7 +21,7 @@ class SAKEConvLayer(torch.nn.Module):
                               **kwargs)
 
     def forward(self, batch):
-        """"""  # noqa: D419
+        """"""
         batch.x, batch.pos, batch.vel = self.model(batch.x, batch.pos,
                                                    batch.edge_index,
                                                    batch.get('vel'))

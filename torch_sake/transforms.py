@@ -1,10 +1,8 @@
-from typing import Optional
-
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from torch_sake.utils.bounds import check_cutoff
 from torch_sake.neighbors import neighbor_list
+from torch_sake.utils.bounds import check_cutoff
 
 
 class NeighborList(BaseTransform):
@@ -25,13 +23,13 @@ class NeighborList(BaseTransform):
         TypeError, ValueError: If the cutoff is not positive and finite, or
             there are no positions.
     """
-    def __init__(self, cutoff: Optional[float] = None):
+    def __init__(self, cutoff: float | None = None):
         if cutoff is not None:
             check_cutoff('cutoff', cutoff)
         self.cutoff = cutoff
 
     def forward(self, data: Data) -> Data:
-        """"""  # noqa: D419
+        """"""
         if data.get('pos') is None:
             raise ValueError("'data' must have positions 'pos' (got None)")
         cell = data.get('cell')

@@ -31,16 +31,16 @@ import yaml
 from matplotlib.figure import Figure
 from pytorch_lightning import Callback
 from torch_geometric.loader import DataLoader
+from variants import VARIANTS
 
 import torch_sake
 from torch_sake import VectorSAKE
 from torch_sake.benchmark.peers import PEERS, PeerInputs, peer_versions
 from torch_sake.datasets import load_frames
-from torch_sake.utils.files import replace_when_complete
+from torch_sake.evaluation.metrics import error_metrics, predict
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.data import TrainingData
-from torch_sake.evaluation.metrics import error_metrics, predict
-from variants import VARIANTS
+from torch_sake.utils.files import replace_when_complete
 
 # 'SAKE' is the paper's configuration (hidden size, layers and heads are
 # defaults of the model) with its optimizer:

@@ -24,8 +24,8 @@ from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from torch_sake.cli.train import train
-from torch_sake.utils.files import read_arrays, replace_when_complete
 from torch_sake.training import TrainConfig
+from torch_sake.utils.files import read_arrays, replace_when_complete
 
 KCAL_PER_MOL = units.kcal / units.mol  # in eV
 

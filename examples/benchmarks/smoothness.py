@@ -25,8 +25,13 @@ from PIL import Image
 from torch_geometric.nn.models import SchNet
 
 import torch_sake
-from torch_sake import (SAKE, Potential, RadiusInteractionGraph, VectorSAKE,
-                        neighbor_list)
+from torch_sake import (
+    SAKE,
+    Potential,
+    RadiusInteractionGraph,
+    VectorSAKE,
+    neighbor_list,
+)
 from torch_sake.utils.files import replace_when_complete
 
 BOND = 1.2  # of the two atoms that do not move

@@ -8,7 +8,7 @@ from torch_sake.benchmark import official
 from torch_sake.benchmark.cases import build_cases, installed_models
 from torch_sake.benchmark.run import BenchmarkConfig
 from torch_sake.benchmark.systems import all_systems, box, molecules
-from torch_sake.benchmark.work import (count_work, measure_rates, peak_memory)
+from torch_sake.benchmark.work import count_work, measure_rates, peak_memory
 from torch_sake.cli import main
 
 CPU = torch.device('cpu')

@@ -5,9 +5,11 @@ import torch
 
 from torch_sake import Potential
 from torch_sake.benchmark import peers
-from torch_sake.testing import (assert_batch_independent,
-                                assert_equivariant_forces,
-                                assert_forces_match_energy)
+from torch_sake.testing import (
+    assert_batch_independent,
+    assert_equivariant_forces,
+    assert_forces_match_energy,
+)
 
 PARAMETERS = {
     'SchNet': 455_809, 'ViSNet': 1_687_398, 'PaiNN': 589_057,

@@ -7,14 +7,16 @@ from torch_sake.checkpoint import load_checkpoint, save_checkpoint
 
 pytest.importorskip('ase')
 
-from ase import Atoms, units  # noqa: E402
-from ase.build import bulk, molecule  # noqa: E402
-from ase.calculators.fd import (calculate_numerical_forces,  # noqa: E402
-                                calculate_numerical_stress)
-from ase.filters import FrechetCellFilter  # noqa: E402
-from ase.optimize import BFGS  # noqa: E402
+from ase import Atoms, units
+from ase.build import bulk, molecule
+from ase.calculators.fd import (
+    calculate_numerical_forces,
+    calculate_numerical_stress,
+)
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
 
-from torch_sake.calculators import SAKECalculator  # noqa: E402
+from torch_sake.calculators import SAKECalculator
 
 
 def potential(seed=0, cutoff=3.5):

@@ -9,8 +9,14 @@ import pytest
 import torch
 from torch_geometric.nn.models import SchNet
 
-from torch_sake import (SAKE, Ensemble, Potential, RadiusInteractionGraph,
-                        VectorSAKE, ZBLRepulsion)
+from torch_sake import (
+    SAKE,
+    Ensemble,
+    Potential,
+    RadiusInteractionGraph,
+    VectorSAKE,
+    ZBLRepulsion,
+)
 from torch_sake.checkpoint import save_checkpoint
 
 openmm = pytest.importorskip('openmm')
@@ -330,7 +336,7 @@ def test_missing_openmm(monkeypatch):
     monkeypatch.delitem(sys.modules, 'torch_sake.calculators.openmm')
     monkeypatch.setitem(sys.modules, 'openmm', None)
     with pytest.raises(ImportError, match=r'torch-sake\[openmm\]'):
-        torch_sake.calculators.openmm_force
+        _ = torch_sake.calculators.openmm_force
 
 
 @pytest.mark.parametrize('periodic', [False, True])

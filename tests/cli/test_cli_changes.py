@@ -203,6 +203,7 @@ def test_ensemble(train, water_file, energy_file, tmp_path, capsys):
 
 def test_warnings_are_one_line(capsys):
     import warnings
+
     from torch_sake.cli import PACKAGE, format_warning
     before = warnings.formatwarning
     text = format_warning(UserWarning('Two\nlines'), UserWarning,

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip('jsonargparse')
 pytest.importorskip('ase')
 
-from torch_sake.utils import inputs  # noqa: E402
 from torch_sake.datasets.frames import load
+from torch_sake.utils import inputs
 
 SLOW = ('torch', 'torch_geometric', 'pytorch_lightning', 'lightning',
         'matplotlib', 'scipy', 'openmm', 'rdkit', 'vesin')

@@ -8,8 +8,14 @@ import pytest
 import torch
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets import (Frames, FramesOnDisk, convert_frames,
-                                 load_frames, read_frames, write_frames)
+from torch_sake.datasets import (
+    Frames,
+    FramesOnDisk,
+    convert_frames,
+    load_frames,
+    read_frames,
+    write_frames,
+)
 from torch_sake.utils.files import INCOMPLETE
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}

@@ -8,8 +8,13 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake import SAKENet
 from torch_sake.datasets import NBody
-from torch_sake.datasets.motion.particles import (SOFTENING, Forces, Particles,
-                                           initial_particles, simulate)
+from torch_sake.datasets.motion.particles import (
+    SOFTENING,
+    Forces,
+    Particles,
+    initial_particles,
+    simulate,
+)
 
 
 def two(interaction, distance, coupling=-1.0, **options):

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from torch_sake.datasets import (Split, published_split, random_split,
-                                 read_split)
+from torch_sake.datasets import (
+    Split,
+    published_split,
+    random_split,
+    read_split,
+)
 from torch_sake.datasets.frames.split import epoch_order
 
 

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from torch_sake.datasets import (Frames, convert_frames, load_frames,
-                                 md17_frames, read_split, read_trajectories)
+from torch_sake.datasets import (
+    Frames,
+    convert_frames,
+    load_frames,
+    md17_frames,
+    read_split,
+    read_trajectories,
+)
 from torch_sake.datasets.frames.split import read_indices
 from torch_sake.utils.files import read_arrays
 

@@ -13,13 +13,25 @@ from torch_geometric.loader import DataLoader
 from torch_sake import load_potential
 from torch_sake.checkpoint import BEST, LAST, load_checkpoint
 from torch_sake.datasets import NBody
-from torch_sake.datasets.motion.particles import Forces, initial_particles, simulate
-from torch_sake.forecasting import (DynamicsConfig, Forecaster, load_dynamics,
-                                 load_forecaster)
+from torch_sake.datasets.motion.particles import (
+    Forces,
+    initial_particles,
+    simulate,
+)
+from torch_sake.forecasting import (
+    DynamicsConfig,
+    Forecaster,
+    load_dynamics,
+    load_forecaster,
+)
 from torch_sake.forecasting.config import MODELS
 from torch_sake.forecasting.data import Batches, reverse_time
-from torch_sake.forecasting.evaluation import (conservation, energy_and_momentum,
-                                            roll_out, trivial_predictors)
+from torch_sake.forecasting.evaluation import (
+    conservation,
+    energy_and_momentum,
+    roll_out,
+    trivial_predictors,
+)
 from torch_sake.testing import assert_equivariant
 
 SIZES = (24, 12, 10)

@@ -12,8 +12,8 @@ from torch_sake.forecasting import DynamicsConfig
 
 pytest.importorskip('pytorch_lightning')
 pytest.importorskip('matplotlib')
-from torch_sake.forecasting.fit import run_dynamics  # noqa: E402
-from torch_sake.forecasting.module import DynamicsModule  # noqa: E402
+from torch_sake.forecasting.fit import run_dynamics
+from torch_sake.forecasting.module import DynamicsModule
 
 
 @pytest.fixture

@@ -18,15 +18,18 @@ import torch
 from torch_sake import load_potential
 from torch_sake.checkpoint import BEST, LAST, load_checkpoint
 from torch_sake.datasets import Frames, FramesOnDisk, write_frames
-from torch_sake.datasets.frames.file_format import (ARRAYS, digest_of_all,
-                                               row_digest)
+from torch_sake.datasets.frames.file_format import (
+    ARRAYS,
+    digest_of_all,
+    row_digest,
+)
 from torch_sake.utils.fingerprint import digest
 
 pytest.importorskip('pytorch_lightning')
-from safetensors.torch import save  # noqa: E402
+from safetensors.torch import save
 
-from torch_sake.training import TrainConfig, Trainer  # noqa: E402
-from torch_sake.runs.checkpoint_io import SafetensorsIO  # noqa: E402
+from torch_sake.runs.checkpoint_io import SafetensorsIO
+from torch_sake.training import TrainConfig, Trainer
 
 SEED = int(os.environ.get('TORCH_SAKE_FUZZ_SEED', 0))
 Z = torch.tensor([8, 1, 1])

@@ -17,10 +17,14 @@ import zlib
 import numpy as np
 import pytest
 
-from torch_sake.datasets import (load_frames, read_frames, read_split,
-                                 read_trajectories)
-from torch_sake.datasets.motion.acclaim import read_motion, read_skeleton
+from torch_sake.datasets import (
+    load_frames,
+    read_frames,
+    read_split,
+    read_trajectories,
+)
 from torch_sake.datasets.frames.split import read_indices
+from torch_sake.datasets.motion.acclaim import read_motion, read_skeleton
 from torch_sake.simulation.structures import read_structure
 
 ase_io = pytest.importorskip('ase.io')

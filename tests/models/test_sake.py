@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch_geometric.nn.models import SchNet
 
-from torch_sake import (SAKE, RadiusInteractionGraph, VectorSAKE,
-                        neighbor_list)
+from torch_sake import SAKE, RadiusInteractionGraph, VectorSAKE, neighbor_list
 
 Z = torch.tensor([8, 1, 1, 6, 1, 1, 1, 1])
 BATCH = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from torch_sake import SAKE, VectorSAKE, neighbor_list
-from torch_sake.utils.bounds import MAX_LENGTH, MIN_LENGTH
 from torch_sake.models import EGNN
 from torch_sake.neighbors.interaction_graph import RadiusInteractionGraph
 from torch_sake.neighbors.lattice import MAX_IMAGES
@@ -15,6 +14,7 @@ from torch_sake.neighbors.skin import SkinNeighborList
 from torch_sake.nn import SAKEConv
 from torch_sake.nn.envelope import CosineEnvelope, PolynomialEnvelope
 from torch_sake.transforms import NeighborList
+from torch_sake.utils.bounds import MAX_LENGTH, MIN_LENGTH
 
 
 @pytest.mark.parametrize('cutoff', [1e300, 1e-300, 1e10, 1e-10])

@@ -3,11 +3,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import torch_sake.neighbors.search as module
 import torch_sake.neighbors.pairs as pairs_module
+import torch_sake.neighbors.search as module
 from torch_sake import RadiusInteractionGraph, neighbor_list
-from torch_sake.neighbors.radius_graph import (find_radius_graph,
-                                               radius_graph_pairs)
+from torch_sake.neighbors.radius_graph import (
+    find_radius_graph,
+    radius_graph_pairs,
+)
 
 BACKENDS = ['pairs', 'vesin']
 for name in ('torch_cluster', 'pyg_lib'):

@@ -154,7 +154,7 @@ def test_skin_gives_identical_results(case):
         cell = torch.stack([cell, 0 * cell])
         pbc = torch.tensor([[True, True, False], [False, False, False]])
     neighbors = SkinNeighborList(2.5, 0.6)
-    for step in range(60):
+    for _step in range(60):
         expected = neighbor_list(pos, 2.5, batch, cell, pbc)
         found = neighbors(pos, batch, cell, pbc)
         assert torch.equal(found[0], expected[0])

@@ -9,9 +9,9 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from torch_sake import SAKE, Potential, SAKEConv, VectorSAKE
+from torch_sake.nn.spatial_attention import sum_combinations
 from torch_sake.ops.linear import Linear
 from torch_sake.ops.segments import Segments, sort_edges
-from torch_sake.nn.spatial_attention import sum_combinations
 
 pytest.importorskip('triton')
 operators = importlib.import_module(

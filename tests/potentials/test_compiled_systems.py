@@ -18,7 +18,8 @@ CASES = {
     'SAKE in batches': (SAKE, 1, torch.float, 40, (2, 3, 5)),
 }
 # Of the graphs of a system, around what loops take at once:
-SIZES = [1, 1, 2, 2, 3, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33, 63, 64, 65]
+SIZES = [1, 1, 2, 2, 3, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33, 63, 64,
+         65]
 CUTOFF = 2.5
 EPS = torch.finfo(torch.float).eps
 # How many times a number is rounded, each time by no more than :obj:`EPS` of

@@ -6,8 +6,14 @@ import torch
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn.models import SchNet
 
-from torch_sake import (SAKE, Ensemble, Potential, RadiusInteractionGraph,
-                        VectorSAKE, ZBLRepulsion)
+from torch_sake import (
+    SAKE,
+    Ensemble,
+    Potential,
+    RadiusInteractionGraph,
+    VectorSAKE,
+    ZBLRepulsion,
+)
 from torch_sake.evaluation.metrics import predict_batch
 
 CUTOFF = 4.0
@@ -138,7 +144,7 @@ def test_compiled():
     potential = Potential(MODELS['VectorSAKE']())
     potential.compile()
     with torch.no_grad():
-        for name, (near, far) in PAIRS.items():
+        for _name, (near, far) in PAIRS.items():
             (z, pos, cell), (_, other, _) = near, far
             assert_same(potential(z, other, cell=cell, compute_stress=True),
                         potential(z, pos, cell=cell, compute_stress=True))
@@ -161,6 +167,7 @@ def test_derivatives_with_respect_to_positions():
 def test_calculators():
     pytest.importorskip('ase')
     from ase import Atoms
+
     from torch_sake.calculators import SAKECalculator
     potentials = [Potential(MODELS['VectorSAKE']()) for _ in range(2)]
     for potential in (*potentials, Ensemble(potentials)):

@@ -105,7 +105,8 @@ def bounds_of_weighted_sums(index, *inputs):
     # A node adds up to two products for each edge to what it starts with:
     terms = 2 * torch.bincount(index, minlength=7).view(7, 1) + 1
     # Each term passes fewer sums than there are terms. A product is right to
-    # one rounding, an exponential to an ulp, which is two, a sine to four ulps.
+    # one rounding, an exponential to an ulp, which is two, a sine to four
+    # ulps.
     roundings = [terms + 8] * (len(sizes) - 1) + [2 + 2 * 2 + 8]
     unit = torch.finfo(torch.float).eps / 2
     return [count * unit / (1 - count * unit) * size

@@ -4,8 +4,14 @@ import pytest
 import torch
 from torch_geometric.nn.models import SchNet
 
-from torch_sake import (SAKE, Potential, RadiusInteractionGraph, VectorSAKE,
-                        ZBLRepulsion, neighbor_list)
+from torch_sake import (
+    SAKE,
+    Potential,
+    RadiusInteractionGraph,
+    VectorSAKE,
+    ZBLRepulsion,
+    neighbor_list,
+)
 from torch_sake.testing import random_orthogonal
 
 

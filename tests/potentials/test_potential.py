@@ -4,6 +4,7 @@ import inspect
 import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
@@ -14,14 +15,21 @@ from torch_geometric.nn.models import SchNet
 
 import torch_sake.ops.linear
 import torch_sake.ops.segments
-from torch_sake import (SAKE, Potential, RadiusInteractionGraph, VectorSAKE,
-                        neighbor_list)
+from torch_sake import (
+    SAKE,
+    Potential,
+    RadiusInteractionGraph,
+    VectorSAKE,
+    neighbor_list,
+)
 from torch_sake.benchmark.work import peak_memory
 from torch_sake.ops import compilation
 from torch_sake.potentials import potential as potential_module
-from torch_sake.testing import (assert_batch_independent,
-                                assert_equivariant_forces,
-                                assert_forces_match_energy)
+from torch_sake.testing import (
+    assert_batch_independent,
+    assert_equivariant_forces,
+    assert_forces_match_energy,
+)
 
 Z = torch.tensor([8, 1, 1, 6, 1, 1, 1, 1])
 BATCH = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])
@@ -252,7 +260,7 @@ def test_layers_are_computed_again(build):
     for potential in (plain, again):
         with torch.no_grad():
             outputs = potential(*arguments)
-            memory.append(peak_memory(lambda: potential(*arguments),
+            memory.append(peak_memory(partial(potential, *arguments),
                                       torch.device('cpu')))
         for value, expected in zip(outputs, plain(*arguments)):
             assert torch.allclose(value, expected, rtol=1e-12)

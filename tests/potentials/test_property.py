@@ -5,8 +5,13 @@ import torch
 from torch_geometric.nn.models import SchNet
 
 import torch_sake.ops.compilation
-from torch_sake import (SAKE, Potential, Property, RadiusInteractionGraph,
-                        VectorSAKE)
+from torch_sake import (
+    SAKE,
+    Potential,
+    Property,
+    RadiusInteractionGraph,
+    VectorSAKE,
+)
 from torch_sake.models.readout import READOUTS
 from torch_sake.testing import assert_equivariant
 

@@ -3,10 +3,16 @@ import pytest
 import torch
 from torch_geometric.nn.models import SchNet
 
-from torch_sake import (Potential, RadiusInteractionGraph, VectorSAKE,
-                        ZBLRepulsion)
-from torch_sake.testing import (assert_equivariant_forces,
-                                assert_forces_match_energy)
+from torch_sake import (
+    Potential,
+    RadiusInteractionGraph,
+    VectorSAKE,
+    ZBLRepulsion,
+)
+from torch_sake.testing import (
+    assert_equivariant_forces,
+    assert_forces_match_energy,
+)
 
 
 def energy(prior, z, distance):

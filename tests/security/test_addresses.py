@@ -10,17 +10,28 @@ from torch_sake.cli import main
 from torch_sake.cli.convert import ConvertConfig
 from torch_sake.cli.evaluate import EvaluateConfig
 from torch_sake.cli.relax import RelaxConfig
-from torch_sake.datasets import (CMUMotion, FramesOnDisk, ISO17,
-                                 MD17Trajectory, NBody, convert_frames,
-                                 load_frames, md17_frames, md22_frames,
-                                 qm9_frames, read_frames, read_split,
-                                 read_trajectories, xtb_frames)
+from torch_sake.datasets import (
+    ISO17,
+    CMUMotion,
+    FramesOnDisk,
+    MD17Trajectory,
+    NBody,
+    convert_frames,
+    load_frames,
+    md17_frames,
+    md22_frames,
+    qm9_frames,
+    read_frames,
+    read_split,
+    read_trajectories,
+    xtb_frames,
+)
 from torch_sake.datasets.frames.npz_file import npz_frames
 from torch_sake.forecasting import DynamicsConfig
-from torch_sake.utils.files import local_path
 from torch_sake.simulation import MDConfig
 from torch_sake.simulation.structures import read_structure
 from torch_sake.training import TrainConfig
+from torch_sake.utils.files import local_path
 
 FUNCTIONS = [
     (lambda path: md17_frames(path, 'ethanol'), 'root'),

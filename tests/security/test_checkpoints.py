@@ -146,6 +146,7 @@ def water_copy(water_file, tmp_path):
 def test_simulation_goes_on_with_what_is_typed(tmp_path, capsys, server):
     """Beside a state that says where it began."""
     from ase import Atoms
+
     from torch_sake.simulation.restart import save_state
     run = write(tmp_path / 'run', {'data': 'xtb:H2', 'root': server})
     structure, out = str(tmp_path / 'a.xyz'), str(tmp_path / 'md')

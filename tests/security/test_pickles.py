@@ -7,8 +7,14 @@ import numpy
 import pytest
 import torch
 
-from torch_sake.datasets import (FramesOnDisk, convert_frames, load_frames,
-                                 md17_frames, read_split, read_trajectories)
+from torch_sake.datasets import (
+    FramesOnDisk,
+    convert_frames,
+    load_frames,
+    md17_frames,
+    read_split,
+    read_trajectories,
+)
 from torch_sake.models import SAKENet
 
 # What PyG's data sets keep in the folder 'processed':

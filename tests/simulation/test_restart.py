@@ -7,9 +7,8 @@ import numpy
 import pytest
 
 pytest.importorskip('ase')
-from torch_sake.simulation import MDConfig, Simulation  # noqa: E402
-from torch_sake.simulation.restart import (RESTART, read_state,  # noqa: E402
-                                           save_state)
+from torch_sake.simulation import MDConfig, Simulation
+from torch_sake.simulation.restart import RESTART, read_state, save_state
 
 
 @pytest.fixture

@@ -13,10 +13,18 @@ from torch_sake import Potential, VectorSAKE
 from torch_sake.datasets import Frames, read_frames
 from torch_sake.evaluation import bootstrap, report
 from torch_sake.evaluation.bootstrap import error_intervals, resampled_sums
-from torch_sake.evaluation.breakdown import (errors_by_element, errors_by_size,
-                                           frame_errors, summarize)
-from torch_sake.evaluation.metrics import (error_metrics, format_table, predict,
-                                         sum_errors)
+from torch_sake.evaluation.breakdown import (
+    errors_by_element,
+    errors_by_size,
+    frame_errors,
+    summarize,
+)
+from torch_sake.evaluation.metrics import (
+    error_metrics,
+    format_table,
+    predict,
+    sum_errors,
+)
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 PROPERTIES = ['energy', 'energy_per_atom', 'force', 'stress']

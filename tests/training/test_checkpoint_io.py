@@ -6,7 +6,7 @@ import torch
 from torch_sake.checkpoint import load_checkpoint
 
 pytest.importorskip('pytorch_lightning')
-from torch_sake.runs.checkpoint_io import SafetensorsIO  # noqa: E402
+from torch_sake.runs.checkpoint_io import SafetensorsIO
 
 
 def assert_same(value, expected):

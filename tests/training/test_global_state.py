@@ -12,10 +12,15 @@ import torch
 pytest.importorskip('ase')
 lightning = pytest.importorskip('pytorch_lightning')
 
-from torch_sake import (SAKE, SAKEConv, SAKENet, VectorSAKE,  # noqa: E402
-                        VectorSAKEConv, load_potential)
-from torch_sake.benchmark.run import (BenchmarkConfig,  # noqa: E402
-                                      run_benchmark)
+from torch_sake import (  # noqa: E402
+    SAKE,
+    SAKEConv,
+    SAKENet,
+    VectorSAKE,
+    VectorSAKEConv,
+    load_potential,
+)
+from torch_sake.benchmark.run import BenchmarkConfig, run_benchmark  # noqa: E402
 from torch_sake.forecasting import DynamicsConfig, load_forecaster  # noqa: E402
 from torch_sake.models import EGNN, GNN, RadialField  # noqa: E402
 from torch_sake.nn import EGNNConv  # noqa: E402

@@ -6,8 +6,8 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake import Potential, VectorSAKE
 from torch_sake.datasets import read_frames
-from torch_sake.training.losses import WeightedLoss
 from torch_sake.evaluation.metrics import predict_batch
+from torch_sake.training.losses import WeightedLoss
 
 NUM_ATOMS = torch.tensor([2, 3, 1])
 

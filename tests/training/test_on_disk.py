@@ -12,8 +12,12 @@ import pytest
 
 from torch_sake.checkpoint import LAST, load_checkpoint
 from torch_sake.cli import main
-from torch_sake.datasets import (FramesOnDisk, convert_frames, qm9_frames,
-                                 write_frames)
+from torch_sake.datasets import (
+    FramesOnDisk,
+    convert_frames,
+    qm9_frames,
+    write_frames,
+)
 from torch_sake.training import Trainer
 
 pytest.importorskip('ase')

@@ -11,15 +11,22 @@ import torch
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn.models import SchNet
 
-from torch_sake import (Property, RadiusInteractionGraph, load_potential,
-                        load_property)
+from torch_sake import (
+    Property,
+    RadiusInteractionGraph,
+    load_potential,
+    load_property,
+)
 from torch_sake.checkpoint import LAST, load_checkpoint
 from torch_sake.datasets import Frames, qm9_frames
+from torch_sake.evaluation.metrics import (
+    error_metrics,
+    predict,
+    trivial_labels,
+)
 from torch_sake.training import TrainConfig, Trainer, data
-from torch_sake.evaluation.metrics import (error_metrics, predict,
-                                         trivial_labels)
-from torch_sake.training.references import batch_weights
 from torch_sake.training.label_statistics import summarize
+from torch_sake.training.references import batch_weights
 
 ase_data = pytest.importorskip('ase.data')
 lightning = pytest.importorskip('pytorch_lightning')

@@ -1,9 +1,11 @@
 import pytest
 import torch
 
-from torch_sake.training.references import (AtomicEnergyFit,
-                                            fit_atomic_energies,
-                                            sum_atomic_energies)
+from torch_sake.training.references import (
+    AtomicEnergyFit,
+    fit_atomic_energies,
+    sum_atomic_energies,
+)
 
 
 def test_energies_of_elements_are_found():

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from torch_sake.training import Trainer
 from torch_sake.optim.schedule import PLATEAU, Schedule, waits
+from torch_sake.training import Trainer
 
 lightning = pytest.importorskip('pytorch_lightning')
 

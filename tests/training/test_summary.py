@@ -3,8 +3,8 @@ import pytest
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import Frames
-from torch_sake.training import TrainConfig, Trainer
 from torch_sake.evaluation.metrics import error_metrics, predict
+from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.label_statistics import summarize
 
 

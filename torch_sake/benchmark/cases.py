@@ -1,5 +1,6 @@
 import copy
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Union
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -19,8 +20,8 @@ class Case(NamedTuple):
     r"""A model, as it is or compiled, that is measured."""
     label: str
     potential: Potential
-    cutoff: Optional[float]
-    versions: Dict[str, str]
+    cutoff: float | None
+    versions: dict[str, str]
 
     @property
     def compiled(self) -> bool:
@@ -29,7 +30,7 @@ class Case(NamedTuple):
         return self.potential.compiled
 
     def calls(self, system: System,
-              tasks: List[str]) -> Dict[str, Callable[[], Any]]:
+              tasks: list[str]) -> dict[str, Callable[[], Any]]:
         r"""Returns a function for each task that can be done, and one for the
         neighbor list.
         """
@@ -76,11 +77,11 @@ class Case(NamedTuple):
         return lambda: dynamics.run(1)
 
 
-AnyCase = Union[Case, official.OfficialCase]
+AnyCase = Case | official.OfficialCase
 
 
 def build_cases(entry: str, compiled: bool, device: torch.device,
-                dtype: torch.dtype) -> List[AnyCase]:
+                dtype: torch.dtype) -> list[AnyCase]:
     r"""Returns the cases of a model: as it is and, if asked for and possible,
     compiled, and compiled with kernels for the spatial attention (fused).
 
@@ -135,7 +136,7 @@ def has_kernels(device: torch.device, dtype: torch.dtype) -> bool:
     return HAS_TRITON and device.type == 'cuda' and dtype == torch.float
 
 
-def installed_models() -> List[str]:
+def installed_models() -> list[str]:
     r"""Returns this package's models and all others that are installed."""
     names = ['VectorSAKE', 'SAKE', 'SAKE,cutoff=null']
     if official.is_installed():

@@ -1,5 +1,5 @@
 from dataclasses import dataclass, field
-from typing import List, Literal, Optional
+from typing import Literal
 
 from torch_sake.utils.plain_checks import check_option, check_positive_int
 from torch_sake.utils.settings import check_settings
@@ -29,12 +29,12 @@ class BenchmarkConfig:
         device: Where to compute; 'auto' takes a GPU if there is one.
         out: Folder of the results.
     """
-    models: Optional[List[str]] = None
+    models: list[str] | None = None
     compiled: bool = True
-    tasks: List[str] = field(default_factory=lambda: list(TASKS))
-    atoms: List[int] = field(default_factory=lambda: [9, 21])
-    batch_sizes: List[int] = field(default_factory=lambda: [1, 8, 64])
-    boxes: List[int] = field(default_factory=lambda: [1000])
+    tasks: list[str] = field(default_factory=lambda: list(TASKS))
+    atoms: list[int] = field(default_factory=lambda: [9, 21])
+    batch_sizes: list[int] = field(default_factory=lambda: [1, 8, 64])
+    boxes: list[int] = field(default_factory=lambda: [1000])
     rounds: int = 5
     seconds: float = 0.3
     threads: int = 1

@@ -1,7 +1,8 @@
 import importlib.util
 import os
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, Callable, Dict, List
+from typing import Any
 
 import torch
 
@@ -31,11 +32,11 @@ class OfficialCase:
         if torch.get_num_threads() == 1 and 'XLA_FLAGS' not in os.environ:
             os.environ['XLA_FLAGS'] = ('--xla_cpu_multi_thread_eigen=false '
                                        'intra_op_parallelism_threads=1')
-        self.versions: Dict[str, str] = {
+        self.versions: dict[str, str] = {
             name: version(name) for name in ('sake-gnn', 'jax', 'flax')}
 
     def calls(self, system: System,
-              tasks: List[str]) -> Dict[str, Callable[[], Any]]:
+              tasks: list[str]) -> dict[str, Callable[[], Any]]:
         r"""Returns a function for each task that can be done."""
         import jax
         import jax.numpy as jnp

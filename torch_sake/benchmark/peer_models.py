@@ -7,15 +7,15 @@ imported when it is built, not before.
 """
 
 from dataclasses import dataclass
-from typing import List, Optional, Tuple, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import dataloader
 from torch_geometric.utils import scatter
 
-from torch_sake.ops.geometry import edge_vectors
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
+from torch_sake.ops.geometry import edge_vectors
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class PeerInputs:
         elements: Atomic numbers of the data, ascending.
         avg_num_neighbors: Average number of neighbors of an atom.
     """
-    cutoff: Optional[float]
-    elements: List[int]
+    cutoff: float | None
+    elements: list[int]
     avg_num_neighbors: float
 
 
@@ -41,7 +41,7 @@ class LoopedEdges(torch.nn.Module):
         self.cutoff = cutoff
 
     def forward(self, pos: Tensor, batch: Tensor,
-                box: None = None) -> Tuple[Tensor, Tensor, Tensor]:
+                box: None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Returns edges [2, E + N], lengths [E + N], vectors [E + N, 3]."""
         edge_index, _ = neighbor_list(pos, self.cutoff, batch)
         vec = edge_vectors(pos, edge_index)
@@ -93,7 +93,7 @@ class PaiNNEnergy(torch.nn.Module):
 
 class TypedEnergy(torch.nn.Module):
     """A model that numbers the elements of the data from zero on."""
-    def __init__(self, cutoff: Optional[float], elements: List[int]):
+    def __init__(self, cutoff: float | None, elements: list[int]):
         super().__init__()
         self.cutoff = cutoff
         types = torch.full((119,), -1)

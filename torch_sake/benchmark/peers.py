@@ -5,17 +5,24 @@ it states them; loss, schedule and averaging of weights are the trainer's.
 """
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Callable, Dict, Tuple
+from typing import Any
 
 import torch
 
-from torch_sake.benchmark.peer_models import (EGNNEnergy, MACEEnergy,
-                                              NequIPEnergy, PaiNNEnergy,
-                                              PeerInputs, build_et,
-                                              build_schnet, build_tensornet,
-                                              build_visnet)
+from torch_sake.benchmark.peer_models import (
+    EGNNEnergy,
+    MACEEnergy,
+    NequIPEnergy,
+    PaiNNEnergy,
+    PeerInputs,
+    build_et,
+    build_schnet,
+    build_tensornet,
+    build_visnet,
+)
 
 
 @dataclass(frozen=True)
@@ -31,9 +38,9 @@ class Peer:
     """
     build: Callable[[PeerInputs], torch.nn.Module]
     module: str
-    packages: Tuple[str, ...]
+    packages: tuple[str, ...]
     install: str
-    settings: Dict[str, Any]
+    settings: dict[str, Any]
 
 
 PYG = ('torch_geometric', ('torch_geometric',), 'pip install torch_geometric')
@@ -45,8 +52,8 @@ SCHNETPACK = ('schnetpack', ('schnetpack',), (
 TORCHMD = ('torchmdnet', ('torchmd-net',), 'pip install torchmd-net==3.1.0')
 NEQUIP = ('nequip', ('nequip', 'e3nn'), 'pip install nequip==0.19.1')
 EGNN_CLEAN = ('egnn_clean', (), (
-    'clone vgsatorras/egnn from GitHub and put its folder models/egnn_clean on '
-    'PYTHONPATH'))
+    'clone vgsatorras/egnn from GitHub and put its folder models/egnn_clean '
+    'on PYTHONPATH'))
 MACE_TORCH = ('mace', ('mace-torch', 'e3nn'), 'pip install mace-torch==0.3.16')
 
 PEERS = {
@@ -88,7 +95,7 @@ PEERS = {
 }
 
 
-def peer_versions(name: str) -> Dict[str, str]:
+def peer_versions(name: str) -> dict[str, str]:
     """Returns the versions of the packages behind a peer.
 
     Raises:

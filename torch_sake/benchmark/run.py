@@ -1,27 +1,31 @@
 import os.path as osp
 import platform
 import time
-from typing import Any, Dict, List
+from typing import Any
 
 import torch
 
 from torch_sake.benchmark import official
-from torch_sake.benchmark.cases import (AnyCase, build_cases,
-                                        installed_models)
+from torch_sake.benchmark.cases import AnyCase, build_cases, installed_models
 from torch_sake.benchmark.config import BenchmarkConfig
 from torch_sake.benchmark.systems import System, all_systems
-from torch_sake.benchmark.work import (Rates, count_work, measure_rates,
-                                       peak_memory, synchronize)
+from torch_sake.benchmark.work import (
+    Rates,
+    count_work,
+    measure_rates,
+    peak_memory,
+    synchronize,
+)
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.files import write_json
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.version import __version__
 
-Row = Dict[str, Any]
+Row = dict[str, Any]
 
 
 @own_global_state()
-def run_benchmark(config: BenchmarkConfig) -> Dict[str, Any]:
+def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
     r"""Measures, and returns the results, which :obj:`results.json` gets,
     too.
     """
@@ -50,9 +54,9 @@ def run_benchmark(config: BenchmarkConfig) -> Dict[str, Any]:
     return results
 
 
-def _measure_system(cases: List[AnyCase], system: System,
+def _measure_system(cases: list[AnyCase], system: System,
                     config: BenchmarkConfig,
-                    device: torch.device) -> List[Row]:
+                    device: torch.device) -> list[Row]:
     calls = {}
     for case in cases:
         # Models without a cutoff, and those of others, are not periodic.
@@ -68,7 +72,7 @@ def _measure_system(cases: List[AnyCase], system: System,
         for task, call in mine.items():
             repeats = _repeats(call, config.seconds, device)
             calls[case.label, task] = (call, repeats)
-    times: Dict[Any, List[float]] = {key: [] for key in calls}
+    times: dict[Any, list[float]] = {key: [] for key in calls}
     # The threads of JAX are busy for a while after its calls:
     pause = 0.3 if (official.NAME, 'neighbors') in calls else 0.0
     for _ in range(config.rounds):

@@ -1,4 +1,5 @@
-from typing import Iterator, List, NamedTuple, Optional
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,8 +16,8 @@ class System(NamedTuple):
     name: str
     z: Tensor
     pos: Tensor
-    batch: Optional[Tensor] = None
-    cell: Optional[Tensor] = None
+    batch: Tensor | None = None
+    cell: Tensor | None = None
 
     @property
     def num_atoms(self) -> int:
@@ -35,7 +36,7 @@ class System(NamedTuple):
             batch=None if self.batch is None else self.batch.to(device),
             cell=None if self.cell is None else self.cell.to(device, dtype))
 
-    def num_edges(self, cutoff: Optional[float]) -> int:
+    def num_edges(self, cutoff: float | None) -> int:
         r"""Returns the number of edges within a cutoff."""
         return neighbor_list(self.pos, cutoff, self.batch,
                              self.cell)[0].size(1)
@@ -74,8 +75,8 @@ def box(num_atoms: int, seed: int = 0) -> System:
                   cell=side * BOX_SPACING * torch.eye(3))
 
 
-def all_systems(atoms: List[int], batch_sizes: List[int],
-                boxes: List[int]) -> Iterator[System]:
+def all_systems(atoms: list[int], batch_sizes: list[int],
+                boxes: list[int]) -> Iterator[System]:
     r"""Yields molecules of all sizes in batches of all sizes, then boxes."""
     for num_atoms in atoms:
         for batch_size in batch_sizes:

@@ -1,10 +1,10 @@
 import os.path as osp
-from typing import Any, Dict, List
+from typing import Any
 
 from torch_sake.utils.figures import new_figure, save_figure
 from torch_sake.utils.files import replace_when_complete
 
-Results = Dict[str, Any]
+Results = dict[str, Any]
 
 
 def format_results(results: Results) -> str:
@@ -25,7 +25,7 @@ def format_results(results: Results) -> str:
         if versions:
             lines += ['', f"{model}: " + ', '.join(
                 f'{name} {version}' for name, version in versions.items())]
-    groups: Dict[Any, List[Dict[str, Any]]] = {}
+    groups: dict[Any, list[dict[str, Any]]] = {}
     for row in results['rows']:
         groups.setdefault((row['system'], row['task']), []).append(row)
     for (system, task), rows in groups.items():

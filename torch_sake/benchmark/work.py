@@ -2,7 +2,8 @@ r"""What a function asks of a machine, and what the machine can do."""
 
 import math
 import time
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode

@@ -1,12 +1,14 @@
-from typing import Any, Dict, List, Optional, Union
+from typing import Any
 
 import torch
 
 try:
     from ase import Atoms
-    from ase.calculators.calculator import (Calculator,
-                                            PropertyNotImplementedError,
-                                            all_changes)
+    from ase.calculators.calculator import (
+        Calculator,
+        PropertyNotImplementedError,
+        all_changes,
+    )
     from ase.stress import full_3x3_to_voigt_6_stress
 except ImportError as error:
     raise ImportError("'SAKECalculator' needs ASE: "
@@ -63,9 +65,9 @@ class SAKECalculator(Calculator):
     def __init__(
         self,
         potential: Source,
-        units: Optional[Dict[str, str]] = None,
-        device: Union[str, torch.device, None] = None,
-        dtype: Optional[torch.dtype] = None,
+        units: dict[str, str] | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
         compile: bool = False,
         **kwargs: Any,
     ):
@@ -86,9 +88,9 @@ class SAKECalculator(Calculator):
     @one_thread_at_a_time
     def calculate(
         self,
-        atoms: Optional[Atoms] = None,
-        properties: Optional[List[str]] = None,
-        system_changes: List[str] = all_changes,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
     ) -> None:
         r"""Computes the given properties of a structure."""
         super().calculate(atoms, properties, system_changes)

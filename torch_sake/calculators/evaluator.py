@@ -1,23 +1,24 @@
 import copy
-from typing import Dict, List, NamedTuple, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy
 import torch
 from torch import Tensor
 
 from torch_sake.checkpoint import load_checkpoints
-from torch_sake.utils.checks import check_known_elements
-from torch_sake.utils.device import choose_device
-from torch_sake.utils.files import PathLike
 from torch_sake.neighbors import SkinNeighborList
 from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
+from torch_sake.utils.checks import check_known_elements
+from torch_sake.utils.device import choose_device
+from torch_sake.utils.files import PathLike
 from torch_sake.utils.thread_lock import ThreadLock, one_thread_at_a_time
 from torch_sake.utils.units import ASE_UNITS, check_units
 
 SKIN = 1.0  # Angstrom
 
-Source = Union[Potential, Ensemble, PathLike, Sequence[PathLike]]
+Source = Potential | Ensemble | PathLike | Sequence[PathLike]
 
 
 class Evaluation(NamedTuple):
@@ -28,9 +29,9 @@ class Evaluation(NamedTuple):
     """
     energy: float
     forces: numpy.ndarray
-    stress: Optional[numpy.ndarray]
-    energy_std: Optional[float]
-    forces_std: Optional[numpy.ndarray]
+    stress: numpy.ndarray | None
+    energy_std: float | None
+    forces_std: numpy.ndarray | None
 
 
 class Evaluator:
@@ -62,12 +63,12 @@ class Evaluator:
     def __init__(
         self,
         potential: Source,
-        units: Optional[Dict[str, str]] = None,
-        device: Union[str, torch.device, None] = None,
-        dtype: Optional[torch.dtype] = None,
+        units: dict[str, str] | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
         compile: bool = False,
     ):
-        self.elements: Optional[List[int]] = None
+        self.elements: list[int] | None = None
         if not isinstance(potential, (Potential, Ensemble)):
             if units is not None:
                 raise ValueError(f"'units' must not be given with a "
@@ -97,7 +98,7 @@ class Evaluator:
                                               SKIN / self.length)
 
     @property
-    def cutoff(self) -> Optional[float]:
+    def cutoff(self) -> float | None:
         r"""The cutoff in Angstrom, or :obj:`None`."""
         return None if self.neighbors is None else (
             self.neighbors.cutoff * self.length)
@@ -108,8 +109,8 @@ class Evaluator:
         self,
         numbers: numpy.ndarray,
         positions: numpy.ndarray,
-        cell: Optional[numpy.ndarray] = None,
-        pbc: Optional[numpy.ndarray] = None,
+        cell: numpy.ndarray | None = None,
+        pbc: numpy.ndarray | None = None,
         compute_stress: bool = False,
     ) -> Evaluation:
         r"""Returns energy, forces and stress of a structure.
@@ -153,8 +154,8 @@ class Evaluator:
         self,
         numbers: numpy.ndarray,
         positions: numpy.ndarray,
-        cell: Optional[numpy.ndarray] = None,
-        pbc: Optional[numpy.ndarray] = None,
+        cell: numpy.ndarray | None = None,
+        pbc: numpy.ndarray | None = None,
     ) -> numpy.ndarray:
         r"""Returns the part of the energy that belongs to each atom, see
         :meth:`torch_sake.Potential.site_energies`, :obj:`[N]`.
@@ -166,9 +167,9 @@ class Evaluator:
         self,
         numbers: numpy.ndarray,
         positions: numpy.ndarray,
-        cell: Optional[numpy.ndarray],
-        pbc: Optional[numpy.ndarray],
-    ) -> Dict[str, Optional[Tensor]]:
+        cell: numpy.ndarray | None,
+        pbc: numpy.ndarray | None,
+    ) -> dict[str, Tensor | None]:
         if not numpy.array_equal(numbers, self._known):  # looked at once
             check_known_elements('The structure has', numbers.tolist(),
                                  self.elements)

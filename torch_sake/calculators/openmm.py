@@ -1,4 +1,4 @@
-from typing import Dict, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import numpy
 import torch
@@ -12,8 +12,11 @@ except ImportError as error:
                       "pip install 'torch-sake[openmm]'") from error
 
 from torch_sake.calculators.evaluator import Evaluator, Source
-from torch_sake.utils.checks import (MAX_ATOMIC_NUMBER, check_atomic_numbers,
-                               check_known_elements)
+from torch_sake.utils.checks import (
+    MAX_ATOMIC_NUMBER,
+    check_atomic_numbers,
+    check_known_elements,
+)
 from torch_sake.utils.units import ENERGIES, LENGTHS
 
 # OpenMM computes in kJ/mol and nm, what is evaluated is in eV and Angstrom.
@@ -23,11 +26,11 @@ FORCE = ENERGY * LENGTHS['nm']
 
 def openmm_force(
     potential: Source,
-    z: Union[Sequence[int], numpy.ndarray, Tensor],
+    z: Sequence[int] | numpy.ndarray | Tensor,
     periodic: bool = False,
-    units: Optional[Dict[str, str]] = None,
-    device: Union[str, torch.device, None] = None,
-    dtype: Optional[torch.dtype] = None,
+    units: dict[str, str] | None = None,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
     compile: bool = False,
 ) -> openmm.PythonForce:
     r"""Returns a potential as a force of OpenMM (8.5 or later).
@@ -111,7 +114,7 @@ class ForceFunction:
         self.numbers = numbers
         self.periodic = periodic
 
-    def __call__(self, state: openmm.State) -> Tuple[float, numpy.ndarray]:
+    def __call__(self, state: openmm.State) -> tuple[float, numpy.ndarray]:
         structure = [state.getPositions(asNumpy=True).value_in_unit(angstrom)]
         if len(structure[0]) != len(self.numbers):
             raise ValueError(f"'z' must have as many atomic numbers as there "

@@ -6,7 +6,7 @@ import os.path as osp
 import signal
 import sys
 import warnings
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 from torch_sake.cli.door import check_inputs
 from torch_sake.cli.memory import keep_memory
@@ -17,15 +17,20 @@ FORMAT = warnings.formatwarning  # of Python
 PACKAGE = osp.dirname(osp.dirname(__file__))
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     r"""Runs a command and returns the exit status: 0, 1 for a simulation or
     a training run that could not go on or whose result cannot be trusted, 2
     for wrong arguments or files, 130 for an interruption.
     """
     try:
         import ase  # noqa: F401
-        from torch_sake.cli.settings import (Parser, SettingsFile,
-                                             check_typed, files_first)
+
+        from torch_sake.cli.settings import (
+            Parser,
+            SettingsFile,
+            check_typed,
+            files_first,
+        )
     except ImportError as error:
         print(f"torch-sake needs '{error.name}': "
               f"pip install 'torch-sake[train]'", file=sys.stderr)
@@ -86,13 +91,16 @@ def format_warning(message: Any, category: type, filename: str, *where: Any,
     return FORMAT(message, category, filename, *where, **kwargs)
 
 
-def configurations() -> Dict[str, Tuple[type, str]]:
+def configurations() -> dict[str, tuple[type, str]]:
     r"""Returns the settings and the description of each command. None of
     them needs torch, which takes seconds to import.
     """
     from torch_sake.benchmark.config import BenchmarkConfig
-    from torch_sake.cli.configs import (ConvertConfig, EvaluateConfig,
-                                        RelaxConfig)
+    from torch_sake.cli.configs import (
+        ConvertConfig,
+        EvaluateConfig,
+        RelaxConfig,
+    )
     from torch_sake.forecasting.config import DynamicsConfig
     from torch_sake.simulation.config import MDConfig
     from torch_sake.training.config import TrainConfig
@@ -120,8 +128,8 @@ def run_command(name: str, config: Any) -> int:
     r"""Runs the function of a command, which has its name and that of its
     module, and returns the exit status.
     """
-    from torch_sake.simulation import SimulationStopped, Unsound
     from torch_sake.runs.diverged import Diverged
+    from torch_sake.simulation import SimulationStopped, Unsound
     run = getattr(importlib.import_module(f'torch_sake.cli.{name}'), name)
     try:
         run(config)
@@ -151,7 +159,7 @@ def is_out_of_memory(error: Exception) -> bool:
         "can't allocate memory" in str(error))
 
 
-def choose_task(arguments: List[str]) -> List[str]:
+def choose_task(arguments: list[str]) -> list[str]:
     r"""Returns the arguments, with the command :obj:`dynamics` in the place of
     :obj:`train --task dynamics`.
     """

@@ -2,10 +2,14 @@ r"""Settings of the commands that have no package of their own."""
 
 import math
 from dataclasses import dataclass
-from typing import List, Literal, Optional, Union
+from typing import Literal
 
-from torch_sake.utils.plain_checks import (check_paths, check_positive_float,
-                                     check_positive_int, check_seed)
+from torch_sake.utils.plain_checks import (
+    check_paths,
+    check_positive_float,
+    check_positive_int,
+    check_seed,
+)
 from torch_sake.utils.settings import check_settings
 
 
@@ -25,8 +29,8 @@ class ConvertConfig:
     """
     data: str
     out: str
-    energy_unit: Optional[str] = None
-    length_unit: Optional[str] = None
+    energy_unit: str | None = None
+    length_unit: str | None = None
 
     def __post_init__(self):
         check_settings(self, ('out', ))
@@ -55,14 +59,14 @@ class EvaluateConfig:
         seed: Seed of the bootstrap of the confidence intervals.
         device: Where to compute; 'auto' takes a GPU if there is one.
     """
-    checkpoint: Union[str, List[str]]
-    data: Optional[str] = None
-    root: Optional[str] = None
-    num_frames: Optional[int] = None
-    data_seed: Optional[int] = None
-    part: Optional[Literal['test', 'all']] = None
-    split: Optional[str] = None
-    out: Optional[str] = None
+    checkpoint: str | list[str]
+    data: str | None = None
+    root: str | None = None
+    num_frames: int | None = None
+    data_seed: int | None = None
+    part: Literal['test', 'all'] | None = None
+    split: str | None = None
+    out: str | None = None
     seed: int = 0
     device: str = 'auto'
 
@@ -103,8 +107,8 @@ class RelaxConfig:
         device: Where to compute; 'auto' takes a GPU if there is one.
     """
     checkpoint: str
-    structure: Optional[str] = None
-    out: Optional[str] = None
+    structure: str | None = None
+    out: str | None = None
     cell: bool = False
     pressure: float = 0.0
     fmax: float = 1e-3

@@ -1,24 +1,23 @@
 import os.path as osp
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.loader import DataLoader
 
-from torch_sake.checkpoint import (folder_of, load_checkpoints,
-                                   load_predictor)
-from torch_sake.utils.checks import check_known_elements
+from torch_sake.checkpoint import folder_of, load_checkpoints, load_predictor
 from torch_sake.cli.configs import EvaluateConfig
 from torch_sake.datasets import published_split
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
+from torch_sake.evaluation.metrics import predict, trivial_labels
+from torch_sake.evaluation.report import check_units, report_errors
 from torch_sake.potentials.description import RunDescription
+from torch_sake.training.batching import EVAL_BATCH_SIZE
+from torch_sake.training.data import frames_fingerprint
+from torch_sake.utils.checks import check_known_elements
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.entries import check_entry, errors_name
 from torch_sake.utils.inputs import find_checkpoint
-from torch_sake.training.batching import EVAL_BATCH_SIZE
-from torch_sake.training.data import frames_fingerprint
-from torch_sake.evaluation.metrics import predict, trivial_labels
-from torch_sake.evaluation.report import check_units, report_errors
 
 
 def evaluate(config: EvaluateConfig) -> None:
@@ -51,7 +50,7 @@ def evaluate(config: EvaluateConfig) -> None:
 
 
 def load_data(config: EvaluateConfig,
-              description: Dict[str, Any]) -> AnyFrames:
+              description: dict[str, Any]) -> AnyFrames:
     r"""Returns the frames that the settings name. What the checkpoint says of
     its own is for messages and comparisons: nothing that it names is opened or
     generated.
@@ -72,7 +71,7 @@ def load_data(config: EvaluateConfig,
                                'data_seed': config.data_seed or 0})
 
 
-def is_data_of(description: Dict[str, Any], config: EvaluateConfig) -> bool:
+def is_data_of(description: dict[str, Any], config: EvaluateConfig) -> bool:
     r"""Returns whether the settings ask for data as those of the run did."""
     run = description['config']
     return config.data == run['data'] and (
@@ -82,8 +81,8 @@ def is_data_of(description: Dict[str, Any], config: EvaluateConfig) -> bool:
 
 
 def choose_frames(frames: AnyFrames, config: EvaluateConfig,
-                  tensors: Dict[str, Tensor],
-                  description: Dict[str, Any]) -> Tuple[AnyFrames, str]:
+                  tensors: dict[str, Tensor],
+                  description: dict[str, Any]) -> tuple[AnyFrames, str]:
     r"""Returns the frames to measure, and which part of the data they are.
 
     Args:

@@ -1,7 +1,4 @@
-from typing import Dict, List
-
-from torch_sake.simulation import (MDConfig, Simulation,
-                                   SimulationStopped)
+from torch_sake.simulation import MDConfig, Simulation, SimulationStopped
 from torch_sake.simulation.report import describe, plot_simulation
 
 
@@ -29,9 +26,9 @@ def md(config: MDConfig) -> None:
     print(f'The simulation is in {simulation.out}')
 
 
-def plot(simulation: Simulation) -> Dict[str, List[float]]:
+def plot(simulation: Simulation) -> dict[str, list[float]]:
     r"""Draws the log of a simulation and returns it."""
-    rows: Dict[str, List[float]] = {}
+    rows: dict[str, list[float]] = {}
     if simulation.records.num_frames > 0:
         rows = simulation.records.rows()
         plot_simulation(rows, simulation.out)

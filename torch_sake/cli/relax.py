@@ -1,5 +1,5 @@
 import os.path as osp
-from typing import Any, Tuple
+from typing import Any
 
 import numpy
 import torch
@@ -7,11 +7,11 @@ import torch
 from torch_sake.calculators import SAKECalculator
 from torch_sake.checkpoint import folder_of
 from torch_sake.cli.configs import RelaxConfig
+from torch_sake.simulation.soundness import Soundness, Unsound
+from torch_sake.simulation.structures import read_structure
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.files import replace_when_complete, write_json
 from torch_sake.utils.locks import hold_folder
-from torch_sake.simulation.soundness import Soundness, Unsound
-from torch_sake.simulation.structures import read_structure
 
 
 def relax(config: RelaxConfig) -> None:
@@ -74,7 +74,7 @@ def _relax(config: RelaxConfig, atoms: Any, out: str) -> None:
 
 
 def _optimize(config: RelaxConfig, atoms: Any,
-              soundness: Soundness) -> Tuple[bool, int]:
+              soundness: Soundness) -> tuple[bool, int]:
     r"""Returns whether the structure of least energy is found, and the number
     of steps.
     """

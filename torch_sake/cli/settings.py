@@ -7,9 +7,10 @@ may be taken for two things is refused.
 
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from itertools import islice
-from typing import Any, Dict, Iterator, List, NoReturn, Optional
+from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
@@ -28,7 +29,7 @@ WRONG_TYPE = re.compile(r'Parser key "(?:\w+\.)?(\w+)":.*value: (.*)',
                         re.DOTALL)
 
 
-def read_settings(path: PathLike, config: type) -> Dict[str, Any]:
+def read_settings(path: PathLike, config: type) -> dict[str, Any]:
     r"""Reads the settings of a command from a YAML file.
 
     Args:
@@ -164,7 +165,7 @@ def _scalar(where: str, name: str, node: Any) -> Any:
     return None if kind == 'null' else text
 
 
-def check_typed(arguments: List[str], config: type) -> None:
+def check_typed(arguments: list[str], config: type) -> None:
     r"""Checks that numbers on a command line can be taken for one thing only,
     by the rules of files.
 
@@ -195,12 +196,12 @@ def check_typed(arguments: List[str], config: type) -> None:
                                  f"write a decimal number")
 
 
-def files_first(arguments: List[str]) -> List[str]:
+def files_first(arguments: list[str]) -> list[str]:
     r"""Returns the arguments of a command with all :obj:`--config` before the
     others, which take precedence wherever they stand.
     """
-    files: List[str] = []
-    others: List[str] = []
+    files: list[str] = []
+    others: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         if argument == '--config':
@@ -219,13 +220,13 @@ class Parser(ArgumentParser):
         config (type, optional): The class of the settings, if there are some.
             (default: :obj:`None`)
     """
-    def __init__(self, *args: Any, config: Optional[type] = None,
+    def __init__(self, *args: Any, config: type | None = None,
                  **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.config = config
 
     def error(self, message: str,
-              ex: Optional[Exception] = None) -> NoReturn:
+              ex: Exception | None = None) -> NoReturn:
         parser = getattr(ex, 'subcommand_parser', None) or self
         prog = parser.prog.replace(' [options]', '')
         found = re.fullmatch(r'(.* required:) (\w+)\.(\w+)', message)

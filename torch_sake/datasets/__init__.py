@@ -4,20 +4,27 @@ sets.
 
 import torch_sake.utils.pyg  # noqa: F401
 from torch_sake.datasets.frames.ase_file import read_frames
-from torch_sake.datasets.motion.cmu_motion import CMUMotion
 from torch_sake.datasets.frames.convert import convert_frames, write_frames
 from torch_sake.datasets.frames.frames import Frames
-from torch_sake.datasets.frames.on_disk import FramesOnDisk
 from torch_sake.datasets.frames.iso17 import ISO17
 from torch_sake.datasets.frames.load import load_frames
 from torch_sake.datasets.frames.md17 import md17_frames, md22_frames
+from torch_sake.datasets.frames.on_disk import FramesOnDisk
+from torch_sake.datasets.frames.qm9 import qm9_frames
+from torch_sake.datasets.frames.split import (
+                                       Split,
+                                       published_split,
+                                       random_split,
+                                       read_split,
+)
+from torch_sake.datasets.frames.xtb import xtb_frames
+from torch_sake.datasets.motion.cmu_motion import CMUMotion
 from torch_sake.datasets.motion.md17_trajectory import MD17Trajectory
 from torch_sake.datasets.motion.nbody import NBody
-from torch_sake.datasets.frames.qm9 import qm9_frames
-from torch_sake.datasets.frames.split import (Split, published_split, random_split,
-                                       read_split)
-from torch_sake.datasets.motion.trajectories import Trajectories, read_trajectories
-from torch_sake.datasets.frames.xtb import xtb_frames
+from torch_sake.datasets.motion.trajectories import (
+                                       Trajectories,
+                                       read_trajectories,
+)
 
 __all__ = [
     'CMUMotion',

@@ -1,4 +1,4 @@
-from typing import Dict, List, Optional, Sequence
+from collections.abc import Sequence
 
 import numpy
 import torch
@@ -9,7 +9,7 @@ CONFIDENCE = 0.95
 # Frames that are drawn at once; eight bytes and a weight of eight each.
 NUM_DRAWN = 1 << 22
 
-Interval = Optional[List[float]]
+Interval = list[float] | None
 
 
 def resampled_sums(sums: Tensor, num_samples: int = NUM_SAMPLES,
@@ -42,7 +42,7 @@ def resampled_sums(sums: Tensor, num_samples: int = NUM_SAMPLES,
 
 
 def error_intervals(sums: Tensor, names: Sequence[str],
-                    seed: int = 0) -> Dict[str, Interval]:
+                    seed: int = 0) -> dict[str, Interval]:
     r"""Returns confidence intervals of mean absolute and root mean square
     errors, by the percentiles of the bootstrap: frames, whose errors are
     independent, are drawn anew with replacement and the errors computed from

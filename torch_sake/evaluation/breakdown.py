@@ -1,6 +1,6 @@
 r"""Errors by target, by element and by number of atoms."""
 
-from typing import Any, Dict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch_sake.evaluation.bootstrap import error_intervals
 from torch_sake.evaluation.metrics import metrics_of_sums, property_errors
 
 
-def frame_errors(outputs: Dict[str, Tensor]) -> Dict[str, Tensor]:
+def frame_errors(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
     r"""Returns the number, the sum of the absolute values and the sum of the
     squares of the errors of each frame, by target, from the outputs of
     :func:`~torch_sake.evaluation.metrics.predict`.
@@ -33,7 +33,7 @@ def _sums_of_frames(error: Tensor, frame: Tensor, num_frames: int) -> Tensor:
     return rows.new_zeros(num_frames, 3).index_add(0, frame, rows)
 
 
-def summarize(sums: Dict[str, Tensor], seed: int = 0) -> Dict[str, Any]:
+def summarize(sums: dict[str, Tensor], seed: int = 0) -> dict[str, Any]:
     r"""Returns the errors of frames and their confidence intervals.
 
     Args:
@@ -48,8 +48,8 @@ def summarize(sums: Dict[str, Tensor], seed: int = 0) -> Dict[str, Any]:
             'intervals': error_intervals(stacked, names, seed)}
 
 
-def errors_by_element(outputs: Dict[str, Tensor],
-                      seed: int = 0) -> Dict[int, Dict[str, Any]]:
+def errors_by_element(outputs: dict[str, Tensor],
+                      seed: int = 0) -> dict[int, dict[str, Any]]:
     r"""Returns what :func:`summarize` says of the forces on the atoms of each
     element, by its atomic number, in the frames that have any; without forces,
     what it says of these frames.
@@ -70,8 +70,8 @@ def errors_by_element(outputs: Dict[str, Tensor],
     return out
 
 
-def errors_by_size(outputs: Dict[str, Tensor],
-                   seed: int = 0) -> Dict[int, Dict[str, Any]]:
+def errors_by_size(outputs: dict[str, Tensor],
+                   seed: int = 0) -> dict[int, dict[str, Any]]:
     r"""Returns what :func:`summarize` says of the frames of each number of
     atoms.
     """
@@ -80,7 +80,7 @@ def errors_by_size(outputs: Dict[str, Tensor],
             for size in num_atoms.unique().tolist()}
 
 
-def _summarize_part(sums: Dict[str, Tensor], frames: Tensor,
-                    seed: int) -> Dict[str, Any]:
+def _summarize_part(sums: dict[str, Tensor], frames: Tensor,
+                    seed: int) -> dict[str, Any]:
     return summarize({name: rows[frames] for name, rows in sums.items()},
                      seed)

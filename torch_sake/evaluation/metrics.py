@@ -1,22 +1,22 @@
 import math
-from typing import Dict, Iterable, List, Sequence, Tuple, Union
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
 from torch_sake.datasets.frames.frames import label_name
 from torch_sake.models import MoleculeModel
 from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.property import Property
+from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
 
-Metrics = Dict[str, float]
-Predictor = Union[Potential, Property, Ensemble]
+Metrics = dict[str, float]
+Predictor = Potential | Property | Ensemble
 
 
-def predict_batch(potential: Predictor, data: Data) -> Dict[str, Tensor]:
+def predict_batch(potential: Predictor, data: Data) -> dict[str, Tensor]:
     r"""Returns the predictions of the labels that the frames have: of
     energies alone, which costs less, where there are no forces.
 
@@ -48,7 +48,7 @@ def predict_label(potential: Predictor, data: Data) -> Tensor:
 
 
 def _inputs(potential: Predictor,
-            data: Data) -> Tuple[List[Tensor], Dict[str, int]]:
+            data: Data) -> tuple[list[Tensor], dict[str, int]]:
     r"""Returns the arguments of a potential for a batch."""
     inputs = [data.z, data.pos, data.batch]
     if 'cell' in data:
@@ -65,7 +65,7 @@ def known_rows(label: Tensor) -> Tensor:
     return ~label.view(label.size(0), -1).isnan().any(dim=1)
 
 
-def predict_labels(potential: Predictor, data: Data) -> Dict[str, Tensor]:
+def predict_labels(potential: Predictor, data: Data) -> dict[str, Tensor]:
     r"""Returns the predictions and the labels of the rows of a batch that have
     labels, and whose they are, see :func:`predict`.
     """
@@ -88,7 +88,7 @@ def predict_labels(potential: Predictor, data: Data) -> Dict[str, Tensor]:
 
 @torch.no_grad()
 def predict(potential: Predictor, loader: Iterable[Data],
-            device: torch.device) -> Dict[str, Tensor]:
+            device: torch.device) -> dict[str, Tensor]:
     r"""Returns the predictions and the labels of all frames, in float64.
     Without labels of forces or of stresses, there are no predictions of them.
     Rows without a label are left out; :obj:`"force_frame"` is the index of the
@@ -104,7 +104,7 @@ def predict(potential: Predictor, loader: Iterable[Data],
           :math:`(M)`, and without forces which :obj:`"elements"` there are,
           :math:`(M, 119)`
     """
-    parts: Dict[str, List[Tensor]] = {}
+    parts: dict[str, list[Tensor]] = {}
     num_frames = 0
     for data in loader:
         values = predict_labels(potential, data.to(device))
@@ -116,7 +116,7 @@ def predict(potential: Predictor, loader: Iterable[Data],
     return {key: torch.cat(values) for key, values in parts.items()}
 
 
-def property_errors(outputs: Dict[str, Tensor]) -> Dict[str, Tensor]:
+def property_errors(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
     r"""Returns the errors of all that there are labels of, from the outputs of
     :func:`predict`, by name; with energies, those per atom, too.
     """
@@ -129,7 +129,7 @@ def property_errors(outputs: Dict[str, Tensor]) -> Dict[str, Tensor]:
     return errors
 
 
-def sum_errors(outputs: Dict[str, Tensor],
+def sum_errors(outputs: dict[str, Tensor],
                properties: Sequence[str]) -> Tensor:
     r"""Returns the number, the sum of the absolute values and the sum of the
     squares of the errors of each of :obj:`properties`, from the outputs of
@@ -161,7 +161,7 @@ def metrics_of_sums(sums: Tensor, properties: Sequence[str]) -> Metrics:
     return metrics
 
 
-def error_metrics(outputs: Dict[str, Tensor]) -> Metrics:
+def error_metrics(outputs: dict[str, Tensor]) -> Metrics:
     r"""Returns mean absolute and root mean square errors of all properties
     that there are labels of, those of forces and stresses by component, from
     the outputs of :func:`predict`.
@@ -179,8 +179,8 @@ def trivial_labels(potential: Predictor, loader: Iterable[Data]) -> Tensor:
         for data in loader])
 
 
-def trivial_outputs(outputs: Dict[str, Tensor], trivial: Tensor,
-                    label: str) -> Dict[str, Tensor]:
+def trivial_outputs(outputs: dict[str, Tensor], trivial: Tensor,
+                    label: str) -> dict[str, Tensor]:
     r"""The outputs of the predictor that knows the composition only: the given
     energies or properties, zero forces and stresses.
     """
@@ -189,7 +189,7 @@ def trivial_outputs(outputs: Dict[str, Tensor], trivial: Tensor,
     return {**outputs, label: trivial, **zeros}
 
 
-def units_of_properties(units: Dict[str, str]) -> Dict[str, str]:
+def units_of_properties(units: dict[str, str]) -> dict[str, str]:
     r"""Returns the unit of each property that errors are reported of."""
     if 'energy' not in units:
         label = label_name(units)
@@ -199,8 +199,8 @@ def units_of_properties(units: Dict[str, str]) -> Dict[str, str]:
             'force': f'{energy}/{length}', 'stress': f'{energy}/{length}^3'}
 
 
-def format_table(title: str, rows: List[Tuple[str, Metrics]],
-                 units: Dict[str, str]) -> str:
+def format_table(title: str, rows: list[tuple[str, Metrics]],
+                 units: dict[str, str]) -> str:
     r"""Returns a table of errors, one predictor a row."""
     columns = [(name, f"{name.replace('_', ' ')} [{unit}]")
                for name, unit in units_of_properties(units).items()

@@ -1,18 +1,21 @@
 import os.path as osp
-from typing import Dict, Iterable, List
+from collections.abc import Iterable
 
 import numpy
 import torch
 from torch import Tensor
 
+from torch_sake.evaluation.metrics import (
+    Metrics,
+    property_errors,
+    units_of_properties,
+)
 from torch_sake.utils.figures import new_figure, save_figure
-from torch_sake.evaluation.metrics import (Metrics, property_errors,
-                                         units_of_properties)
 
 NUM_POINTS = 20000  # of a picture
 
 
-def plot_learning_curve(history: List[Metrics], units: Dict[str, str],
+def plot_learning_curve(history: list[Metrics], units: dict[str, str],
                         folder: str) -> None:
     r"""Draws the validation errors of a run into
     :obj:`learning_curve.png`.
@@ -32,7 +35,7 @@ def plot_learning_curve(history: List[Metrics], units: Dict[str, str],
     save_figure(figure, osp.join(folder, 'learning_curve.png'))
 
 
-def plot_parity(outputs: Dict[str, Tensor], units: Dict[str, str],
+def plot_parity(outputs: dict[str, Tensor], units: dict[str, str],
                 folder: str) -> None:
     r"""Draws predictions against labels, see
     :func:`~torch_sake.evaluation.metrics.predict`, into :obj:`parity.png`.
@@ -56,7 +59,7 @@ def plot_parity(outputs: Dict[str, Tensor], units: Dict[str, str],
     save_figure(figure, osp.join(folder, 'parity.png'))
 
 
-def plot_error_distribution(outputs: Dict[str, Tensor], units: Dict[str, str],
+def plot_error_distribution(outputs: dict[str, Tensor], units: dict[str, str],
                             folder: str) -> None:
     r"""Draws histograms of the errors, prediction minus label, into
     :obj:`error_distribution.png`, those of forces by component, with the
@@ -81,8 +84,8 @@ def plot_error_distribution(outputs: Dict[str, Tensor], units: Dict[str, str],
     save_figure(figure, osp.join(folder, 'error_distribution.png'))
 
 
-def _properties(units: Dict[str, str],
-                present: Iterable[str]) -> Dict[str, str]:
+def _properties(units: dict[str, str],
+                present: Iterable[str]) -> dict[str, str]:
     r"""Returns the unit of each property to draw, by its name."""
     present = set(present)
     return {name: unit for name, unit in units_of_properties(units).items()

@@ -1,20 +1,27 @@
 r"""What a training run and an evaluation leave behind for people."""
 
 import os.path as osp
-from typing import Any, Dict
+from typing import Any
 
 from torch import Tensor
 
 from torch_sake.datasets.frames.frames import label_name
 from torch_sake.datasets.frames.load import AnyFrames
+from torch_sake.evaluation.bootstrap import CONFIDENCE, NUM_SAMPLES
+from torch_sake.evaluation.breakdown import (
+    errors_by_element,
+    errors_by_size,
+    frame_errors,
+    summarize,
+)
+from torch_sake.evaluation.metrics import (
+    error_metrics,
+    format_table,
+    trivial_outputs,
+)
+from torch_sake.evaluation.plots import plot_error_distribution, plot_parity
 from torch_sake.utils.files import write_json
 from torch_sake.utils.locks import hold_folder
-from torch_sake.evaluation.bootstrap import CONFIDENCE, NUM_SAMPLES
-from torch_sake.evaluation.breakdown import (errors_by_element, errors_by_size,
-                                           frame_errors, summarize)
-from torch_sake.evaluation.metrics import (error_metrics, format_table,
-                                         trivial_outputs)
-from torch_sake.evaluation.plots import plot_error_distribution, plot_parity
 
 
 def describe_labels(frames: AnyFrames) -> str:
@@ -26,9 +33,9 @@ def describe_labels(frames: AnyFrames) -> str:
                          *(['stresses'] if frames.has_stress else [])])
 
 
-def report_errors(outputs: Dict[str, Tensor], trivial: Tensor,
-                  units: Dict[str, str], folder: str, name: str, title: str,
-                  seed: int = 0) -> Dict[str, Any]:
+def report_errors(outputs: dict[str, Tensor], trivial: Tensor,
+                  units: dict[str, str], folder: str, name: str, title: str,
+                  seed: int = 0) -> dict[str, Any]:
     r"""Prints the errors of the outputs of
     :func:`~torch_sake.evaluation.metrics.predict` beside those of the trivial
     predictor, by element and by number of atoms, and writes them to
@@ -75,7 +82,7 @@ def report_errors(outputs: Dict[str, Tensor], trivial: Tensor,
     return errors
 
 
-def check_units(units: Dict[str, str], expected: Dict[str, str]) -> None:
+def check_units(units: dict[str, str], expected: dict[str, str]) -> None:
     if units != expected:
         raise ValueError(f"The units of the data must be those of the "
                          f"checkpoint, {expected} (got {units})")

@@ -1,10 +1,13 @@
 import os.path as osp
 from dataclasses import dataclass
-from typing import Any, Dict, Literal, Optional, Tuple
+from typing import Any, Literal
 
 from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.plain_checks import (check_positive_float, check_positive_int,
-                                     check_seed)
+from torch_sake.utils.plain_checks import (
+    check_positive_float,
+    check_positive_int,
+    check_seed,
+)
 from torch_sake.utils.settings import check_settings
 
 MODELS = ('EGNN', 'GNN', 'Linear', 'RadialField', 'SAKENet')
@@ -56,23 +59,23 @@ class DynamicsConfig:
     """
     data: str = 'nbody'
     root: str = 'data'
-    horizon: Optional[int] = None
-    sizes: Optional[Tuple[int, int, int]] = None
-    out: Optional[str] = None
+    horizon: int | None = None
+    sizes: tuple[int, int, int] | None = None
+    out: str | None = None
     resume: bool = False
     model: Literal['SAKENet', 'EGNN', 'GNN', 'RadialField',
                    'Linear'] = 'SAKENet'
     conv: Literal['sake', 'vector'] = 'vector'
     hidden_channels: int = 48
     num_layers: int = 6
-    cutoff: Optional[float] = None
+    cutoff: float | None = None
     num_epochs: int = 60
     batch_size: int = 100
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
     ema_decay: float = 0.99
     velocity_weight: float = 0.0
-    time_reversal: Optional[bool] = None
+    time_reversal: bool | None = None
     num_rollout: int = 3
     seed: int = 0
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
@@ -112,7 +115,7 @@ class DynamicsConfig:
             self.out = f'runs/{name}-{self.model}'
 
     @property
-    def data_arguments(self) -> Dict[str, Any]:
+    def data_arguments(self) -> dict[str, Any]:
         r"""What the data follow from."""
         return {name: getattr(self, name)
                 for name in ('data', 'root', 'horizon', 'sizes')}

@@ -1,12 +1,16 @@
-from typing import Iterator, Optional, Tuple
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
+from torch_sake.datasets import (
+    CMUMotion,
+    MD17Trajectory,
+    NBody,
+    read_trajectories,
+)
 from torch_sake.utils.checks import check_positive_int
-from torch_sake.datasets import (CMUMotion, MD17Trajectory, NBody,
-                                 read_trajectories)
 from torch_sake.utils.files import PathLike
 
 FIRST_FRAME, FRAMES = 30, 10  # of the published setting of charged particles
@@ -16,8 +20,8 @@ NODE_KEYS = ('x', 'pos', 'vel', 'y', 'y_vel', 'charge')
 
 
 def load_dynamics(data: str, root: PathLike, split: str,
-                  horizon: Optional[int] = None,
-                  sizes: Optional[Tuple[int, int, int]] = None,
+                  horizon: int | None = None,
+                  sizes: tuple[int, int, int] | None = None,
                   num_horizons: int = 1) -> InMemoryDataset:
     r"""Loads a split of the data of a
     :class:`~torch_sake.forecasting.DynamicsConfig`, with targets after
@@ -72,7 +76,7 @@ class Batches:
         ValueError: If systems are of different sizes.
     """
     def __init__(self, dataset: InMemoryDataset, batch_size: int,
-                 order: Optional[Tensor] = None):
+                 order: Tensor | None = None):
         self.data, slices = dataset._data, dataset.slices
         sizes = slices['pos'].diff()
         if (sizes != sizes[0]).any():

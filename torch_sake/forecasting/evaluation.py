@@ -2,7 +2,8 @@ r"""Errors of forecasts: one horizon ahead beside trivial predictors, several
 horizons ahead, and what becomes of energy and momentum.
 """
 
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch_sake.datasets.motion.particles import pairs
 from torch_sake.forecasting.data import Batches
 
 EVAL_BATCH_SIZE = 500
-Predictor = Callable[[Data], Tuple[Tensor, Tensor]]
+Predictor = Callable[[Data], tuple[Tensor, Tensor]]
 
 
 class Rollout(NamedTuple):
@@ -49,7 +50,7 @@ def roll_out(predict: Predictor, dataset: InMemoryDataset,
     return Rollout(way, torch.cat(velocities), float(error))
 
 
-def trivial_predictors(train: InMemoryDataset) -> Dict[str, Predictor]:
+def trivial_predictors(train: InMemoryDataset) -> dict[str, Predictor]:
     r"""Returns predictors that learn next to nothing: no motion, constant
     velocity, and constant velocity for the time that fits the training
     systems best.
@@ -65,7 +66,7 @@ def trivial_predictors(train: InMemoryDataset) -> Dict[str, Predictor]:
 
 
 def energy_and_momentum(pos: Tensor, vel: Tensor,
-                        charge: Tensor) -> Tuple[Tensor, Tensor]:
+                        charge: Tensor) -> tuple[Tensor, Tensor]:
     r"""Returns the energy :math:`\sum_i |\vec{v}_i|^2 / 2 + \sum_{i<j} q_i q_j
     / r_{ij}` and the momentum of systems of charged particles of mass 1.
 
@@ -81,7 +82,7 @@ def energy_and_momentum(pos: Tensor, vel: Tensor,
 
 
 def conservation(rollout: Rollout,
-                 dataset: InMemoryDataset) -> Dict[str, float]:
+                 dataset: InMemoryDataset) -> dict[str, float]:
     r"""Returns how far energy and momentum are off, of charged particles: the
     median over systems of the absolute difference of the energy and the length
     of that of the momentum, of prediction and truth and, for comparison, of
@@ -104,8 +105,8 @@ def conservation(rollout: Rollout,
 
 
 def evaluate(predict: Predictor, train: InMemoryDataset,
-             tests: List[InMemoryDataset]
-             ) -> Tuple[Dict[str, Any], Rollout]:
+             tests: list[InMemoryDataset]
+             ) -> tuple[dict[str, Any], Rollout]:
     r"""Returns the errors of a predictor and of the trivial ones on test data
     with targets after one horizon, two, and so on, and the last predictions.
     """

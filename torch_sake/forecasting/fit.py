@@ -2,7 +2,7 @@ r"""A run: data, training, checkpoints, errors and pictures."""
 
 import os.path as osp
 from dataclasses import asdict, replace
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import pytorch_lightning
 import torch
@@ -11,30 +11,37 @@ from torch_geometric.data import InMemoryDataset
 from tqdm import tqdm
 
 from torch_sake.checkpoint import BEST, LAST, check_kind
-from torch_sake.utils.checks import check_same_data, check_same_settings
-from torch_sake.utils.device import choose_device
 from torch_sake.forecasting.config import DynamicsConfig
 from torch_sake.forecasting.data import load_dynamics
 from torch_sake.forecasting.evaluation import evaluate
 from torch_sake.forecasting.forecaster import Forecaster, load_forecaster
-from torch_sake.forecasting.module import (MAX_GRAD_NORM, DynamicsData,
-                                        DynamicsModule)
-from torch_sake.forecasting.plots import (plot_learning_curve,
-                                       plot_trajectories)
+from torch_sake.forecasting.module import (
+    MAX_GRAD_NORM,
+    DynamicsData,
+    DynamicsModule,
+)
+from torch_sake.forecasting.plots import plot_learning_curve, plot_trajectories
+from torch_sake.runs.checkpoint_io import SafetensorsIO
+from torch_sake.runs.lightning import quiet
+from torch_sake.utils.checks import check_same_data, check_same_settings
+from torch_sake.utils.device import choose_device
 from torch_sake.utils.entries import check_entry, errors_name
-from torch_sake.utils.files import (check_folder, remove_incomplete, write_json,
-                              write_rows, write_settings)
+from torch_sake.utils.files import (
+    check_folder,
+    remove_incomplete,
+    write_json,
+    write_rows,
+    write_settings,
+)
 from torch_sake.utils.fingerprint import fingerprint
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.utils.locks import hold_folder
-from torch_sake.runs.checkpoint_io import SafetensorsIO
-from torch_sake.runs.lightning import quiet
 
 FREE = {'out', 'resume', 'root', 'device', 'num_rollout'}
 
 
 @own_global_state()
-def run_dynamics(config: DynamicsConfig) -> Dict[str, Any]:
+def run_dynamics(config: DynamicsConfig) -> dict[str, Any]:
     r"""Trains a forecaster, keeps the best by validation, and measures it.
 
     The folder :obj:`config.out` gets the checkpoint of the best validation,
@@ -83,7 +90,7 @@ def _check_out(config: DynamicsConfig) -> None:
 
 
 def _run(config: DynamicsConfig, train: InMemoryDataset, val: InMemoryDataset,
-         tests: List[InMemoryDataset]) -> Dict[str, Any]:
+         tests: list[InMemoryDataset]) -> dict[str, Any]:
     last = osp.join(config.out, LAST)
     remove_incomplete(config.out)
     torch.manual_seed(config.seed)
@@ -114,7 +121,7 @@ def _run(config: DynamicsConfig, train: InMemoryDataset, val: InMemoryDataset,
     return result
 
 
-def take_over(module: DynamicsModule, checkpoint: Dict[str, Any]) -> None:
+def take_over(module: DynamicsModule, checkpoint: dict[str, Any]) -> None:
     r"""Has a module go on from a checkpoint.
 
     Raises:
@@ -122,7 +129,7 @@ def take_over(module: DynamicsModule, checkpoint: Dict[str, Any]) -> None:
     """
     config = module.config
     check_kind(checkpoint, 'dynamics')
-    check_entry('config', checkpoint.get('config'), Dict[str, Any])
+    check_entry('config', checkpoint.get('config'), dict[str, Any])
     check_same_settings(asdict(config), checkpoint['config'], FREE)
     check_same_data(module.fingerprint, checkpoint.get('fingerprint'),
                     config.data)
@@ -197,7 +204,7 @@ class RunFiles(Checkpoint):
 
 
 def _fit(module: DynamicsModule, data: DynamicsData,
-         last: Optional[str]) -> None:
+         last: str | None) -> None:
     r"""Trains up to the last epoch, from the checkpoint :obj:`last` on."""
     config = module.config
     with quiet():

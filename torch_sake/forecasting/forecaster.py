@@ -1,21 +1,32 @@
-from typing import Any, Dict, Literal, Optional, Tuple, TypedDict
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_sake.checkpoint import load_checkpoint
-from torch_sake.utils.checks import (check_edge_index, check_finite, check_option,
-                               check_pos, check_positive_float, check_tensor,
-                               values_are_visible)
 from torch_sake.forecasting.config import MODELS
-from torch_sake.utils.entries import (Count, PositiveFloat, PositiveInt,
-                                check_entry, errors_name, shown)
+from torch_sake.models import EGNN, GNN, LinearDynamics, RadialField, SAKENet
+from torch_sake.models.stack import CONVS
+from torch_sake.utils.checks import (
+    check_edge_index,
+    check_finite,
+    check_option,
+    check_pos,
+    check_positive_float,
+    check_tensor,
+    values_are_visible,
+)
+from torch_sake.utils.entries import (
+    Count,
+    PositiveFloat,
+    PositiveInt,
+    check_entry,
+    errors_name,
+    shown,
+)
 from torch_sake.utils.files import PathLike
 from torch_sake.utils.inputs import find_checkpoint
-from torch_sake.models import (EGNN, GNN, LinearDynamics, RadialField,
-                               SAKENet)
-from torch_sake.models.stack import CONVS
 from torch_sake.utils.weights import build_with, with_prefix
 
 SMALL = 0.01  # of what layers of SAKENet first do to velocities
@@ -31,7 +42,7 @@ class Arguments(TypedDict):
     hidden_channels: PositiveInt
     num_layers: PositiveInt
     conv: Literal[tuple(CONVS)]
-    cutoff: Optional[PositiveFloat]
+    cutoff: PositiveFloat | None
     avg_num_neighbors: PositiveFloat
     has_velocity: bool
 
@@ -73,7 +84,7 @@ class Forecaster(torch.nn.Module):
     def __init__(self, model: str, in_channels: int, edge_dim: int,
                  num_dimensions: int, time: float, length: float,
                  hidden_channels: int, num_layers: int, conv: str = 'vector',
-                 cutoff: Optional[float] = None,
+                 cutoff: float | None = None,
                  avg_num_neighbors: float = 8.0, has_velocity: bool = False):
         super().__init__()
         check_option('model', model, MODELS)
@@ -108,7 +119,7 @@ class Forecaster(torch.nn.Module):
         else:
             self.model = LinearDynamics()
 
-    def forward(self, data: Data) -> Tuple[Tensor, Tensor]:
+    def forward(self, data: Data) -> tuple[Tensor, Tensor]:
         r"""Returns the positions and velocities after the time :math:`T`.
 
         Args:
@@ -191,8 +202,8 @@ def load_forecaster(path: PathLike) -> Forecaster:
         return build_forecaster(tensors, description)
 
 
-def build_forecaster(tensors: Dict[str, Tensor],
-                     description: Dict[str, Any]) -> Forecaster:
+def build_forecaster(tensors: dict[str, Tensor],
+                     description: dict[str, Any]) -> Forecaster:
     r"""Returns the forecaster of the tensors called :obj:`"forecaster.*"`."""
     if description.get('kind') != 'dynamics':
         raise ValueError(f"The checkpoint must be of kind 'dynamics' "

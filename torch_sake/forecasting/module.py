@@ -1,7 +1,8 @@
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Dict, List, Mapping
+from typing import Any
 
 import pytorch_lightning
 import torch
@@ -14,10 +15,14 @@ from torch_sake.forecasting.data import Batches, reverse_time
 from torch_sake.forecasting.evaluation import EVAL_BATCH_SIZE
 from torch_sake.forecasting.forecaster import Forecaster
 from torch_sake.optim.average import MovingAverage
-from torch_sake.runs.diverged import check_finite
-from torch_sake.runs.resume import (RunState, Weights, check_run,
-                                        leave_to_module)
 from torch_sake.optim.schedule import Schedule
+from torch_sake.runs.diverged import check_finite
+from torch_sake.runs.resume import (
+    RunState,
+    Weights,
+    check_run,
+    leave_to_module,
+)
 
 WARMUP = 0.01  # of the steps
 MAX_GRAD_NORM = 1.0
@@ -48,9 +53,9 @@ class DynamicsState(RunState):
 
 
 class DynamicsModule(pytorch_lightning.LightningModule):
-    r"""Trains a :class:`~torch_sake.forecasting.Forecaster` on the mean squared
-    error of a coordinate, in units of its length, and keeps a moving average
-    of its weights, which is what is validated.
+    r"""Trains a :class:`~torch_sake.forecasting.Forecaster` on the mean
+    squared error of a coordinate, in units of its length, and keeps a moving
+    average of its weights, which is what is validated.
 
     Args:
         config (DynamicsConfig): What the run is made of.
@@ -70,7 +75,7 @@ class DynamicsModule(pytorch_lightning.LightningModule):
                                  steps_per_epoch * config.num_epochs, WARMUP)
         self.step = 0
         self.seconds = 0.0  # processor time of training and validation
-        self.history: List[Dict[str, float]] = []
+        self.history: list[dict[str, float]] = []
 
     @property
     def epoch(self) -> int:
@@ -153,7 +158,7 @@ class DynamicsModule(pytorch_lightning.LightningModule):
         r"""The smallest error of a validation."""
         return min((row['val_mse'] for row in self.history), default=math.inf)
 
-    def kept(self) -> Dict[str, Any]:
+    def kept(self) -> dict[str, Any]:
         r"""Returns what every checkpoint holds."""
         return {
             'kind': 'dynamics',
@@ -166,13 +171,13 @@ class DynamicsModule(pytorch_lightning.LightningModule):
             'forecaster': self.average.module.state_dict(),
         }
 
-    def on_save_checkpoint(self, checkpoint: Dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # The number of steps says it all:
         for name in ('state_dict', 'loops', 'epoch', 'global_step'):
             del checkpoint[name]
         checkpoint.update(self.kept(), raw=self.forecaster.state_dict())
 
-    def on_load_checkpoint(self, checkpoint: Dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         leave_to_module(checkpoint, [self.configure_optimizers()])
         self.step = checkpoint['step']
         self.seconds = checkpoint['seconds']

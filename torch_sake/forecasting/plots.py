@@ -1,5 +1,3 @@
-from typing import Dict, List
-
 import torch
 from torch_geometric.data import InMemoryDataset
 
@@ -11,7 +9,7 @@ from torch_sake.utils.files import PathLike
 NUM_PANELS = 4
 
 
-def plot_learning_curve(history: List[Dict[str, float]],
+def plot_learning_curve(history: list[dict[str, float]],
                         path: PathLike) -> None:
     r"""Draws the loss and the validation error of each epoch."""
     figure, (axis, ) = new_figure(1)
@@ -25,7 +23,7 @@ def plot_learning_curve(history: List[Dict[str, float]],
     save_figure(figure, path)
 
 
-def plot_trajectories(tests: List[InMemoryDataset], rollout: Rollout,
+def plot_trajectories(tests: list[InMemoryDataset], rollout: Rollout,
                       path: PathLike) -> None:
     r"""Draws the true and the predicted ways of some systems, in the plane of
     the first two dimensions or, for people, from the side.

@@ -3,21 +3,20 @@ r"""Simple baselines for dynamics, as those that Satorras et al.
 :class:`~torch_sake.SAKENet`.
 """
 
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
 from torch.nn import Linear, Parameter, Sequential, SiLU, Tanh
 from torch_geometric.nn.inits import reset
 
-from torch_sake.ops.autocast import without_autocast
-from torch_sake.utils.checks import check_pos, check_positive_int, check_tensor
 from torch_sake.models.graph import given_or_found_edges
 from torch_sake.nn.init import draws_in_single_precision, shrink_last
+from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import group_edges
+from torch_sake.utils.checks import check_pos, check_positive_int, check_tensor
 
-Outputs = Tuple[Optional[Tensor], Tensor, Optional[Tensor]]
+Outputs = tuple[Tensor | None, Tensor, Tensor | None]
 
 
 class Baseline(torch.nn.Module):
@@ -30,10 +29,10 @@ class Baseline(torch.nn.Module):
         self,
         x: Tensor,
         pos: Tensor,
-        edge_index: Optional[Tensor] = None,
-        vel: Optional[Tensor] = None,
-        edge_attr: Optional[Tensor] = None,
-        batch: Optional[Tensor] = None,
+        edge_index: Tensor | None = None,
+        vel: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        batch: Tensor | None = None,
     ) -> Outputs:
         r"""Runs the forward pass of the module. All arguments are those of
         :meth:`torch_sake.SAKENet.forward`; velocities are needed.
@@ -66,8 +65,8 @@ class LinearDynamics(Baseline):
         torch.nn.init.ones_(self.time)
 
     def predict(self, x: Tensor, pos: Tensor, edge_index: Tensor, vel: Tensor,
-                edge_attr: Optional[Tensor]) -> Outputs:
-        """"""  # noqa: D419
+                edge_attr: Tensor | None) -> Outputs:
+        """"""
         return x, pos + self.time * vel, vel
 
 
@@ -98,7 +97,7 @@ class RadialField(Baseline):
     """
     @draws_in_single_precision
     def __init__(self, hidden_channels: int, *, num_layers: int = 4,
-                 edge_dim: Optional[int] = None):
+                 edge_dim: int | None = None):
         super().__init__()
         check_positive_int('hidden_channels', hidden_channels)
         check_positive_int('num_layers', num_layers)
@@ -119,8 +118,8 @@ class RadialField(Baseline):
             shrink_last(field, gain=0.001)
 
     def predict(self, x: Tensor, pos: Tensor, edge_index: Tensor, vel: Tensor,
-                edge_attr: Optional[Tensor]) -> Outputs:
-        """"""  # noqa: D419
+                edge_attr: Tensor | None) -> Outputs:
+        """"""
         source, target = edge_index
         targets = group_edges(target, pos.size(0))
         speed = vel.norm(dim=1, keepdim=True)
@@ -169,7 +168,7 @@ class GNN(Baseline):
     @draws_in_single_precision
     def __init__(self, in_channels: int, hidden_channels: int,
                  out_channels: int, *, num_layers: int = 4,
-                 edge_dim: Optional[int] = None, num_dimensions: int = 3):
+                 edge_dim: int | None = None, num_dimensions: int = 3):
         super().__init__()
         for name, value in (('in_channels', in_channels),
                             ('hidden_channels', hidden_channels),
@@ -197,8 +196,8 @@ class GNN(Baseline):
             reset(child)
 
     def predict(self, x: Tensor, pos: Tensor, edge_index: Tensor, vel: Tensor,
-                edge_attr: Optional[Tensor]) -> Outputs:
-        """"""  # noqa: D419
+                edge_attr: Tensor | None) -> Outputs:
+        """"""
         source, target = edge_index
         targets = group_edges(target, pos.size(0))
         h = self.lin_in(torch.cat([x, pos, vel], dim=1))  # [N, F]

@@ -1,18 +1,17 @@
 from itertools import chain
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
 from torch.nn import Linear
 from torch_geometric.nn.inits import reset
 
-from torch_sake.ops.autocast import without_autocast
-from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.checks import check_pos, check_positive_int, check_tensor
 from torch_sake.models.graph import given_or_found_edges
-from torch_sake.ops.derivatives import with_zero_derivatives
 from torch_sake.nn.egnn_conv import EGNNConv
 from torch_sake.nn.init import draws_in_single_precision
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.ops.derivatives import with_zero_derivatives
+from torch_sake.utils.bounds import check_cutoff
+from torch_sake.utils.checks import check_pos, check_positive_int, check_tensor
 
 
 class EGNN(torch.nn.Module):
@@ -49,8 +48,8 @@ class EGNN(torch.nn.Module):
         out_channels: int,
         *,
         num_layers: int = 4,
-        edge_dim: Optional[int] = None,
-        cutoff: Optional[float] = None,
+        edge_dim: int | None = None,
+        cutoff: float | None = None,
     ):
         super().__init__()
         self.in_channels = check_positive_int('in_channels', in_channels)
@@ -74,11 +73,11 @@ class EGNN(torch.nn.Module):
         self,
         x: Tensor,
         pos: Tensor,
-        edge_index: Optional[Tensor] = None,
-        vel: Optional[Tensor] = None,
-        edge_attr: Optional[Tensor] = None,
-        batch: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, Tensor, Tensor]:
+        edge_index: Tensor | None = None,
+        vel: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        batch: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         r"""Runs the forward pass of the module. All arguments are those of
         :meth:`torch_sake.SAKENet.forward`.
         """

@@ -3,13 +3,14 @@ r"""Parameters of the official implementation (flax) as those of
 """
 
 import os
-from typing import Any, Dict, Mapping, Tuple, Union
+from collections.abc import Mapping
+from typing import Any
 
 import numpy
 import torch
 from torch import Tensor
 
-Arrays = Dict[str, Tensor]
+Arrays = dict[str, Tensor]
 
 # Where a map of the official layer goes as it is, kernel transposed:
 LAYER_MAPS = {
@@ -28,8 +29,8 @@ OPTIONAL_MAPS = ('v_mixing', 'velocity_mlp/layers_0', 'velocity_mlp/layers_2')
 
 
 def read_flax(
-    params: Union[Mapping[str, Any],
-                  str]) -> Tuple[Dict[str, Any], Dict[str, Tensor]]:
+    params: Mapping[str, Any] | str
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     r"""Returns the arguments of :class:`~torch_sake.SAKENet` and its
     :obj:`state_dict`, see :meth:`~torch_sake.SAKENet.from_flax`.
     """
@@ -41,7 +42,7 @@ def read_flax(
                          f"an official model (got {sorted(names)})")
     layers = [_Layer(arrays, f'd{index}') for index in range(num_layers)]
 
-    state: Dict[str, Tensor] = {}
+    state: dict[str, Tensor] = {}
     _copy_map(arrays, 'embedding_in', state, 'lin_in')
     for index, layer in enumerate(layers):
         layer.fill(state, f'stack.convs.{index}')
@@ -84,7 +85,7 @@ class _Layer:
     def has_gate(self) -> bool:
         return f'{self.prefix}/velocity_mlp/layers_0/kernel' in self.arrays
 
-    def fill(self, state: Dict[str, Tensor], prefix: str) -> None:
+    def fill(self, state: dict[str, Tensor], prefix: str) -> None:
         for source, target in LAYER_MAPS.items():
             if (source in OPTIONAL_MAPS and f'{self.prefix}/{source}/kernel'
                     not in self.arrays):
@@ -94,7 +95,7 @@ class _Layer:
         self._fill_edge_embedding(state, f'{prefix}.edge_embedding')
         self._order_heads(state, prefix)
 
-    def _order_heads(self, state: Dict[str, Tensor], prefix: str) -> None:
+    def _order_heads(self, state: dict[str, Tensor], prefix: str) -> None:
         r"""In the official messages the index of the head runs fastest, here
         it runs slowest, which is quicker to multiply out.
         """
@@ -106,7 +107,7 @@ class _Layer:
         before = self.get('edge_model/mlp_out/layers_0/bias').numel()
         weight[:, before:before + order.numel()] = weight[:, before + order]
 
-    def _fill_edge_embedding(self, state: Dict[str, Tensor],
+    def _fill_edge_embedding(self, state: dict[str, Tensor],
                              prefix: str) -> None:
         r"""The maps of :math:`[h_j, h_i, a_{ij}]` fall into their parts."""
         filters = self.get('edge_model/mlp_in/kernel')  # [2F + A, K]
@@ -135,7 +136,7 @@ class _Layer:
         state[f'{prefix}.basis.betas'] = self.get('edge_model/kernel/betas')
 
 
-def _flatten(params: Union[Mapping[str, Any], str]) -> Arrays:
+def _flatten(params: Mapping[str, Any] | str) -> Arrays:
     if isinstance(params, (str, os.PathLike)):
         with numpy.load(params, allow_pickle=False) as file:
             arrays = {
@@ -171,7 +172,7 @@ def _get(arrays: Arrays, name: str) -> Tensor:
     return arrays[name]
 
 
-def _copy_map(arrays: Arrays, source: str, state: Dict[str, Tensor],
+def _copy_map(arrays: Arrays, source: str, state: dict[str, Tensor],
               target: str) -> None:
     state[f'{target}.weight'] = _get(arrays, f'{source}/kernel').t(
     ).contiguous()

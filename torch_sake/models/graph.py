@@ -1,19 +1,21 @@
-from typing import Optional
-
 from torch import Tensor
 
-from torch_sake.utils.checks import (check_batch, check_devices, check_edge_index,
-                               check_edge_shift)
 from torch_sake.neighbors import neighbor_list
+from torch_sake.utils.checks import (
+    check_batch,
+    check_devices,
+    check_edge_index,
+    check_edge_shift,
+)
 
 
 def given_or_found_edges(
     pos: Tensor,
-    edge_index: Optional[Tensor],
-    batch: Optional[Tensor] = None,
-    cutoff: Optional[float] = None,
-    edge_attr: Optional[Tensor] = None,
-    edge_shift: Optional[Tensor] = None,
+    edge_index: Tensor | None,
+    batch: Tensor | None = None,
+    cutoff: float | None = None,
+    edge_attr: Tensor | None = None,
+    edge_shift: Tensor | None = None,
 ) -> Tensor:
     r"""Returns the given edges or, if there are none, every ordered pair of
     different nodes of a graph, within the cutoff if there is one.

@@ -1,4 +1,5 @@
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -6,16 +7,24 @@ from torch.nn import Embedding, Linear, Sequential, SiLU
 from torch_geometric.nn.aggr import MultiAggregation
 from torch_geometric.nn.resolver import aggregation_resolver
 
-from torch_sake.ops.autocast import without_autocast
-from torch_sake.utils.checks import (check_atomic_numbers, check_batch, check_bool,
-                               check_devices, check_edge_index,
-                               check_edge_shift, check_float,
-                               check_no_arguments, check_pos,
-                               check_positive_float, check_positive_int)
 from torch_sake.models.readout import NUM_ELEMENTS, atomic_masses, center
 from torch_sake.models.stack import SAKEStack
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.nn.init import draws_in_single_precision, reset
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.utils.checks import (
+    check_atomic_numbers,
+    check_batch,
+    check_bool,
+    check_devices,
+    check_edge_index,
+    check_edge_shift,
+    check_float,
+    check_no_arguments,
+    check_pos,
+    check_positive_float,
+    check_positive_int,
+)
 
 # Arguments of SchNet, and what they are here:
 SCHNET_ARGUMENTS = {
@@ -90,14 +99,14 @@ class MoleculeModel(torch.nn.Module):
         hidden_channels: int,
         *,
         num_layers: int,
-        cutoff: Optional[float] = 5.0,
-        interaction_graph: Optional[Callable] = None,
+        cutoff: float | None = 5.0,
+        interaction_graph: Callable | None = None,
         readout: str = 'add',
         dipole: bool = False,
-        mean: Optional[float] = None,
-        std: Optional[float] = None,
-        atomref: Optional[Tensor] = None,
-        update_pos: Union[bool, Sequence[bool]] = True,
+        mean: float | None = None,
+        std: float | None = None,
+        atomref: Tensor | None = None,
+        update_pos: bool | Sequence[bool] = True,
         **kwargs,
     ):
         super().__init__()
@@ -165,12 +174,12 @@ class MoleculeModel(torch.nn.Module):
         self,
         z: Tensor,
         pos: Tensor,
-        batch: Optional[Tensor] = None,
-        batch_size: Optional[int] = None,
-        edge_index: Optional[Tensor] = None,
-        edge_shift: Optional[Tensor] = None,
-        cell: Optional[Tensor] = None,
-        pbc: Optional[Tensor] = None,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        edge_index: Tensor | None = None,
+        edge_shift: Tensor | None = None,
+        cell: Tensor | None = None,
+        pbc: Tensor | None = None,
         recompute: bool = False,
     ) -> Tensor:
         r"""Runs the forward pass of the module.
@@ -240,10 +249,10 @@ class MoleculeModel(torch.nn.Module):
     def find_edges(
         self,
         pos: Tensor,
-        batch: Optional[Tensor] = None,
-        cell: Optional[Tensor] = None,
-        pbc: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, Optional[Tensor]]:
+        batch: Tensor | None = None,
+        cell: Tensor | None = None,
+        pbc: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
         r"""Returns the neighbor list, of shape :obj:`[2, E]`, and, if there is
         a cell, the shifts of the edges, :obj:`[E, 3]`.
         """
@@ -269,7 +278,7 @@ class MoleculeModel(torch.nn.Module):
                 f'num_layers={self.num_layers}, cutoff={self.cutoff})')
 
 
-def _check_no_arguments_of_schnet(kwargs: Dict[str, Any]) -> None:
+def _check_no_arguments_of_schnet(kwargs: dict[str, Any]) -> None:
     hints = [f"'{name}' is {SCHNET_ARGUMENTS[name]}" for name in kwargs
              if name in SCHNET_ARGUMENTS]
     if hints:
@@ -289,7 +298,7 @@ def _resolve(readout: Any) -> torch.nn.Module:
     return module
 
 
-def _check_atomref(atomref: Optional[Tensor]) -> Optional[Tensor]:
+def _check_atomref(atomref: Tensor | None) -> Tensor | None:
     if atomref is None:
         return None
     if not isinstance(atomref, Tensor):

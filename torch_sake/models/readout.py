@@ -1,6 +1,5 @@
 r"""How a property of a graph is made up of what its atoms contribute."""
 
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -27,7 +26,7 @@ def atomic_masses() -> Tensor:
 
 
 def center(pos: Tensor, mass: Tensor, batch: Tensor,
-           batch_size: Optional[int] = None) -> Tensor:
+           batch_size: int | None = None) -> Tensor:
     r"""Returns the positions relative to the center of mass of their graph.
 
     Shapes:
@@ -45,7 +44,7 @@ def center(pos: Tensor, mass: Tensor, batch: Tensor,
 
 
 def atom_weights(readout: str, pos: Tensor, batch: Tensor, batch_size: int,
-                 mass: Optional[Tensor] = None) -> Tensor:
+                 mass: Tensor | None = None) -> Tensor:
     r"""Returns the weight of each atom in the sum that makes up a property, in
     float64: :math:`1` for :obj:`"add"`, one over the number of atoms for
     :obj:`"mean"`, and for :obj:`"extent"` the square of the distance to the

@@ -1,4 +1,4 @@
-from typing import Callable, Optional, Sequence, Union
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -43,14 +43,14 @@ class SAKE(MoleculeModel):
         num_layers: int = 6,
         heads: int = 4,
         num_rbf: int = 50,
-        cutoff: Optional[float] = 5.0,
-        interaction_graph: Optional[Callable] = None,
+        cutoff: float | None = 5.0,
+        interaction_graph: Callable | None = None,
         readout: str = 'add',
         dipole: bool = False,
-        mean: Optional[float] = None,
-        std: Optional[float] = None,
-        atomref: Optional[Tensor] = None,
-        update_pos: Union[bool, Sequence[bool]] = True,
+        mean: float | None = None,
+        std: float | None = None,
+        atomref: Tensor | None = None,
+        update_pos: bool | Sequence[bool] = True,
         **kwargs,
     ):
         super().__init__(hidden_channels, num_layers=num_layers,

@@ -1,17 +1,18 @@
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Linear, Sequential, SiLU
 
-from torch_sake.ops.autocast import without_autocast
-from torch_sake.utils.checks import check_pos, check_positive_int, check_tensor
 from torch_sake.models.flax import read_flax
 from torch_sake.models.graph import given_or_found_edges
 from torch_sake.models.stack import SAKEStack
-from torch_sake.ops.derivatives import with_zero_derivatives
 from torch_sake.nn.init import draws_in_single_precision, reset
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.ops.derivatives import with_zero_derivatives
+from torch_sake.utils.checks import check_pos, check_positive_int, check_tensor
 
 
 class SAKENet(torch.nn.Module):
@@ -70,9 +71,9 @@ class SAKENet(torch.nn.Module):
         *,
         num_layers: int = 4,
         heads: int = 4,
-        edge_dim: Optional[int] = None,
-        cutoff: Optional[float] = None,
-        update_pos: Union[bool, Sequence[bool]] = True,
+        edge_dim: int | None = None,
+        cutoff: float | None = None,
+        update_pos: bool | Sequence[bool] = True,
         conv: str = 'sake',
         **kwargs,
     ):
@@ -95,7 +96,7 @@ class SAKENet(torch.nn.Module):
         self.reset_parameters()
 
     @classmethod
-    def from_flax(cls, params: Union[Mapping[str, Any], str]) -> 'SAKENet':
+    def from_flax(cls, params: Mapping[str, Any] | str) -> 'SAKENet':
         r"""Returns the network with the parameters of a
         :obj:`DenseSAKEModel` of the official implementation. All settings
         follow from the parameters.
@@ -124,12 +125,12 @@ class SAKENet(torch.nn.Module):
         self,
         x: Tensor,
         pos: Tensor,
-        edge_index: Optional[Tensor] = None,
-        vel: Optional[Tensor] = None,
-        edge_attr: Optional[Tensor] = None,
-        batch: Optional[Tensor] = None,
-        edge_shift: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+        edge_index: Tensor | None = None,
+        vel: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        batch: Tensor | None = None,
+        edge_shift: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         r"""Runs the forward pass of the module.
 
         Args:

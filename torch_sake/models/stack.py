@@ -1,15 +1,19 @@
-from typing import Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from torch_sake.utils.checks import (check_bool, check_no_arguments, check_option,
-                               check_positive_int)
 from torch_sake.nn.init import draws_in_single_precision, reset
-from torch_sake.ops.linear import contexts_of_checkpoint
 from torch_sake.nn.sake_conv import SAKEConv
 from torch_sake.nn.vector_sake_conv import VectorSAKEConv
+from torch_sake.ops.linear import contexts_of_checkpoint
+from torch_sake.utils.checks import (
+    check_bool,
+    check_no_arguments,
+    check_option,
+    check_positive_int,
+)
 
 CONVS = {'sake': SAKEConv, 'vector': VectorSAKEConv}
 # Arguments of layers that follow from their place:
@@ -42,7 +46,7 @@ class SAKEStack(torch.nn.Module):
     @draws_in_single_precision
     def __init__(self, hidden_channels: int, num_layers: int,
                  conv: str = 'sake',
-                 update_pos: Union[bool, Sequence[bool]] = True,
+                 update_pos: bool | Sequence[bool] = True,
                  vel_input: bool = True, **kwargs):
         super().__init__()
         check_no_arguments(kwargs, SET_BY_STACK, 'a stack of layers')
@@ -75,12 +79,12 @@ class SAKEStack(torch.nn.Module):
         x: Tensor,
         pos: Tensor,
         edge_index: Tensor,
-        vel: Optional[Tensor] = None,
-        edge_attr: Optional[Tensor] = None,
-        edge_shift: Optional[Tensor] = None,
+        vel: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        edge_shift: Tensor | None = None,
         recompute: bool = False,
-    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
-        """"""  # noqa: D419
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """"""
         geometry = self.convs[0].edge_geometry(pos, edge_index, edge_shift)
         edge_weight = geometry.weight
         if edge_weight is not None:
@@ -105,7 +109,7 @@ class SAKEStack(torch.nn.Module):
         return x, pos, vel
 
 
-def expand_update_pos(update_pos: Union[bool, Sequence[bool]],
+def expand_update_pos(update_pos: bool | Sequence[bool],
                       num_layers: int) -> Sequence[bool]:
     r"""Returns :obj:`update_pos` as one value for each layer."""
     if not isinstance(update_pos, (list, tuple)):

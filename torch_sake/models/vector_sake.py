@@ -1,4 +1,4 @@
-from typing import Optional, Sequence, Union
+from collections.abc import Sequence
 
 from torch_sake.models.molecule import MoleculeModel
 
@@ -36,8 +36,8 @@ class VectorSAKE(MoleculeModel):
         *,
         num_layers: int = 3,
         num_rbf: int = 20,
-        cutoff: Optional[float] = 5.0,
-        update_pos: Union[bool, Sequence[bool]] = False,
+        cutoff: float | None = 5.0,
+        update_pos: bool | Sequence[bool] = False,
         **kwargs,
     ):
         super().__init__(hidden_channels, num_layers=num_layers,

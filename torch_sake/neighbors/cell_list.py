@@ -1,5 +1,3 @@
-from typing import Optional, Tuple
-
 import numpy
 import torch
 from torch import Tensor
@@ -13,8 +11,8 @@ def vesin_pairs(
     pos: Tensor,
     cutoff: float,
     batch: Tensor,
-    lattice: Optional[Lattice] = None,
-) -> Tuple[Tensor, Optional[Tensor]]:
+    lattice: Lattice | None = None,
+) -> tuple[Tensor, Tensor | None]:
     r"""Returns candidates for the pairs closer than the cutoff, found by the
     cell lists of :obj:`vesin`. The time goes with the number of nodes, not of
     pairs.

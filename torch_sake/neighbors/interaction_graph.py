@@ -1,13 +1,13 @@
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from torch_sake.utils.bounds import check_cutoff
-from torch_sake.ops.geometry import edge_vectors
 from torch_sake.neighbors.search import neighbor_list
+from torch_sake.ops.geometry import edge_vectors
+from torch_sake.utils.bounds import check_cutoff
 
 # The edges of each graph that has fixed ones: not in the graphs, as several
 # threads may call the same model.
@@ -32,15 +32,15 @@ class RadiusInteractionGraph(torch.nn.Module):
         - **input:** positions :math:`(N, D)`, graphs :math:`(N)` *(optional)*
         - **output:** edges :math:`(2, E)`, their lengths :math:`(E)`
     """
-    def __init__(self, cutoff: Optional[float] = 10.0):
+    def __init__(self, cutoff: float | None = 10.0):
         super().__init__()
         if cutoff is not None:
             check_cutoff('cutoff', cutoff)
         self.cutoff = cutoff
 
     def forward(self, pos: Tensor,
-                batch: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
-        """"""  # noqa: D419
+                batch: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """"""
         dtype = pos.dtype
         for graph, edge_index, edge_shift, exact in getattr(_state, 'fixed',
                                                             ()):
@@ -55,8 +55,8 @@ class RadiusInteractionGraph(torch.nn.Module):
 
     @contextmanager
     def fixed(self, edge_index: Tensor,
-              edge_shift: Optional[Tensor] = None,
-              pos: Optional[Tensor] = None) -> Iterator[None]:
+              edge_shift: Tensor | None = None,
+              pos: Tensor | None = None) -> Iterator[None]:
         r"""Has the given edges handed out in the place of those found, and
         their lengths computed from :obj:`pos`, if given: positions that the
         model gets in single precision may be there in double precision.

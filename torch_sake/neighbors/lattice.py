@@ -1,4 +1,4 @@
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ class Lattice(NamedTuple):
                 f"{self.vectors[graph].tolist()} with {cutoff:g} for graph "
                 f"{graph})")
 
-    def wrap(self, pos: Tensor, batch: Tensor) -> Tuple[Tensor, Tensor]:
+    def wrap(self, pos: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
         r"""Returns positions within the cell and the numbers of lattice
         vectors that were taken away from the given ones, both
         :math:`(N, D)`.
@@ -65,9 +65,9 @@ class Lattice(NamedTuple):
 def check_cell(
     cell: Any,
     pbc: Any,
-    num_graphs: Optional[int],
+    num_graphs: int | None,
     pos: Tensor,
-) -> Tuple[Optional[Tensor], Optional[Tensor]]:
+) -> tuple[Tensor | None, Tensor | None]:
     r"""Returns the cells :math:`(B, D, D)` and the periodic directions
     :math:`(B, D)`, all of them if not given, or :obj:`None` twice if there is
     no cell.

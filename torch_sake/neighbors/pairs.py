@@ -1,10 +1,10 @@
-from typing import Iterator, Optional, Tuple
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from torch_sake.ops.geometry import edge_vectors
 from torch_sake.neighbors.lattice import Lattice
+from torch_sake.ops.geometry import edge_vectors
 
 # Candidates are searched a little further than the cutoff: rounding must not
 # lose an edge. The final test of the distances drops what is too much.
@@ -14,8 +14,8 @@ MARGIN = 1e-5
 MAX_PAIRS = 1 << 22
 
 
-def all_pairs(num_nodes: int, batch: Optional[Tensor] = None,
-              device: Optional[torch.device] = None) -> Tensor:
+def all_pairs(num_nodes: int, batch: Tensor | None = None,
+              device: torch.device | None = None) -> Tensor:
     r"""Returns every ordered pair of different nodes of each graph, sorted by
     target, then by source.
 
@@ -41,7 +41,7 @@ def all_pairs(num_nodes: int, batch: Optional[Tensor] = None,
 
 
 def close_pairs(pos: Tensor, cutoff: float,
-                batch: Optional[Tensor] = None) -> Tensor:
+                batch: Tensor | None = None) -> Tensor:
     r"""Returns the pairs of :func:`all_pairs` that are closer than the cutoff.
 
     Shapes:
@@ -58,7 +58,7 @@ def close_pairs(pos: Tensor, cutoff: float,
 
 
 def close_periodic_pairs(pos: Tensor, cutoff: float, batch: Tensor,
-                         lattice: Lattice) -> Tuple[Tensor, Tensor]:
+                         lattice: Lattice) -> tuple[Tensor, Tensor]:
     r"""Returns candidates for the pairs of atoms and periodic images that are
     closer than the cutoff, sorted by target, then by source, then by image.
 
@@ -100,7 +100,7 @@ def close_periodic_pairs(pos: Tensor, cutoff: float, batch: Tensor,
 
 
 def is_close(pos: Tensor, edge_index: Tensor, cutoff: float,
-             edge_shift: Optional[Tensor] = None) -> Tensor:
+             edge_shift: Tensor | None = None) -> Tensor:
     r"""Whether each edge is shorter than the cutoff. Every backend ends with
     this test, so that all of them return the very same edges.
     """
@@ -109,7 +109,7 @@ def is_close(pos: Tensor, edge_index: Tensor, cutoff: float,
 
 
 def _blocks_of_pairs(batch: Tensor,
-                     max_pairs: Optional[int]) -> Iterator[Tensor]:
+                     max_pairs: int | None) -> Iterator[Tensor]:
     r"""Yields the pairs of :func:`all_pairs`, at most :obj:`max_pairs` (or
     those of one target) at a time.
     """

@@ -1,5 +1,5 @@
 import importlib
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor

@@ -1,19 +1,31 @@
-from typing import Optional, Tuple
-
 import torch
 from torch import Tensor
 
+from torch_sake.neighbors.cell_list import vesin_pairs
+from torch_sake.neighbors.lattice import (
+    Lattice,
+    build_lattice,
+    check_cell,
+    check_lengths,
+)
+from torch_sake.neighbors.pairs import (
+    all_pairs,
+    close_pairs,
+    close_periodic_pairs,
+    is_close,
+)
+from torch_sake.neighbors.radius_graph import (
+    find_radius_graph,
+    radius_graph_pairs,
+)
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.checks import (check_batch, check_devices, check_option,
-                               check_pos)
-from torch_sake.neighbors.cell_list import vesin_pairs
-from torch_sake.neighbors.lattice import (Lattice, build_lattice, check_cell,
-                                          check_lengths)
-from torch_sake.neighbors.pairs import (all_pairs, close_pairs,
-                                        close_periodic_pairs, is_close)
-from torch_sake.neighbors.radius_graph import (find_radius_graph,
-                                               radius_graph_pairs)
+from torch_sake.utils.checks import (
+    check_batch,
+    check_devices,
+    check_option,
+    check_pos,
+)
 
 BACKENDS = ('auto', 'pairs', 'vesin', 'torch_cluster', 'pyg_lib')
 
@@ -27,12 +39,12 @@ MAX_NODES_ELSEWHERE = 20_000
 @without_autocast
 def neighbor_list(
     pos: Tensor,
-    cutoff: Optional[float],
-    batch: Optional[Tensor] = None,
-    cell: Optional[Tensor] = None,
-    pbc: Optional[Tensor] = None,
+    cutoff: float | None,
+    batch: Tensor | None = None,
+    cell: Tensor | None = None,
+    pbc: Tensor | None = None,
     backend: str = 'auto',
-) -> Tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     r"""Returns all ordered pairs of nodes of the same graph that are closer
     than the cutoff. In periodic directions, a pair is a target and an image of
     a source; images of a node itself count, the node itself does not.
@@ -93,11 +105,11 @@ def neighbor_list(
 
 def find_pairs(
     pos: Tensor,
-    cutoff: Optional[float],
-    batch: Optional[Tensor],
-    lattice: Optional[Lattice],
+    cutoff: float | None,
+    batch: Tensor | None,
+    lattice: Lattice | None,
     backend: str = 'auto',
-) -> Tuple[Tensor, Optional[Tensor]]:
+) -> tuple[Tensor, Tensor | None]:
     r"""Returns the edges of :func:`neighbor_list` and, in the place of their
     shifts, numbers of lattice vectors :math:`(E, D)`, or :obj:`None` without a
     lattice.
@@ -139,8 +151,8 @@ def find_pairs(
 
 
 def _close_pairs_of_sorted_graphs(
-        pos: Tensor, cutoff: float, batch: Tensor, lattice: Optional[Lattice],
-        backend: str) -> Tuple[Tensor, Optional[Tensor]]:
+        pos: Tensor, cutoff: float, batch: Tensor, lattice: Lattice | None,
+        backend: str) -> tuple[Tensor, Tensor | None]:
     r"""The list of :func:`find_pairs` for graphs in ascending order."""
     if backend == 'auto':
         backend = _choose_backend(pos, batch, lattice, cutoff)
@@ -167,13 +179,13 @@ def _close_pairs_of_sorted_graphs(
                        None if images is None else images[close], pos.size(0))
 
 
-def _graph_of_edges(edge_index: Tensor, batch: Optional[Tensor]) -> Tensor:
+def _graph_of_edges(edge_index: Tensor, batch: Tensor | None) -> Tensor:
     if batch is None:
         return torch.zeros_like(edge_index[1])
     return batch.index_select(0, edge_index[1])
 
 
-def _choose_backend(pos: Tensor, batch: Tensor, lattice: Optional[Lattice],
+def _choose_backend(pos: Tensor, batch: Tensor, lattice: Lattice | None,
                     cutoff: float) -> str:
     on_cpu = pos.device.type == 'cpu'
     if pos.size(1) > 3:
@@ -198,8 +210,8 @@ def _choose_backend(pos: Tensor, batch: Tensor, lattice: Optional[Lattice],
     return 'vesin'
 
 
-def _sort_edges(edge_index: Tensor, images: Optional[Tensor],
-                num_nodes: int) -> Tuple[Tensor, Optional[Tensor]]:
+def _sort_edges(edge_index: Tensor, images: Tensor | None,
+                num_nodes: int) -> tuple[Tensor, Tensor | None]:
     r"""Sorts edges by target, then by source, then by image."""
     key = edge_index[1] * num_nodes + edge_index[0]
     if images is None:

@@ -1,15 +1,16 @@
-from typing import Optional, Tuple
-
 import torch
 from torch import Tensor
 
-from torch_sake.ops.autocast import without_autocast
-from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.checks import (check_batch, check_pos,
-                               check_positive_float)
 from torch_sake.neighbors.lattice import Lattice, build_lattice, check_cell
 from torch_sake.neighbors.pairs import is_close
 from torch_sake.neighbors.search import find_pairs
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.utils.bounds import check_cutoff
+from torch_sake.utils.checks import (
+    check_batch,
+    check_pos,
+    check_positive_float,
+)
 from torch_sake.utils.thread_lock import ThreadLock, one_thread_at_a_time
 
 
@@ -48,7 +49,7 @@ class SkinNeighborList:
         self.cutoff = check_cutoff('cutoff', cutoff)
         self.skin = check_positive_float('skin', skin)
         self.num_searches = 0
-        self._pos: Optional[Tensor] = None
+        self._pos: Tensor | None = None
         self._lock = ThreadLock()
 
     @one_thread_at_a_time
@@ -56,10 +57,10 @@ class SkinNeighborList:
     def __call__(
         self,
         pos: Tensor,
-        batch: Optional[Tensor] = None,
-        cell: Optional[Tensor] = None,
-        pbc: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, Tensor]:
+        batch: Tensor | None = None,
+        cell: Tensor | None = None,
+        pbc: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         check_pos(pos, look=False)
         if batch is not None:
             check_batch(batch, pos.size(0))
@@ -77,13 +78,13 @@ class SkinNeighborList:
                          shift.detach())
         return self._edge_index[:, close], shift[close]
 
-    def _search(self, pos: Tensor, batch: Optional[Tensor],
-                vectors: Optional[Tensor], cell: Optional[Tensor],
-                pbc: Optional[Tensor]) -> None:
+    def _search(self, pos: Tensor, batch: Tensor | None,
+                vectors: Tensor | None, cell: Tensor | None,
+                pbc: Tensor | None) -> None:
         lattice = None if vectors is None else build_lattice(cell, pbc)
         self._edge_index, self._images = find_pairs(
             pos, self.cutoff + self.skin, batch, lattice)
-        self._lattice: Optional[Lattice] = None
+        self._lattice: Lattice | None = None
         if lattice is not None:
             self._lattice = Lattice(*(part.detach() for part in lattice))
         self._graph = (torch.zeros_like(pos[:, 0], dtype=torch.long)
@@ -92,8 +93,8 @@ class SkinNeighborList:
         self._pos = pos.detach().clone()
         self.num_searches += 1
 
-    def _is_valid(self, pos: Tensor, batch: Optional[Tensor],
-                  vectors: Optional[Tensor]) -> bool:
+    def _is_valid(self, pos: Tensor, batch: Tensor | None,
+                  vectors: Tensor | None) -> bool:
         r"""Whether no edge can be missing."""
         if (self._pos is None or self._pos.shape != pos.shape
                 or self._pos.dtype != pos.dtype

@@ -6,8 +6,8 @@ from torch_sake.nn.envelope import CosineEnvelope, PolynomialEnvelope
 from torch_sake.nn.kinetic_conv import KineticConv
 from torch_sake.nn.radial_basis import ExpNormalBasis
 from torch_sake.nn.sake_conv import SAKEConv
-from torch_sake.ops.segments import Segments
 from torch_sake.nn.vector_sake_conv import VectorSAKEConv
+from torch_sake.ops.segments import Segments
 
 __all__ = [
     'CosineEnvelope',

@@ -1,14 +1,12 @@
-from typing import Optional
-
 import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from torch_sake.utils.checks import check_positive_int
 from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.ops.linear import Linear
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
+from torch_sake.utils.checks import check_positive_int
 
 
 class SemanticAttention(torch.nn.Module):
@@ -54,9 +52,9 @@ class SemanticAttention(torch.nn.Module):
         reset(self.lin)
 
     def forward(self, edge_embedding: Tensor, targets: Segments,
-                edge_weight: Optional[Tensor] = None,
-                mask: Optional[Tensor] = None) -> Tensor:
-        """"""  # noqa: D419
+                edge_weight: Tensor | None = None,
+                mask: Tensor | None = None) -> Tensor:
+        """"""
         logits = torch.nn.functional.celu(self.lin(edge_embedding), alpha=2.0)
         return normalize_attention(logits, targets, edge_weight, mask)
 
@@ -66,8 +64,8 @@ class SemanticAttention(torch.nn.Module):
 
 
 def normalize_attention(logits: Tensor, targets: Segments,
-                        edge_weight: Optional[Tensor] = None,
-                        mask: Optional[Tensor] = None) -> Tensor:
+                        edge_weight: Tensor | None = None,
+                        mask: Tensor | None = None) -> Tensor:
     r"""The second formula of :class:`SemanticAttention`.
 
     Shapes:
@@ -76,8 +74,8 @@ def normalize_attention(logits: Tensor, targets: Segments,
         - **output:** attention weights :math:`(E, H)`
     """
     if edge_weight is not None:
-        # Not by name: torch's compiler makes a symbol of a global number, which
-        # layers that are computed again cannot share.
+        # Not by name: torch's compiler makes a symbol of a global number,
+        # which layers that are computed again cannot share.
         logits = 6 * torch.tanh(logits / 6)
     # The largest logit of each node is taken out before the exponential; it
     # cancels, so needs no derivative.

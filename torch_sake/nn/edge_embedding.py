@@ -1,13 +1,11 @@
-from typing import Optional, Tuple
-
 import torch
 from torch import Tensor
 from torch.nn import SiLU
 
-from torch_sake.utils.checks import check_positive_int
 from torch_sake.nn.init import draws_in_single_precision, is_linear, reset
-from torch_sake.ops.linear import Linear
 from torch_sake.nn.radial_basis import ExpNormalBasis
+from torch_sake.ops.linear import Linear
+from torch_sake.utils.checks import check_positive_int
 
 
 class EdgeEmbedding(torch.nn.Module):
@@ -44,7 +42,7 @@ class EdgeEmbedding(torch.nn.Module):
     """
     @draws_in_single_precision
     def __init__(self, in_channels: int, hidden_channels: int,
-                 num_rbf: int = 50, edge_dim: Optional[int] = None,
+                 num_rbf: int = 50, edge_dim: int | None = None,
                  max_distance: float = 5.0):
         super().__init__()
         self.in_channels = check_positive_int('in_channels', in_channels)
@@ -80,7 +78,7 @@ class EdgeEmbedding(torch.nn.Module):
         reset(self.lin_radial, fan_in=hidden_inputs)
         reset(self.lin_out)
 
-    def project(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         r"""Returns the source and the target part of each node.
 
         Shapes:
@@ -90,8 +88,8 @@ class EdgeEmbedding(torch.nn.Module):
         return self.lin_source(x), self.lin_target(x)
 
     def forward(self, source: Tensor, target: Tensor, dist: Tensor,
-                edge_attr: Optional[Tensor] = None) -> Tensor:
-        """"""  # noqa: D419
+                edge_attr: Tensor | None = None) -> Tensor:
+        """"""
         q = source + target  # [E, K + F]
         if edge_attr is not None:
             q = q + self.lin_edge(edge_attr)

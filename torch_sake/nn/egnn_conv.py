@@ -1,4 +1,4 @@
-from typing import Iterator, Optional, Tuple
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -6,17 +6,21 @@ from torch.nn import Parameter, Sequential, SiLU
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
 
-from torch_sake.ops.autocast import without_autocast
-from torch_sake.utils.checks import (check_edge_index, check_pos, check_positive_int,
-                               check_tensor)
-from torch_sake.ops.geometry import edge_vectors
-from torch_sake.ops.edge_mask import edge_mask
 from torch_sake.nn.init import draws_in_single_precision, shrink_last
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.ops.edge_mask import edge_mask
+from torch_sake.ops.geometry import edge_vectors
 from torch_sake.ops.linear import Linear
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import group_edges
+from torch_sake.utils.checks import (
+    check_edge_index,
+    check_pos,
+    check_positive_int,
+    check_tensor,
+)
 
-Messages = Tuple[Tensor, Tensor, Tensor]
+Messages = tuple[Tensor, Tensor, Tensor]
 
 
 class EGNNConv(MessagePassing):
@@ -57,7 +61,7 @@ class EGNNConv(MessagePassing):
             range. Values of tensors are looked at on the CPU only.
     """
     @draws_in_single_precision
-    def __init__(self, channels: int, edge_dim: Optional[int] = None,
+    def __init__(self, channels: int, edge_dim: int | None = None,
                  **kwargs):
         super().__init__(aggr='sum', node_dim=0, **kwargs)
         self.channels = check_positive_int('channels', channels)
@@ -95,10 +99,10 @@ class EGNNConv(MessagePassing):
         x: Tensor,
         pos: Tensor,
         edge_index: Tensor,
-        vel: Optional[Tensor] = None,
-        edge_attr: Optional[Tensor] = None,
-        edge_shift: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, Tensor, Tensor]:
+        vel: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        edge_shift: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         r"""Runs the forward pass of the module.
 
         Args:
@@ -137,8 +141,8 @@ class EGNNConv(MessagePassing):
         return x, pos + new_vel, new_vel
 
     def message(self, x_i: Tensor, x_j: Tensor, vec: Tensor,
-                edge_attr: Optional[Tensor]) -> Messages:
-        """"""  # noqa: D419
+                edge_attr: Tensor | None) -> Messages:
+        """"""
         inputs = [x_i, x_j, vec.square().sum(dim=1, keepdim=True)]
         if edge_attr is not None:
             inputs.append(edge_attr)
@@ -147,7 +151,7 @@ class EGNNConv(MessagePassing):
             vec[:, :1])
 
     def explain_message(self, inputs: Messages,
-                        dim_size: Optional[int]) -> Messages:
+                        dim_size: int | None) -> Messages:
         r"""The mask of an explainer scales all that comes from an edge, and
         what it counts.
         """
@@ -155,8 +159,8 @@ class EGNNConv(MessagePassing):
         return tuple(value * mask for value in inputs)
 
     def aggregate(self, inputs: Messages, index: Tensor,
-                  dim_size: int) -> Tuple[Tensor, Tensor]:
-        """"""  # noqa: D419
+                  dim_size: int) -> tuple[Tensor, Tensor]:
+        """"""
         message, step, ones = inputs
         targets = group_edges(index, dim_size)
         count = sum_edges(ones, targets)

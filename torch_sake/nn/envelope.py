@@ -1,5 +1,4 @@
 import math
-from typing import Union
 
 import torch
 from torch import Tensor
@@ -38,7 +37,7 @@ class PolynomialEnvelope(torch.nn.Module):
             raise ValueError(f"'exponent' must be at least 2 (got {exponent})")
 
     def forward(self, dist: Tensor) -> Tensor:
-        """"""  # noqa: D419
+        """"""
         p = self.exponent
         t = (dist / self.cutoff).clamp(max=1.0)
         return 1 + t**p * (-(p + 1) * (p + 2) / 2 + p * (p + 2) * t - p *
@@ -73,7 +72,7 @@ class CosineEnvelope(torch.nn.Module):
         self.cutoff = check_cutoff('cutoff', cutoff)
 
     def forward(self, dist: Tensor) -> Tensor:
-        """"""  # noqa: D419
+        """"""
         t = (dist / self.cutoff).clamp(max=1.0)
         return 0.5 * (torch.cos(math.pi * t) + 1.0)
 
@@ -84,7 +83,7 @@ class CosineEnvelope(torch.nn.Module):
 ENVELOPES = {'polynomial': PolynomialEnvelope, 'cosine': CosineEnvelope}
 
 
-def build_envelope(name: Union[str, torch.nn.Module],
+def build_envelope(name: str | torch.nn.Module,
                    cutoff: float) -> torch.nn.Module:
     r"""Returns the envelope called :obj:`name`, or the one that is given."""
     if isinstance(name, torch.nn.Module):

@@ -5,7 +5,8 @@ r"""Initialization of the linear maps, as in the official implementation
 
 import functools
 import math
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.nn import Linear
@@ -14,7 +15,7 @@ from torch.nn import Linear
 TRUNCATED_STD = 0.87962566103423978
 
 
-def reset_linear(linear: Linear, fan_in: Optional[int] = None) -> None:
+def reset_linear(linear: Linear, fan_in: int | None = None) -> None:
     r"""Resets a linear map.
 
     Args:
@@ -36,7 +37,7 @@ def is_linear(module: torch.nn.Module) -> bool:
             and type(module).reset_parameters is Linear.reset_parameters)
 
 
-def reset(module: torch.nn.Module, fan_in: Optional[int] = None) -> None:
+def reset(module: torch.nn.Module, fan_in: int | None = None) -> None:
     r"""Resets the linear maps of a module, which may be one, and all else in
     the way of its own, such as what a user has put in the place of one.
 

@@ -1,5 +1,6 @@
 import inspect
-from typing import Iterator, NamedTuple, Optional, Tuple, Union
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -7,18 +8,24 @@ from torch.nn import Parameter, Sequential, SiLU
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
 
-from torch_sake.ops.autocast import type_of_parameters
-from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.checks import (check_bool, check_devices, check_edge_index,
-                               check_edge_shift, check_option, check_pos,
-                               check_positive_int, check_tensor)
-from torch_sake.ops.geometry import distance_and_direction, edge_vectors
-from torch_sake.ops.edge_mask import edge_mask
 from torch_sake.nn.envelope import ENVELOPES, build_envelope
 from torch_sake.nn.init import draws_in_single_precision, reset
+from torch_sake.ops.autocast import type_of_parameters
+from torch_sake.ops.edge_mask import edge_mask
+from torch_sake.ops.geometry import distance_and_direction, edge_vectors
 from torch_sake.ops.linear import Linear
 from torch_sake.ops.segments import Segments, group_edges
-
+from torch_sake.utils.bounds import check_cutoff
+from torch_sake.utils.checks import (
+    check_bool,
+    check_devices,
+    check_edge_index,
+    check_edge_shift,
+    check_option,
+    check_pos,
+    check_positive_int,
+    check_tensor,
+)
 
 # Those of MessagePassing that layers leave to the user:
 PYG_ARGUMENTS = inspect.signature(MessagePassing).parameters.keys() - {
@@ -35,7 +42,7 @@ class EdgeGeometry(NamedTuple):
     """
     dist: Tensor
     direction: Tensor
-    weight: Optional[Tensor]
+    weight: Tensor | None
     sources: Segments
     targets: Segments
 
@@ -84,12 +91,12 @@ class KineticConv(MessagePassing):
         self,
         in_channels: int,
         out_channels: int,
-        hidden_channels: Optional[int] = None,
-        edge_dim: Optional[int] = None,
-        cutoff: Optional[float] = None,
+        hidden_channels: int | None = None,
+        edge_dim: int | None = None,
+        cutoff: float | None = None,
         update_pos: bool = True,
         vel_gate: bool = True,
-        envelope: Union[str, torch.nn.Module] = 'polynomial',
+        envelope: str | torch.nn.Module = 'polynomial',
         **kwargs,
     ):
         unknown = sorted(kwargs.keys() - PYG_ARGUMENTS)
@@ -140,9 +147,9 @@ class KineticConv(MessagePassing):
         self,
         pos: Tensor,
         edge_index: Tensor,
-        edge_shift: Optional[Tensor] = None,
-        edge_weight: Optional[Tensor] = None,
-        before: Optional[EdgeGeometry] = None,
+        edge_shift: Tensor | None = None,
+        edge_weight: Tensor | None = None,
+        before: EdgeGeometry | None = None,
     ) -> EdgeGeometry:
         r"""Returns the distance, the direction and the weight of each edge:
         :obj:`edge_weight`, if given, or the envelope, if there is a cutoff.
@@ -167,9 +174,9 @@ class KineticConv(MessagePassing):
         self,
         x: Tensor,
         pos: Tensor,
-        vel: Optional[Tensor],
+        vel: Tensor | None,
         new_vel: Tensor,
-    ) -> Tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         r"""Returns the new positions and velocities.
 
         Shapes:
@@ -190,8 +197,8 @@ class KineticConv(MessagePassing):
             if name in ('lin_vel', 'lin_vel_input', 'mlp_vel'):
                 yield from module.parameters()
 
-    def explain_message(self, inputs: Tuple,
-                        dim_size: Optional[int]) -> Tuple:
+    def explain_message(self, inputs: tuple,
+                        dim_size: int | None) -> tuple:
         r"""The mask of an explainer scales the embeddings of the edges."""
         embedding, *rest = inputs
         return (embedding * edge_mask(self, embedding), *rest)
@@ -201,10 +208,10 @@ class KineticConv(MessagePassing):
         x: Tensor,
         pos: Tensor,
         edge_index: Tensor,
-        vel: Optional[Tensor] = None,
-        edge_attr: Optional[Tensor] = None,
-        edge_shift: Optional[Tensor] = None,
-        edge_weight: Optional[Tensor] = None,
+        vel: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        edge_shift: Tensor | None = None,
+        edge_weight: Tensor | None = None,
     ) -> Tensor:
         r"""Returns the edges as a plain tensor, or raises an error that names
         the first wrong argument.

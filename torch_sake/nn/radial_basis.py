@@ -49,7 +49,7 @@ class ExpNormalBasis(torch.nn.Module):
             self.betas.fill_((2 / self.num_rbf * (1 - start))**-2)
 
     def forward(self, dist: Tensor) -> Tensor:
-        """"""  # noqa: D419
+        """"""
         decay = torch.exp(-self.alpha * dist)  # [E, 1]
         return torch.exp(-self.betas * (decay - self.means).square())
 

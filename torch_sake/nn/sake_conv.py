@@ -1,22 +1,20 @@
-from typing import Optional, Tuple, Union
-
 import torch
 from torch import Tensor
 from torch.nn import Sequential, SiLU
 
-from torch_sake.ops.autocast import without_autocast
-from torch_sake.utils.checks import check_bool, check_positive_int
 from torch_sake.nn.attention import SemanticAttention, normalize_attention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
-from torch_sake.ops.edge_mask import edge_mask
 from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
+from torch_sake.nn.spatial_attention import sum_combinations
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.ops.edge_mask import edge_mask
 from torch_sake.ops.linear import Linear
 from torch_sake.ops.scatter import sum_edges, sum_outer_products
 from torch_sake.ops.segments import Segments, sort_edges
-from torch_sake.nn.spatial_attention import sum_combinations
+from torch_sake.utils.checks import check_bool, check_positive_int
 
-Messages = Tuple[Tensor, Tensor, Tensor, Optional[Tensor]]
+Messages = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 
 class SAKEConv(KineticConv):
@@ -101,17 +99,17 @@ class SAKEConv(KineticConv):
         self,
         in_channels: int,
         out_channels: int,
-        hidden_channels: Optional[int] = None,
+        hidden_channels: int | None = None,
         heads: int = 4,
         num_rbf: int = 50,
-        edge_dim: Optional[int] = None,
-        cutoff: Optional[float] = None,
+        edge_dim: int | None = None,
+        cutoff: float | None = None,
         update_pos: bool = True,
         vel_gate: bool = True,
         semantic_attention: bool = True,
         spatial_attention: bool = True,
-        num_coefficients: Optional[int] = None,
-        envelope: Union[str, torch.nn.Module] = 'polynomial',
+        num_coefficients: int | None = None,
+        envelope: str | torch.nn.Module = 'polynomial',
         **kwargs,
     ):
         super().__init__(in_channels, out_channels, hidden_channels, edge_dim,
@@ -157,12 +155,12 @@ class SAKEConv(KineticConv):
         x: Tensor,
         pos: Tensor,
         edge_index: Tensor,
-        vel: Optional[Tensor] = None,
-        edge_attr: Optional[Tensor] = None,
-        edge_shift: Optional[Tensor] = None,
-        edge_weight: Optional[Tensor] = None,
-        geometry: Optional[EdgeGeometry] = None,
-    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+        vel: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        edge_shift: Tensor | None = None,
+        edge_weight: Tensor | None = None,
+        geometry: EdgeGeometry | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         r"""Runs the forward pass of the module.
 
         Args:
@@ -215,10 +213,10 @@ class SAKEConv(KineticConv):
         return x, pos, vel
 
     def message(self, source_j: Tensor, target_i: Tensor, dist: Tensor,
-                direction: Tensor, edge_attr: Optional[Tensor],
-                edge_weight: Optional[Tensor],
+                direction: Tensor, edge_attr: Tensor | None,
+                edge_weight: Tensor | None,
                 targets: Segments) -> Messages:
-        """"""  # noqa: D419
+        """"""
         embedding = self.edge_embedding(source_j, target_i, dist,
                                         edge_attr)  # [E, F]
         mask = []  # of an explainer
@@ -233,7 +231,7 @@ class SAKEConv(KineticConv):
         return embedding, attention, direction, edge_weight
 
     def explain_message(self, inputs: Messages,
-                        dim_size: Optional[int]) -> Messages:
+                        dim_size: int | None) -> Messages:
         r"""The mask of an explainer scales the embeddings of the edges and
         what they count, as it does in the attention.
         """
@@ -243,8 +241,8 @@ class SAKEConv(KineticConv):
                 mask if edge_weight is None else edge_weight * mask)
 
     def aggregate(self, inputs: Messages,
-                  targets: Segments) -> Tuple[Tensor, Optional[Tensor]]:
-        """"""  # noqa: D419
+                  targets: Segments) -> tuple[Tensor, Tensor | None]:
+        """"""
         embedding, attention, direction, edge_weight = inputs
         combinations = None
         if self.spatial_attention:
@@ -258,7 +256,7 @@ class SAKEConv(KineticConv):
         return message.flatten(start_dim=1), combinations
 
     def edge_geometry(self, *args, **kwargs) -> EdgeGeometry:
-        """"""  # noqa: D419
+        """"""
         geometry = super().edge_geometry(*args, **kwargs)
         if self._uses_kernels():  # once for all layers of a stack
             geometry = geometry._replace(targets=sort_edges(geometry.targets))

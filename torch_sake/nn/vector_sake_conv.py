@@ -1,25 +1,31 @@
 import math
-from typing import Optional, Tuple, Union
 
 import torch
 from torch import Tensor
 from torch.nn import Sequential, SiLU
 
-from torch_sake.ops.autocast import without_autocast
-from torch_sake.utils.checks import (check_bool, check_positive_float,
-                               check_tensor)
-from torch_sake.ops.geometry import bound_vectors
 from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
-from torch_sake.ops.linear import Linear, linear_map, linear_parts
 from torch_sake.nn.radial_basis import ExpNormalBasis
-from torch_sake.ops.scatter import (project_edges, sum_edges, sum_gated_vectors,
-                                   sum_outer_products)
+from torch_sake.ops.autocast import without_autocast
+from torch_sake.ops.geometry import bound_vectors
+from torch_sake.ops.linear import Linear, linear_map, linear_parts
+from torch_sake.ops.scatter import (
+    project_edges,
+    sum_edges,
+    sum_gated_vectors,
+    sum_outer_products,
+)
 from torch_sake.ops.segments import Segments
+from torch_sake.utils.checks import (
+    check_bool,
+    check_positive_float,
+    check_tensor,
+)
 
-Outputs = Tuple[Tensor, Tensor, Optional[Tensor]]
-Messages = Tuple[Tensor, Tensor]
-OutputsWithVectors = Tuple[Tensor, Tensor, Optional[Tensor], Tensor]
+Outputs = tuple[Tensor, Tensor, Tensor | None]
+Messages = tuple[Tensor, Tensor]
+OutputsWithVectors = tuple[Tensor, Tensor, Tensor | None, Tensor]
 
 LARGEST_VECTOR = 3.0  # with velocities
 
@@ -110,10 +116,10 @@ class VectorSAKEConv(KineticConv):
         self,
         in_channels: int,
         out_channels: int,
-        hidden_channels: Optional[int] = None,
+        hidden_channels: int | None = None,
         num_rbf: int = 20,
-        edge_dim: Optional[int] = None,
-        cutoff: Optional[float] = None,
+        edge_dim: int | None = None,
+        cutoff: float | None = None,
         update_pos: bool = True,
         avg_num_neighbors: float = 8.0,
         vec_input: bool = False,
@@ -169,13 +175,13 @@ class VectorSAKEConv(KineticConv):
         x: Tensor,
         pos: Tensor,
         edge_index: Tensor,
-        vel: Optional[Tensor] = None,
-        edge_attr: Optional[Tensor] = None,
-        edge_shift: Optional[Tensor] = None,
-        edge_weight: Optional[Tensor] = None,
-        vec: Optional[Tensor] = None,
-        geometry: Optional[EdgeGeometry] = None,
-    ) -> Union[Outputs, OutputsWithVectors]:
+        vel: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        edge_shift: Tensor | None = None,
+        edge_weight: Tensor | None = None,
+        vec: Tensor | None = None,
+        geometry: EdgeGeometry | None = None,
+    ) -> Outputs | OutputsWithVectors:
         r"""Runs the forward pass of the module.
 
         Args:
@@ -243,11 +249,11 @@ class VectorSAKEConv(KineticConv):
         return x, pos, vel, combinations + self.lin_gate(x).unsqueeze(1) * b
 
     def message(self, source_j: Tensor, target_i: Tensor, dist: Tensor,
-                direction: Tensor, edge_attr: Optional[Tensor],
-                edge_weight: Optional[Tensor], vec_target: Optional[Tensor],
-                vec_source: Optional[Tensor], sources: Segments,
+                direction: Tensor, edge_attr: Tensor | None,
+                edge_weight: Tensor | None, vec_target: Tensor | None,
+                vec_source: Tensor | None, sources: Segments,
                 targets: Segments) -> Messages:
-        """"""  # noqa: D419
+        """"""
         hidden, filters = linear_parts(self.basis(dist), self.lin_radial, 2)
         hidden = hidden + source_j + target_i  # [E, F]
         if edge_attr is not None:
@@ -260,10 +266,10 @@ class VectorSAKEConv(KineticConv):
         embedding = self.lin_message(self.act(hidden)) * filters
         return embedding, direction
 
-    def aggregate(self, inputs: Messages, vec: Optional[Tensor],
+    def aggregate(self, inputs: Messages, vec: Tensor | None,
                   sources: Segments,
-                  targets: Segments) -> Tuple[Tensor, Tensor]:
-        """"""  # noqa: D419
+                  targets: Segments) -> tuple[Tensor, Tensor]:
+        """"""
         embedding, direction = inputs
         # W_4 in two parts. That of the coefficients is applied to sums, as
         # nodes with three directions are fewer than edges:
@@ -278,7 +284,7 @@ class VectorSAKEConv(KineticConv):
         scale = 1 / math.sqrt(self.avg_num_neighbors)
         return scale * sum_edges(embedding, targets), scale * combinations
 
-    def check_vec(self, vec: Optional[Tensor], x: Tensor,
+    def check_vec(self, vec: Tensor | None, x: Tensor,
                   num_dimensions: int) -> None:
         r"""Raises an error if the vectors are not what the layer takes."""
         if (vec is not None) != self.vec_input:

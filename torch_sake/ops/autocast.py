@@ -1,5 +1,6 @@
 import functools
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ def without_autocast(function: Callable) -> Callable:
     return wrapper
 
 
-def type_of_parameters(value: Any) -> Optional[torch.dtype]:
+def type_of_parameters(value: Any) -> torch.dtype | None:
     r"""Returns the type of the first parameter of a module, or :obj:`None` if
     it has none or is no module. The mask of an explainer is none of its own.
     """

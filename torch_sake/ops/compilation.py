@@ -5,16 +5,17 @@ before they are trusted.
 import functools
 import inspect
 import warnings
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from torch_sake.utils.files import one_line
 from torch_sake.models import MoleculeModel
 from torch_sake.nn import SAKEConv
 from torch_sake.nn.spatial_attention import HAS_TRITON
+from torch_sake.utils.files import one_line
 from torch_sake.utils.thread_lock import ThreadLock, one_thread_at_a_time
 
 # Of a compiled function in one process, for all models together:
@@ -28,7 +29,7 @@ class Compilable(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.compiled = False
-        self._verified: Set[Tuple[Any, ...]] = set()
+        self._verified: set[tuple[Any, ...]] = set()
         self._lock = ThreadLock()
 
     def compile(self, kernels: bool = False) -> None:
@@ -78,14 +79,14 @@ class Compilable(torch.nn.Module):
             conv.kernels = kernels
         self.compiled = True
 
-    def _takes_compiled(self, pos: Tensor, cell: Optional[Tensor]) -> bool:
+    def _takes_compiled(self, pos: Tensor, cell: Tensor | None) -> bool:
         return self.compiled and not pos.requires_grad and not (
             cell is not None and cell.requires_grad)
 
     @one_thread_at_a_time  # parameters may be frozen for the time of a call
     def _call_compiled(self, function: Callable, z: Tensor, pos: Tensor,
-                       batch: Optional[Tensor], differentiable: bool,
-                       compiler: Optional[Callable] = None, **kwargs) -> Any:
+                       batch: Tensor | None, differentiable: bool,
+                       compiler: Callable | None = None, **kwargs) -> Any:
         r"""Returns what the function returns after it, or what the
         :obj:`compiler` chooses of it, is compiled, or :obj:`None` if it cannot
         be compiled."""
@@ -96,8 +97,8 @@ class Compilable(torch.nn.Module):
             kwargs['batch_size'] = int(batch.max()) + 1 if len(batch) else 0
         kind = (function, differentiable, *sorted(
             key for key, value in kwargs.items() if value is not None))
-        # Before 2.13, torch fails at the derivative of index_select for dynamic
-        # sizes by torch.func.grad:
+        # Before 2.13, torch fails at the derivative of index_select for
+        # dynamic sizes by torch.func.grad:
         traced = (by_indexing(function) if torch.__version__ < (2, 13) else
                   function)
 
@@ -138,8 +139,8 @@ def _describe(error: Exception) -> str:
 
 class _Indexing(TorchFunctionMode):
     r"""Has :meth:`torch.Tensor.index_select` done by indexing."""
-    def __torch_function__(self, function: Callable, types: Any, args: Tuple,
-                           kwargs: Optional[Dict[str, Any]] = None) -> Any:
+    def __torch_function__(self, function: Callable, types: Any, args: tuple,
+                           kwargs: dict[str, Any] | None = None) -> Any:
         if function is Tensor.index_select:
             function = _select
         return function(*args, **(kwargs or {}))
@@ -184,7 +185,7 @@ def compile_function(function: Callable) -> Callable:
 
 
 def verify(compiled: Callable, function: Callable,
-           parameters: List[Tensor]) -> None:
+           parameters: list[Tensor]) -> None:
     r"""Raises an error if a compiled function returns something else than the
     function, or has other derivatives with respect to parameters that learn.
     """

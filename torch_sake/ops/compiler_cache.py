@@ -7,9 +7,10 @@ import os
 import os.path as osp
 import pickle
 import textwrap
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from glob import escape, iglob
-from typing import Any, Callable, Iterator
+from typing import Any
 
 from filelock import FileLock, Timeout
 from torch._inductor.codecache import cache_dir

@@ -3,7 +3,6 @@ directions (paper, section 3; the two small constants are those of the official
 implementation).
 """
 
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -14,8 +13,8 @@ EPSILON = 1e-5
 
 
 def edge_vectors(pos: Tensor, edge_index: Tensor,
-                 edge_shift: Optional[Tensor] = None,
-                 dtype: Optional[torch.dtype] = None) -> Tensor:
+                 edge_shift: Tensor | None = None,
+                 dtype: torch.dtype | None = None) -> Tensor:
     r"""Returns :math:`\vec{r}_{ij} = \vec{x}_j - \vec{x}_i + \vec{s}_{ij}` of
     the edges :math:`j \to i`. Where atoms are far apart that are neighbors
     through a periodic boundary, all digits of a short vector are in long ones:
@@ -40,7 +39,7 @@ def edge_vectors(pos: Tensor, edge_index: Tensor,
     return vec if dtype is None else vec.to(dtype)
 
 
-def distance_and_direction(vec: Tensor) -> Tuple[Tensor, Tensor]:
+def distance_and_direction(vec: Tensor) -> tuple[Tensor, Tensor]:
     r"""Returns :math:`d = \sqrt{|\vec{r}|^2 + 10^{-5}}` and
     :math:`\vec{u} = \vec{r} / (d + 10^{-5})`.
 

@@ -2,17 +2,18 @@ r"""What torch's compiler is told to do in another way."""
 
 import math
 import operator
-from typing import Any, List, Optional, Tuple, Union
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch._inductor.custom_graph_pass import (CustomGraphPass,
-                                               get_hash_for_files)
+from torch._inductor.custom_graph_pass import (
+    CustomGraphPass,
+    get_hash_for_files,
+)
 from torch.fx import Graph, Node
 
-from torch_sake.ops import onednn
+from torch_sake.ops import inductor_operators, onednn
 from torch_sake.ops.linear import MIN_MULTIPLICATIONS
-from torch_sake.ops import inductor_operators
 
 aten, ours = torch.ops.aten, torch.ops.torch_sake
 
@@ -78,7 +79,7 @@ class OperatorsForCPU(CustomGraphPass):
         return _VERSION, onednn.is_faster()
 
 
-def _call(graph: Graph, target: Any, args: Tuple, like: Tensor) -> Node:
+def _call(graph: Graph, target: Any, args: tuple, like: Tensor) -> Node:
     node = graph.call_function(target, args)
     node.meta['val'] = like
     return node
@@ -90,7 +91,7 @@ def _replace_tanh(node: Node) -> None:
     if value.dtype != torch.float:
         return
 
-    def polynomial(coefficients: Tuple[float, ...]) -> Node:
+    def polynomial(coefficients: tuple[float, ...]) -> Node:
         *rest, last = coefficients
         result = _call(graph, aten.mul.Scalar, (square, last), value)
         for i, coefficient in enumerate(reversed(rest)):
@@ -154,7 +155,7 @@ def _replace_sum(node: Node, sorted_edges: dict, x: Node, indices: Any,
         _replace(node, total)
 
 
-def _weighted_terms(values: Node, like: Tensor) -> List[Tuple[Node, Node]]:
+def _weighted_terms(values: Node, like: Tensor) -> list[tuple[Node, Node]]:
     r"""Returns the terms of a sum of tensors, each of size and type of
     :obj:`like`, that have a weight for every row, or an empty list if
     :obj:`values` are none.
@@ -175,14 +176,14 @@ def _weighted_terms(values: Node, like: Tensor) -> List[Tuple[Node, Node]]:
     return []
 
 
-def _has_sizes(node: Node, like: Tensor, sizes: Tuple) -> bool:
-    # As text: a comparison of dynamic sizes would be a reason to compile again.
+def _has_sizes(node: Node, like: Tensor, sizes: tuple) -> bool:
+    # As text: to compare dynamic sizes would be a reason to compile again.
     value = node.meta['val']
     return value.dtype == like.dtype and (
         list(map(str, value.shape)) == list(map(str, sizes)))
 
 
-def _replace_product(node: Node, added: Optional[Node], left: Node,
+def _replace_product(node: Node, added: Node | None, left: Node,
                      right: Node) -> None:
     value = node.meta['val']
     multiplications = math.prod(map(_hint, (
@@ -206,8 +207,9 @@ def _replace_product(node: Node, added: Optional[Node], left: Node,
 
 
 def _in_rows(node: Node) -> Node:
-    r"""Returns a matrix with its rows one after the other in memory: where they
-    are not, oneDNN is given a copy, which compiled loops make in less time.
+    r"""Returns a matrix with its rows one after the other in memory: where
+    they are not, oneDNN is given a copy, which compiled loops make in less
+    time.
     """
     value = node.meta['val']
     # As text, as comparisons of dynamic sizes are:
@@ -231,7 +233,7 @@ def _compute_once(node: Node) -> None:
                                            (operand, ))
             kept.meta.update(operand.meta)
             operand.replace_all_uses_with(
-                kept, delete_user_cb=lambda user: user is not kept)
+                kept, delete_user_cb=lambda user, kept=kept: user is not kept)
 
 
 def _is_tensor(node: Node) -> bool:
@@ -251,7 +253,7 @@ def _numel(node: Node) -> int:
     return math.prod(map(_hint, node.meta['val'].shape))
 
 
-def _hint(size: Union[int, torch.SymInt]) -> int:
+def _hint(size: int | torch.SymInt) -> int:
     r"""Returns a size, or an example of a dynamic one: a comparison of the
     latter would be a reason to compile again.
     """

@@ -1,6 +1,6 @@
 r"""Operators that torch's compiler calls and has no ideas about."""
 
-from typing import Callable, Optional, Tuple
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -20,12 +20,12 @@ def _define(schema: str, function: Callable, fake: Callable) -> None:
     torch.library.register_fake(f'torch_sake::{name}', fake, lib=_library)
 
 
-def _sort_edges(index: Tensor, num_nodes: int) -> Tuple[Tensor, Tensor]:
+def _sort_edges(index: Tensor, num_nodes: int) -> tuple[Tensor, Tensor]:
     segments = sort_edges(Segments(index, num_nodes))
     return segments.order, segments.offsets
 
 
-def _sum_edges(values: Tensor, weights: Optional[Tensor], order: Tensor,
+def _sum_edges(values: Tensor, weights: Tensor | None, order: Tensor,
                offsets: Tensor) -> Tensor:
     if weights is not None:
         weights = weights.flatten().index_select(0, order)

@@ -1,6 +1,6 @@
 import contextlib
 import threading
-from typing import ContextManager, List, Optional, Tuple
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ class constant_weights:
     """
     def __init__(self, constant: bool = True):
         self.constant = constant
-        self._before: List[bool] = []
+        self._before: list[bool] = []
 
     def __enter__(self) -> None:
         self._before.append(_weights_are_constant())
@@ -34,7 +34,8 @@ class constant_weights:
         _state.constant = self._before.pop()
 
 
-def contexts_of_checkpoint() -> Tuple[ContextManager, ContextManager]:
+def contexts_of_checkpoint() -> tuple[
+        AbstractContextManager, AbstractContextManager]:
     r"""Returns the contexts of :func:`torch.utils.checkpoint.checkpoint`: what
     is computed again, on a GPU by another thread, is to be the same.
     """
@@ -58,12 +59,12 @@ class Linear(torch.nn.Linear):
             (default: :obj:`True`)
     """
     def forward(self, x: Tensor) -> Tensor:
-        """"""  # noqa: D419
+        """"""
         return linear_map(x, self.weight, self.bias)
 
 
 def linear_map(x: Tensor, weight: Tensor,
-               bias: Optional[Tensor] = None) -> Tensor:
+               bias: Tensor | None = None) -> Tensor:
     r"""Returns what a :class:`Linear` of these parameters, or of a part of
     them, returns.
     """
@@ -79,7 +80,7 @@ def linear_map(x: Tensor, weight: Tensor,
     return _Linear.apply(x, weight, bias)
 
 
-def linear_parts(x: Tensor, lin: Linear, chunks: int) -> Tuple[Tensor, ...]:
+def linear_parts(x: Tensor, lin: Linear, chunks: int) -> tuple[Tensor, ...]:
     r"""Returns the output of a linear map with bias in parts of equal size.
     Compiled, they are maps of their own: one part of a single product would
     keep the memory of all.
@@ -91,7 +92,7 @@ def linear_parts(x: Tensor, lin: Linear, chunks: int) -> Tuple[Tensor, ...]:
 
 
 def onednn_linear(x: Tensor, weight: Tensor,
-                  bias: Optional[Tensor]) -> Tensor:
+                  bias: Tensor | None) -> Tensor:
     r"""Returns the linear map, without derivatives."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'none', [], '')
 
@@ -100,12 +101,12 @@ class _Linear(Function):
     r"""Its derivatives are linear maps again."""
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor,
-                bias: Optional[Tensor]) -> Tensor:
+                bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         return onednn_linear(x, weight, bias)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         grad_x = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:

@@ -4,7 +4,6 @@ segment operators are not.
 """
 
 import warnings
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -129,7 +128,7 @@ def _are_quick(segments: Segments, *values: Tensor) -> bool:
 
 
 def _bag(indices: Tensor, values: Tensor, offsets: Tensor,
-         weights: Optional[Tensor] = None) -> Tensor:
+         weights: Tensor | None = None) -> Tensor:
     r"""Returns weighted sums of the rows :obj:`values[indices]`."""
     return torch.embedding_bag(values.contiguous(), indices, offsets,
                                per_sample_weights=weights)[0]
@@ -145,7 +144,7 @@ class _Sum(Function):
         return out.view(-1, *rest)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tuple[Tensor, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         return grad.index_select(0, ctx.index), None
 
 
@@ -166,7 +165,7 @@ class _SumOuterProducts(Function):
         ], dim=1)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         coefficients, vectors = ctx.saved_tensors
         return (project_edges(grad, vectors, ctx.segments)
                 if ctx.needs_input_grad[0] else None,
@@ -186,7 +185,7 @@ class _ProjectEdges(Function):
                     vectors.flatten())
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         vec, vectors = ctx.saved_tensors
         return (sum_outer_products(grad, vectors, ctx.segments)
                 if ctx.needs_input_grad[0] else None,
@@ -211,7 +210,7 @@ class _ContractEdges(Function):
         return products.values().view(num_edges, dim)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         vec, coefficients = ctx.saved_tensors
         return (sum_outer_products(coefficients, grad, ctx.segments)
                 if ctx.needs_input_grad[0] else None,
@@ -235,7 +234,7 @@ class _SumGatedVectors(Function):
         ], dim=1)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         gates, vec = ctx.saved_tensors
         sources, targets = ctx.segments
         return (multiply_vectors(vec, grad, sources, targets)
@@ -253,7 +252,7 @@ class _MultiplyVectors(Function):
         return _multiply_vectors(vec, other, sources, targets)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         vec, other = ctx.saved_tensors
         sources, targets = ctx.segments
         return (sum_gated_vectors(grad, other, targets, sources)

@@ -1,6 +1,6 @@
 """Which edges belong to which node."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,8 +19,8 @@ class Segments(NamedTuple):
     """
     index: Tensor
     num_nodes: int
-    order: Optional[Tensor] = None
-    offsets: Optional[Tensor] = None
+    order: Tensor | None = None
+    offsets: Tensor | None = None
 
 
 def group_edges(index: Tensor, num_nodes: int) -> Segments:

@@ -2,17 +2,20 @@ r"""The kernels of :mod:`torch_sake.ops.spatial_attention_triton` as operators
 of torch, and their derivatives.
 """
 
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import torch
 import triton
 from torch import Tensor
 from torch.autograd import Function
 
-from torch_sake.ops.spatial_attention_triton import (edge_kernel, node_kernel,
-                                                    weight_kernel)
+from torch_sake.ops.spatial_attention_triton import (
+    edge_kernel,
+    node_kernel,
+    weight_kernel,
+)
 
-Gradients = Tuple[Tensor, Tensor, Tensor]
+Gradients = tuple[Tensor, Tensor, Tensor]
 
 # Triton's interpreter runs kernels on tensors of the CPU:
 INTERPRETED = not isinstance(node_kernel, triton.runtime.JITFunction)
@@ -66,8 +69,8 @@ def _precision() -> str:
 def node_sums(
     embedding: Tensor, attention: Tensor, direction: Tensor, weight: Tensor,
     index: Tensor, order: Tensor, offsets: Tensor,
-    d_embedding: Optional[Tensor], d_attention: Optional[Tensor],
-    d_direction: Optional[Tensor], d_weight: Optional[Tensor],
+    d_embedding: Tensor | None, d_attention: Tensor | None,
+    d_direction: Tensor | None, d_weight: Tensor | None,
 ) -> Tensor:
     r"""Returns the sums :math:`(N, D, C)`."""
     num_nodes, C, D = offsets.numel(), weight.size(0), direction.size(1)
@@ -98,8 +101,8 @@ def _(embedding, attention, direction, weight, index, order, offsets, *_):
 def edge_gradients(
     grad: Tensor, embedding: Tensor, attention: Tensor, direction: Tensor,
     weight: Tensor, index: Tensor, order: Tensor, offsets: Tensor,
-    d_embedding: Optional[Tensor], d_attention: Optional[Tensor],
-    d_direction: Optional[Tensor], d_weight: Optional[Tensor],
+    d_embedding: Tensor | None, d_attention: Tensor | None,
+    d_direction: Tensor | None, d_weight: Tensor | None,
 ) -> Gradients:
     r"""Returns the derivatives with respect to what edges have."""
     inputs = _contiguous(grad, embedding, attention, direction, weight,
@@ -130,8 +133,8 @@ def _(grad, embedding, attention, direction, *_):
 def weight_gradient(
     grad: Tensor, embedding: Tensor, attention: Tensor, direction: Tensor,
     weight: Tensor, index: Tensor, order: Tensor, offsets: Tensor,
-    d_embedding: Optional[Tensor], d_attention: Optional[Tensor],
-    d_direction: Optional[Tensor], d_weight: Optional[Tensor],
+    d_embedding: Tensor | None, d_attention: Tensor | None,
+    d_direction: Tensor | None, d_weight: Tensor | None,
 ) -> Tensor:
     r"""Returns the derivative with respect to the weight."""
     num_edges, D, (C, K) = order.numel(), direction.size(1), weight.shape
@@ -160,7 +163,7 @@ def _(grad, embedding, attention, direction, weight, *_):
     return weight.new_empty(weight.shape)
 
 
-def _contiguous(*values: Optional[Tensor]) -> Tuple[Optional[Tensor], ...]:
+def _contiguous(*values: Tensor | None) -> tuple[Tensor | None, ...]:
     return tuple(None if value is None else value.contiguous()
                  for value in values)
 
@@ -189,11 +192,11 @@ class _Combinations(Function):
         return node_sums(*inputs, None, None, None, None)
 
     @staticmethod
-    def setup_context(ctx, inputs: Tuple[Tensor, ...], output: Tensor) -> None:
+    def setup_context(ctx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs = ctx.saved_tensors
         by_edge, by_weight = (None, None, None), None
         if any(ctx.needs_input_grad[:3]):
@@ -209,12 +212,12 @@ class _EdgeGradients(Function):
         return edge_gradients(*inputs, None, None, None, None)
 
     @staticmethod
-    def setup_context(ctx, inputs: Tuple[Tensor, ...],
+    def setup_context(ctx, inputs: tuple[Tensor, ...],
                       output: Gradients) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx, *direction: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx, *direction: Tensor) -> tuple[Tensor | None, ...]:
         return _second_derivatives(ctx, *direction, None)
 
 
@@ -224,16 +227,16 @@ class _WeightGradient(Function):
         return weight_gradient(*inputs, None, None, None, None)
 
     @staticmethod
-    def setup_context(ctx, inputs: Tuple[Tensor, ...], output: Tensor) -> None:
+    def setup_context(ctx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx, direction: Tensor) -> Tuple[Optional[Tensor], ...]:
+    def backward(ctx, direction: Tensor) -> tuple[Tensor | None, ...]:
         return _second_derivatives(ctx, None, None, None, direction)
 
 
 def _second_derivatives(
-        ctx, *direction: Optional[Tensor]) -> Tuple[Optional[Tensor], ...]:
+        ctx, *direction: Tensor | None) -> tuple[Tensor | None, ...]:
     r"""Returns the first derivatives of the change along a direction."""
     grad, *inputs = ctx.saved_tensors
     needed = ctx.needs_input_grad

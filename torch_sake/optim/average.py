@@ -1,5 +1,3 @@
-from typing import List
-
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -20,7 +18,7 @@ class MovingAverage(AveragedModel):
         super().__init__(model, multi_avg_fn=self._update)
         self.requires_grad_(False).eval()
 
-    def _update(self, averages: List[Tensor], values: List[Tensor],
+    def _update(self, averages: list[Tensor], values: list[Tensor],
                 num_averaged: Tensor) -> None:
         number = int(num_averaged)
         decay = min(self.decay, (1 + number) / (10 + number))

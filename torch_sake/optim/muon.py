@@ -1,5 +1,5 @@
 from collections import defaultdict
-from typing import Callable, Dict, Iterable, List, Optional, Tuple
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ class Muon(Optimizer):
                                      f"shape {list(parameter.shape)})")
 
     @torch.no_grad()
-    def step(self, closure: Optional[Callable] = None) -> Optional[Tensor]:
+    def step(self, closure: Callable | None = None) -> Tensor | None:
         r"""Moves all parameters that have gradients.
 
         Args:
@@ -60,7 +60,7 @@ class Muon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            alike: Dict[Tuple, List[Tensor]] = defaultdict(list)
+            alike: dict[tuple, list[Tensor]] = defaultdict(list)
             for value in group['params']:
                 if value.grad is not None:
                     alike[value.shape, value.dtype, value.device].append(value)
@@ -68,7 +68,7 @@ class Muon(Optimizer):
                 self._move(parameters, group['lr'], group['momentum'])
         return loss
 
-    def _move(self, parameters: List[Tensor], lr: float,
+    def _move(self, parameters: list[Tensor], lr: float,
               momentum: float) -> None:
         r"""Moves parameters of one shape."""
         for parameter in parameters:

@@ -1,5 +1,3 @@
-from typing import List
-
 import torch
 from torch.nn import Linear
 from torch.optim import Adam, Optimizer
@@ -10,7 +8,7 @@ OPTIMIZERS = ('adam', 'muon')
 
 
 def build_optimizers(module: torch.nn.Module, name: str,
-                     learning_rate: float) -> List[Optimizer]:
+                     learning_rate: float) -> list[Optimizer]:
     r"""Returns the optimizers that share the parameters of :obj:`module`.
 
     :obj:`"adam"` is Adam for all of them. :obj:`"muon"` is

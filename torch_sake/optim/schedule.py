@@ -1,5 +1,5 @@
 import math
-from typing import List, Sequence
+from collections.abc import Sequence
 
 # Validations without a better score until the rate is halved, with 'plateau':
 PLATEAU = 10
@@ -46,7 +46,7 @@ class Schedule:
         return self.largest
 
 
-def waits(scores: Sequence[float]) -> List[int]:
+def waits(scores: Sequence[float]) -> list[int]:
     r"""Returns for each score how many validations ago the best one was."""
     best, wait, out = math.inf, 0, []
     for score in scores:

@@ -1,28 +1,40 @@
 r"""What the description of a checkpoint must hold, by its kind."""
 
+from collections.abc import Mapping
 from functools import partial
-from typing import (Annotated, Any, Dict, List, Literal, Mapping, Optional,
-                    TypedDict)
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypedDict,
+)
 
-from torch_sake.utils.entries import (Count, FiniteFloat, PositiveFloat,
-                                PositiveInt, check_elements, check_entry,
-                                shown)
 from torch_sake.models import SAKE, VectorSAKE
 from torch_sake.models.readout import NUM_ELEMENTS, READOUTS
+from torch_sake.utils.entries import (
+    Count,
+    FiniteFloat,
+    PositiveFloat,
+    PositiveInt,
+    check_elements,
+    check_entry,
+    shown,
+)
 from torch_sake.utils.units import check_units, check_units_of_label
 
 MODELS = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
 
 
-Elements = Annotated[List[int], partial(check_elements, end=NUM_ELEMENTS)]
-LabelUnits = Annotated[Dict[str, str], check_units_of_label]
-EnergyUnits = Annotated[Dict[str, str], lambda name, value: check_units(value)]
-TensorNames = TypedDict('TensorNames', {'names': List[str]})
+Elements = Annotated[list[int], partial(check_elements, end=NUM_ELEMENTS)]
+LabelUnits = Annotated[dict[str, str], check_units_of_label]
+EnergyUnits = Annotated[dict[str, str], lambda name, value: check_units(value)]
+class TensorNames(TypedDict):
+    names: list[str]
 
 
 class ModelArguments(TypedDict, total=False):
     r"""Those that the class of a model would not check."""
-    cutoff: Optional[PositiveFloat]
+    cutoff: PositiveFloat | None
     avg_num_neighbors: PositiveFloat
     num_layers: PositiveInt
     readout: Literal['add', 'mean', 'extent']
@@ -40,8 +52,8 @@ class Prior(TypedDict):
 
 
 class _OptionalSettings(TypedDict, total=False):
-    root: Optional[str]
-    num_frames: Optional[PositiveInt]
+    root: str | None
+    num_frames: PositiveInt | None
     data_seed: Count
 
 
@@ -59,27 +71,27 @@ class RunDescription(TypedDict):
 
 class _Optional(TypedDict, total=False):
     config: Settings
-    prior: Optional[Prior]
+    prior: Prior | None
     label: str
     readout: Literal[READOUTS]
     old_elements: Elements
     fingerprint: str
     step: Count
     seconds: FiniteFloat
-    history: List[Dict[str, float]]
+    history: list[dict[str, float]]
     potential: TensorNames
     split: TensorNames
 
 
 class PotentialDescription(_Optional):
-    model: Optional[Model]
+    model: Model | None
     energy_scale: PositiveFloat
     elements: Elements
     units: EnergyUnits
 
 
 class PropertyDescription(_Optional):
-    model: Optional[Model]
+    model: Model | None
     energy_scale: PositiveFloat
     elements: Elements
     units: LabelUnits

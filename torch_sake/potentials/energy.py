@@ -1,22 +1,29 @@
 import contextlib
-from typing import Any, Callable, Dict, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from torch_sake.ops.autocast import type_of_parameters
-from torch_sake.utils.checks import (MAX_ATOMIC_NUMBER, check_atomic_numbers,
-                               check_batch, check_devices,
-                               check_edge_index, check_edge_shift, check_pos,
-                               check_positive_float)
 from torch_sake.models import MoleculeModel
 from torch_sake.models.readout import center
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
 from torch_sake.neighbors.lattice import check_cell
+from torch_sake.ops.autocast import type_of_parameters
+from torch_sake.ops.compilation import Compilable
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
-from torch_sake.ops.compilation import Compilable
 from torch_sake.potentials.strain import apply_strain
+from torch_sake.utils.checks import (
+    MAX_ATOMIC_NUMBER,
+    check_atomic_numbers,
+    check_batch,
+    check_devices,
+    check_edge_index,
+    check_edge_shift,
+    check_pos,
+    check_positive_float,
+)
 
 
 class EnergyModel(Compilable):
@@ -37,8 +44,8 @@ class EnergyModel(Compilable):
             learned. (default: :obj:`None`)
     """
     def __init__(self, model: Callable, energy_scale: float = 1.0,
-                 atomic_energies: Optional[Tensor] = None,
-                 prior: Optional[torch.nn.Module] = None):
+                 atomic_energies: Tensor | None = None,
+                 prior: torch.nn.Module | None = None):
         super().__init__()
         if not callable(model):
             raise TypeError(f"'model' must be callable as "
@@ -75,7 +82,7 @@ class EnergyModel(Compilable):
         return self
 
     @property
-    def cutoff(self) -> Optional[float]:
+    def cutoff(self) -> float | None:
         r"""The length of the longest edges, where the neighbor list of the
         model is one of this package, or :obj:`None`.
         """
@@ -85,14 +92,14 @@ class EnergyModel(Compilable):
         return getattr(self._graph, 'cutoff', None)
 
     @property
-    def _graph(self) -> Optional[RadiusInteractionGraph]:
+    def _graph(self) -> RadiusInteractionGraph | None:
         graph = getattr(self.model, 'interaction_graph', None)
         return graph if isinstance(graph, RadiusInteractionGraph) else None
 
-    def _find_edges(self, pos: Tensor, batch: Optional[Tensor],
-                    cell: Optional[Tensor], pbc: Optional[Tensor],
-                    kwargs: Dict[str, Any],
-                    always: bool = False) -> Dict[str, Any]:
+    def _find_edges(self, pos: Tensor, batch: Tensor | None,
+                    cell: Tensor | None, pbc: Tensor | None,
+                    kwargs: dict[str, Any],
+                    always: bool = False) -> dict[str, Any]:
         r"""Returns the arguments of :meth:`_energy`, with the edges that are
         to be known before the model is called: those of this package's models,
         and of all that are periodic.
@@ -125,8 +132,8 @@ class EnergyModel(Compilable):
             return kwargs
         return dict(kwargs, edge_index=edges[0], edge_shift=edges[1])
 
-    def _evaluate(self, z: Tensor, pos: Tensor, batch: Optional[Tensor],
-                  cell: Optional[Tensor], pbc: Optional[Tensor],
+    def _evaluate(self, z: Tensor, pos: Tensor, batch: Tensor | None,
+                  cell: Tensor | None, pbc: Tensor | None,
                   **kwargs) -> Tensor:
         r"""Checks everything and returns the numbers alone, compiled or
         not."""
@@ -142,9 +149,9 @@ class EnergyModel(Compilable):
         return energy
 
     def _check_inputs(
-        self, z: Tensor, pos: Tensor, batch: Optional[Tensor],
-        cell: Optional[Tensor], pbc: Optional[Tensor],
-    ) -> Tuple[Optional[Tensor], Optional[Tensor]]:
+        self, z: Tensor, pos: Tensor, batch: Tensor | None,
+        cell: Tensor | None, pbc: Tensor | None,
+    ) -> tuple[Tensor | None, Tensor | None]:
         check_atomic_numbers(z, MAX_ATOMIC_NUMBER + 1
                              if self.atomic_energies is None else
                              self.atomic_energies.numel())
@@ -158,10 +165,10 @@ class EnergyModel(Compilable):
         self,
         z: Tensor,
         pos: Tensor,
-        batch: Optional[Tensor],
-        strain: Optional[Tensor] = None,
-        edge_index: Optional[Tensor] = None,
-        edge_shift: Optional[Tensor] = None,
+        batch: Tensor | None,
+        strain: Tensor | None = None,
+        edge_index: Tensor | None = None,
+        edge_shift: Tensor | None = None,
         **kwargs,
     ) -> Tensor:
         single = batch is None
@@ -227,7 +234,7 @@ def _as_vector(energy: Tensor) -> Tensor:
 
 
 def _round(pos: Tensor, batch: Tensor,
-           dtype: Optional[torch.dtype]) -> Tensor:
+           dtype: torch.dtype | None) -> Tensor:
     r"""Returns positions in the type of a model that is none of this package:
     from the middle of each graph, if digits are lost.
     """

@@ -1,4 +1,5 @@
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ class EnsembleOutput(NamedTuple):
     """
     energy: Tensor
     forces: Tensor
-    stress: Optional[Tensor]
+    stress: Tensor | None
     energy_std: Tensor
     forces_std: Tensor
 
@@ -66,13 +67,13 @@ class Ensemble(torch.nn.Module):
         self.potentials = torch.nn.ModuleList(potentials)
 
     @property
-    def cutoff(self) -> Optional[float]:
+    def cutoff(self) -> float | None:
         r"""The cutoff of the members."""
         return self.potentials[0].cutoff
 
     def forward(
         self, *args, **kwargs
-    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         r"""Returns the means. All arguments are those of
         :meth:`torch_sake.Potential.forward`.
         """
@@ -108,7 +109,7 @@ class Ensemble(torch.nn.Module):
         r"""Returns the means of the parts of the energies that the members
         ascribe to each atom, :math:`(N)`.
         """
-        parts: List[Tensor] = [
+        parts: list[Tensor] = [
             potential.site_energies(*args, **kwargs)
             for potential in self.potentials]
         return torch.stack(parts).mean(dim=0)

@@ -1,15 +1,16 @@
 import contextlib
 import functools
-from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.nn.aggr import SumAggregation
 
-from torch_sake.ops.autocast import without_autocast
 from torch_sake.models import MoleculeModel
-from torch_sake.ops.linear import constant_weights
+from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.compilation import compile_function
+from torch_sake.ops.linear import constant_weights
 from torch_sake.potentials.energy import EnergyModel, usable
 from torch_sake.potentials.strain import cell_volumes
 
@@ -70,8 +71,8 @@ class Potential(EnergyModel):
             range. Values of tensors are looked at on the CPU only.
     """
     def __init__(self, model: Callable, energy_scale: float = 1.0,
-                 atomic_energies: Optional[Tensor] = None,
-                 prior: Optional[torch.nn.Module] = None,
+                 atomic_energies: Tensor | None = None,
+                 prior: torch.nn.Module | None = None,
                  recompute: bool = False):
         super().__init__(model, energy_scale, atomic_energies, prior)
         self.recompute = recompute
@@ -95,12 +96,12 @@ class Potential(EnergyModel):
         self,
         z: Tensor,
         pos: Tensor,
-        batch: Optional[Tensor] = None,
-        cell: Optional[Tensor] = None,
-        pbc: Optional[Tensor] = None,
+        batch: Tensor | None = None,
+        cell: Tensor | None = None,
+        pbc: Tensor | None = None,
         compute_stress: bool = False,
         **kwargs,
-    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         r"""Returns energies, forces and, if asked for, stresses.
 
         Args:
@@ -157,9 +158,9 @@ class Potential(EnergyModel):
         self,
         z: Tensor,
         pos: Tensor,
-        batch: Optional[Tensor] = None,
-        cell: Optional[Tensor] = None,
-        pbc: Optional[Tensor] = None,
+        batch: Tensor | None = None,
+        cell: Tensor | None = None,
+        pbc: Tensor | None = None,
         **kwargs,
     ) -> Tensor:
         r"""Returns the energies alone, :math:`(B)`, at a lower cost.
@@ -182,9 +183,9 @@ class Potential(EnergyModel):
         self,
         z: Tensor,
         pos: Tensor,
-        batch: Optional[Tensor] = None,
-        cell: Optional[Tensor] = None,
-        pbc: Optional[Tensor] = None,
+        batch: Tensor | None = None,
+        cell: Tensor | None = None,
+        pbc: Tensor | None = None,
         **kwargs,
     ) -> Tensor:
         r"""Returns the parts of the energies that the model ascribes to each
@@ -229,11 +230,11 @@ class Potential(EnergyModel):
         return Ensemble(potentials)
 
     @torch.compiler.disable  # derivatives are taken within
-    def _call_eagerly(self, z: Tensor, pos: Tensor, batch: Optional[Tensor],
-                      differentiable: bool, strain: Optional[Tensor],
-                      kwargs: Dict[str, Any],
+    def _call_eagerly(self, z: Tensor, pos: Tensor, batch: Tensor | None,
+                      differentiable: bool, strain: Tensor | None,
+                      kwargs: dict[str, Any],
                       energy_function: Callable = EnergyModel._energy,
-                      ) -> Tuple[Tensor, ...]:
+                      ) -> tuple[Tensor, ...]:
         r"""Returns energies, forces and, with a strain, its gradient."""
         # A second name for the positions: their owner sees no change.
         pos = pos.view_as(pos) if pos.requires_grad else (
@@ -252,11 +253,11 @@ class Potential(EnergyModel):
 
 def _energy_and_derivatives(
         potential: Potential, z: Tensor, pos: Tensor, batch: Tensor,
-        strain: Optional[Tensor] = None, **kwargs) -> Tuple[Tensor, ...]:
+        strain: Tensor | None = None, **kwargs) -> tuple[Tensor, ...]:
     r"""Returns energies, forces and, with a strain, its gradient, in a form
     that can be compiled and then differentiated once more.
     """
-    def total_energy(*inputs: Tensor) -> Tuple[Tensor, Tensor]:
+    def total_energy(*inputs: Tensor) -> tuple[Tensor, Tensor]:
         energy = potential._energy(z, inputs[0], batch, *inputs[1:], **kwargs)
         return energy.sum(), energy
 
@@ -268,9 +269,9 @@ def _energy_and_derivatives(
 
 def _energy_then_derivatives(
         potential: Potential, z: Tensor, pos: Tensor, batch: Tensor,
-        strain: Optional[Tensor] = None,
+        strain: Tensor | None = None,
         energy_function: Callable = EnergyModel._energy, **kwargs,
-) -> Tuple[Tensor, ...]:
+) -> tuple[Tensor, ...]:
     r"""Returns the same as plain numbers, in a form in which the energy can be
     compiled by itself: only then can layers be computed again.
     """

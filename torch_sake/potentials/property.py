@@ -1,12 +1,11 @@
-from typing import Callable, Optional
+from collections.abc import Callable
 
 from torch import Tensor
 
+from torch_sake.models.readout import READOUTS, atom_weights, atomic_masses
 from torch_sake.ops.autocast import without_autocast
-from torch_sake.utils.checks import check_option
-from torch_sake.models.readout import (READOUTS, atom_weights,
-                                       atomic_masses)
 from torch_sake.potentials.energy import EnergyModel
+from torch_sake.utils.checks import check_option
 
 
 class Property(EnergyModel):
@@ -57,7 +56,7 @@ class Property(EnergyModel):
             range, or a dipole moment has references.
     """
     def __init__(self, model: Callable, scale: float = 1.0,
-                 references: Optional[Tensor] = None, readout: str = 'add',
+                 references: Tensor | None = None, readout: str = 'add',
                  name: str = 'property'):
         super().__init__(model, scale, references)
         self.readout = check_option('readout', readout, READOUTS)
@@ -74,7 +73,7 @@ class Property(EnergyModel):
         self,
         z: Tensor,
         pos: Tensor,
-        batch: Optional[Tensor] = None,
+        batch: Tensor | None = None,
         **kwargs,
     ) -> Tensor:
         r"""Returns the property of each graph.

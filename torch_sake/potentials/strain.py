@@ -1,6 +1,5 @@
 r"""Stress as a derivative with respect to strain."""
 
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -10,9 +9,9 @@ def apply_strain(
     strain: Tensor,
     pos: Tensor,
     batch: Tensor,
-    edge_index: Optional[Tensor] = None,
-    edge_shift: Optional[Tensor] = None,
-) -> Tuple[Tensor, Optional[Tensor]]:
+    edge_index: Tensor | None = None,
+    edge_shift: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
     r"""Returns positions and shifts of edges after the deformation
     :math:`\vec{r} \mapsto \vec{r} + \vec{r} \cdot \frac{1}{2}
     (\boldsymbol{\epsilon} + \boldsymbol{\epsilon}^{\top})` of space.

@@ -1,15 +1,13 @@
-from typing import Optional
-
 import torch
 from torch import Tensor
 
-from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
-from torch_sake.ops.geometry import edge_vectors
 from torch_sake.neighbors import neighbor_list
 from torch_sake.nn.envelope import PolynomialEnvelope
+from torch_sake.ops.geometry import edge_vectors
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
+from torch_sake.utils.bounds import check_cutoff
+from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
 from torch_sake.utils.units import BOHR, check_units
 
 COULOMB = 14.399645478  # e^2 / (4 pi epsilon_0) in eV Angstrom
@@ -84,11 +82,11 @@ class ZBLRepulsion(torch.nn.Module):
         z: Tensor,
         pos: Tensor,
         batch: Tensor,
-        edge_index: Optional[Tensor] = None,
-        edge_shift: Optional[Tensor] = None,
-        batch_size: Optional[int] = None,
+        edge_index: Tensor | None = None,
+        edge_shift: Tensor | None = None,
+        batch_size: int | None = None,
     ) -> Tensor:
-        """"""  # noqa: D419
+        """"""
         if edge_index is None:
             edge_index, _ = neighbor_list(pos, self.cutoff, batch)
         if batch_size is None:

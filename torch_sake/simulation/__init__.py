@@ -4,7 +4,10 @@ from torch_sake.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from torch_sake.simulation.config import MDConfig
-    from torch_sake.simulation.molecular_dynamics import Simulation, SimulationStopped
+    from torch_sake.simulation.molecular_dynamics import (
+        Simulation,
+        SimulationStopped,
+    )
     from torch_sake.simulation.soundness import Unsound
 
 __all__ = ['MDConfig', 'Simulation', 'SimulationStopped', 'Unsound']

@@ -1,9 +1,13 @@
 import math
 from dataclasses import dataclass
-from typing import List, Literal, Optional, Union
+from typing import Literal
 
-from torch_sake.utils.plain_checks import (check_paths, check_positive_float,
-                                     check_positive_int, check_seed)
+from torch_sake.utils.plain_checks import (
+    check_paths,
+    check_positive_float,
+    check_positive_int,
+    check_seed,
+)
 from torch_sake.utils.settings import check_settings
 
 
@@ -42,9 +46,9 @@ class MDConfig:
             minute. If not given, simulations of at least 20,000 steps with
             models of this package are.
     """
-    checkpoint: Union[str, List[str]]
-    structure: Optional[str] = None
-    out: Optional[str] = None
+    checkpoint: str | list[str]
+    structure: str | None = None
+    out: str | None = None
     resume: bool = False
     ensemble: Literal['nve', 'langevin', 'npt'] = 'langevin'
     num_steps: int = 10_000
@@ -55,11 +59,11 @@ class MDConfig:
     isotropic: bool = True
     interval: int = 20
     format: Literal['extxyz', 'traj'] = 'extxyz'
-    max_force_std: Optional[float] = None
+    max_force_std: float | None = None
     seed: int = 0
-    precision: Optional[Literal['float32', 'float64']] = None
+    precision: Literal['float32', 'float64'] | None = None
     device: str = 'auto'
-    compile: Optional[bool] = None
+    compile: bool | None = None
 
     def __post_init__(self):
         check_settings(self, ('checkpoint', 'structure', 'out'))

@@ -2,7 +2,8 @@ r"""What a simulation that goes on keeps of its trajectory and its log."""
 
 import csv
 import io
-from typing import Any, BinaryIO, Dict, Iterator, List, Tuple
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import numpy
 
@@ -12,7 +13,7 @@ ENERGY = 'potential energy [eV]'
 
 
 def cut_records(trajectory: str, log: str, format: str,
-                state: Dict[str, Any], interval: int) -> None:
+                state: dict[str, Any], interval: int) -> None:
     r"""Drops what was written after a state. Both files stay as they are if
     something is missing of what the state counts, or is not of it.
 
@@ -39,8 +40,8 @@ def cut_records(trajectory: str, log: str, format: str,
             file.writelines(lines)
 
 
-def _read_log(path: str, state: Dict[str, Any], interval: int
-              ) -> Tuple[List[str], List[Tuple[float, float]]]:
+def _read_log(path: str, state: dict[str, Any], interval: int
+              ) -> tuple[list[str], list[tuple[float, float]]]:
     r"""Returns the lines of the log that a state counts, with its header, and
     the steps and energies in them.
     """
@@ -71,7 +72,7 @@ def _read_log(path: str, state: Dict[str, Any], interval: int
 
 
 def _frames(path: str, format: str,
-            number: int) -> Iterator[Tuple[Any, Any]]:
+            number: int) -> Iterator[tuple[Any, Any]]:
     r"""Yields as many frames and what is to be written of each."""
     import ase.io
     count = 0
@@ -115,7 +116,7 @@ def _writer(path: str, format: str) -> Any:
 
 
 def _check_frame(path: str, atoms: Any, step: float, energy: float,
-                 state: Dict[str, Any]) -> None:
+                 state: dict[str, Any]) -> None:
     where = (f"'resume' needs the frames of the simulation in '{path}': that "
              f"of step {step:.0f} must have")
     if not numpy.array_equal(atoms.numbers, state['numbers']):

@@ -2,31 +2,41 @@ import json
 import os.path as osp
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Dict, Iterator, Optional
+from typing import Any
 
 import numpy
 import torch
 from tqdm import tqdm
 
 from torch_sake.checkpoint import folder_of, load_checkpoint
-from torch_sake.utils.device import choose_device
-from torch_sake.utils.files import (check_folder, remove_incomplete,
-                              replace_when_complete)
-from torch_sake.utils.fingerprint import fingerprint
 from torch_sake.runs.interrupt import DeferredInterrupt
-from torch_sake.utils.locks import hold_folder
 from torch_sake.simulation.config import MDConfig
 from torch_sake.simulation.records import Records
-from torch_sake.simulation.restart import (RESTART, last_save, load_state,
-                                           save_state)
-from torch_sake.simulation.soundness import Soundness, Unsound
-from torch_sake.simulation.structures import (identity_of,
-                                              random_generator,
-                                              read_structure)
 from torch_sake.simulation.report import heat
+from torch_sake.simulation.restart import (
+    RESTART,
+    last_save,
+    load_state,
+    save_state,
+)
+from torch_sake.simulation.soundness import Soundness, Unsound
+from torch_sake.simulation.structures import (
+    identity_of,
+    random_generator,
+    read_structure,
+)
 from torch_sake.simulation.velocities import draw_velocities
+from torch_sake.utils.device import choose_device
+from torch_sake.utils.files import (
+    check_folder,
+    remove_incomplete,
+    replace_when_complete,
+)
+from torch_sake.utils.fingerprint import fingerprint
+from torch_sake.utils.locks import hold_folder
 
 LAST = 'last.extxyz'
 SECONDS_BETWEEN_SAVES = 10.0
@@ -198,7 +208,7 @@ class Simulation:
                        f'uncertainty of {lengths.max():.3g} eV/Angstrom, '
                        f'above {limit:g}, at step {self.step}')
 
-    def _record(self) -> Dict[str, float]:
+    def _record(self) -> dict[str, float]:
         atoms = self.atoms
         potential = atoms.get_potential_energy()
         kinetic = atoms.get_kinetic_energy()
@@ -221,7 +231,7 @@ class Simulation:
         self.records.append(atoms, row)
         return row
 
-    def _build_dynamics(self, state: Optional[Dict[str, Any]]) -> Any:
+    def _build_dynamics(self, state: dict[str, Any] | None) -> Any:
         from ase import units
         from ase.md.langevinbaoab import LangevinBAOAB
         config, bath = self.config, {}
@@ -246,7 +256,7 @@ class Simulation:
             dynamics.force_eps = state['cell_force'][()]
         return dynamics
 
-    def _restore(self, state: Dict[str, Any]) -> None:
+    def _restore(self, state: dict[str, Any]) -> None:
         for name, value in identity_of(self.atoms).items():
             # Simulations of earlier versions know the elements only.
             if not numpy.array_equal(state.get(name, value), value):
@@ -257,7 +267,7 @@ class Simulation:
         self.atoms.set_momenta(state['momenta'], apply_constraint=False)
         self.rng.bit_generator.state = json.loads(str(state['rng']))
 
-    def _compiles(self, state: Optional[Dict[str, Any]]) -> bool:
+    def _compiles(self, state: dict[str, Any] | None) -> bool:
         if self.config.compile is not None:
             return self.config.compile
         if state is not None:  # goes on as it began, digit by digit
@@ -287,7 +297,7 @@ class Simulation:
         save_state(osp.join(self.out, RESTART), state)
         self.saved = last_save(self.out)
 
-    def _settings(self) -> Dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         r"""The configuration, with what is in its checkpoints."""
         return dict(asdict(self.config), checkpoint=self.fingerprints)
 

@@ -1,10 +1,10 @@
 import csv
 import os
 import os.path as osp
-from typing import Any, Dict, List, Optional
+from typing import Any
 
-from torch_sake.utils.files import remove_incomplete
 from torch_sake.simulation.cut import cut_records
+from torch_sake.utils.files import remove_incomplete
 
 LOG = 'log.csv'
 
@@ -24,7 +24,7 @@ class Records:
         ValueError: If something of that is missing.
     """
     def __init__(self, folder: str, format: str, interval: int,
-                 state: Optional[Dict[str, Any]] = None):
+                 state: dict[str, Any] | None = None):
         self.format = format
         self.trajectory = osp.join(folder, trajectory_name(format))
         self.log = osp.join(folder, LOG)
@@ -37,7 +37,7 @@ class Records:
         if self.num_frames > 0:
             cut_records(self.trajectory, self.log, format, state, interval)
 
-    def append(self, atoms: Any, row: Dict[str, float]) -> None:
+    def append(self, atoms: Any, row: dict[str, float]) -> None:
         r"""Adds a frame and its row."""
         import ase.io
         if self.format == 'traj':
@@ -59,7 +59,7 @@ class Records:
             with open(path, 'rb+') as file:
                 os.fsync(file.fileno())
 
-    def rows(self) -> Dict[str, List[float]]:
+    def rows(self) -> dict[str, list[float]]:
         r"""Returns the columns of the log."""
         with open(self.log, newline='') as file:
             rows = list(csv.DictReader(file))

@@ -1,5 +1,4 @@
 import os.path as osp
-from typing import Dict, List
 
 import numpy
 
@@ -9,8 +8,8 @@ from torch_sake.utils.figures import new_figure, save_figure
 MAX_TEMPERATURE = 1e4
 
 
-def energy_drift(rows: Dict[str, List[float]],
-                 num_atoms: int) -> Dict[str, float]:
+def energy_drift(rows: dict[str, list[float]],
+                 num_atoms: int) -> dict[str, float]:
     r"""Returns the slope of the line through the total energies, in meV per
     atom and 100 ps, and the root mean square and the largest distance from
     it, in meV per atom.
@@ -26,7 +25,7 @@ def energy_drift(rows: Dict[str, List[float]],
             'largest': float(numpy.abs(rest).max())}
 
 
-def heat(rows: Dict[str, List[float]]) -> List[str]:
+def heat(rows: dict[str, list[float]]) -> list[str]:
     r"""Returns what there is to say of a temperature that is none."""
     highest = max(rows['temperature [K]'])
     if highest <= MAX_TEMPERATURE:
@@ -35,7 +34,7 @@ def heat(rows: Dict[str, List[float]]) -> List[str]:
             f'time step cannot be trusted']
 
 
-def describe(rows: Dict[str, List[float]], num_atoms: int,
+def describe(rows: dict[str, list[float]], num_atoms: int,
              conserves_energy: bool) -> str:
     r"""Returns what there is to say of a simulation, from its log."""
     temperature = numpy.array(rows['temperature [K]'])
@@ -55,7 +54,7 @@ def describe(rows: Dict[str, List[float]], num_atoms: int,
     return '\n'.join(lines)
 
 
-def plot_simulation(rows: Dict[str, List[float]], folder: str) -> None:
+def plot_simulation(rows: dict[str, list[float]], folder: str) -> None:
     r"""Draws energies and temperature into :obj:`md.png`."""
     figure, axes = new_figure(2)
     time = numpy.array(rows['time [fs]']) / 1000

@@ -4,16 +4,16 @@ import json
 import os
 import os.path as osp
 import warnings
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 import numpy
 
+from torch_sake.simulation.config import MDConfig
+from torch_sake.simulation.records import LOG, trajectory_name
 from torch_sake.utils.checks import check_same_settings
 from torch_sake.utils.entries import errors_name
 from torch_sake.utils.files import PathLike, read_arrays, replace_when_complete
 from torch_sake.utils.fingerprint import digest
-from torch_sake.simulation.config import MDConfig
-from torch_sake.simulation.records import LOG, trajectory_name
 
 RESTART = 'restart.npz'
 # Settings that may change when a simulation goes on:
@@ -34,7 +34,7 @@ OPTIONAL = {'pbc': ('b', (3, )), 'masses': ('f', ('N', )),
             'constraints': ('U', ())}
 
 
-def save_state(path: PathLike, state: Dict[str, Any]) -> None:
+def save_state(path: PathLike, state: dict[str, Any]) -> None:
     r"""Writes a state, completely or not at all."""
     arrays = {name: numpy.asarray(value) for name, value in state.items()}
     with replace_when_complete(path) as temporary:
@@ -43,7 +43,7 @@ def save_state(path: PathLike, state: Dict[str, Any]) -> None:
 
 
 def load_state(config: MDConfig, out: str,
-               settings: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+               settings: dict[str, Any]) -> dict[str, Any] | None:
     r"""Returns the state of the simulation in a folder, or :obj:`None` if none
     is to go on.
 
@@ -77,7 +77,7 @@ def load_state(config: MDConfig, out: str,
     return state
 
 
-def last_save(out: str) -> Optional[Tuple[int, int]]:
+def last_save(out: str) -> tuple[int, int] | None:
     r"""Returns what tells the state in a folder from later ones, or
     :obj:`None` if there is none.
     """
@@ -88,7 +88,7 @@ def last_save(out: str) -> Optional[Tuple[int, int]]:
     return status.st_ino, status.st_mtime_ns
 
 
-def read_state(path: PathLike) -> Dict[str, numpy.ndarray]:
+def read_state(path: PathLike) -> dict[str, numpy.ndarray]:
     r"""Returns what :func:`save_state` wrote.
 
     Raises:

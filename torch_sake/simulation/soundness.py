@@ -1,12 +1,12 @@
 r"""What tells that a structure is none, or has become none."""
 
-from typing import Any, List, Optional, Tuple
+from typing import Any
 
 import numpy
 import torch
 
-from torch_sake.ops.geometry import edge_vectors
 from torch_sake.neighbors import neighbor_list
+from torch_sake.ops.geometry import edge_vectors
 from torch_sake.simulation.structures import lost_atoms
 
 # In Angstrom. Atoms that are closer lie on each other; at one point, smooth
@@ -35,11 +35,11 @@ class Soundness:
     Raises:
         ValueError: If two of its atoms lie on each other.
     """
-    def __init__(self, atoms: Any, cutoff: Optional[float]):
+    def __init__(self, atoms: Any, cutoff: float | None):
         self.cutoff = FAR if cutoff is None else cutoff
         self.volume = atoms.cell.volume
         self.lost = self._lost(atoms)
-        self.remarks: List[str] = []
+        self.remarks: list[str] = []
         first, second, dist, bond = closest_pair(atoms)
         if dist < MIN_DISTANCE:
             raise ValueError(f"'structure' must have atoms that do not lie on "
@@ -51,7 +51,7 @@ class Soundness:
         if dist < MIN_BOND * bond:
             self.remarks.append(_too_close(first, second, dist, bond))
 
-    def faults(self, atoms: Any, forces_matter: bool = False) -> List[str]:
+    def faults(self, atoms: Any, forces_matter: bool = False) -> list[str]:
         r"""Returns what is wrong with what the structure has become.
 
         Args:
@@ -85,15 +85,15 @@ class Soundness:
         ratio = atoms.cell.volume / self.volume
         return not 1 / MAX_VOLUME_RATIO < ratio < MAX_VOLUME_RATIO
 
-    def _alone(self, lost: List[int]) -> str:
+    def _alone(self, lost: list[int]) -> str:
         return (f'Atoms {lost} have no neighbor within the cutoff, '
                 f'{self.cutoff:.3g} Angstrom')
 
-    def _lost(self, atoms: Any) -> List[int]:
+    def _lost(self, atoms: Any) -> list[int]:
         return lost_atoms(atoms, self.cutoff)
 
 
-def closest_pair(atoms: Any) -> Tuple[int, int, float, float]:
+def closest_pair(atoms: Any) -> tuple[int, int, float, float]:
     r"""Returns two atoms, or an atom twice for an image of its own, their
     distance and the sum of their covalent radii. They are the closest ones if
     these lie on each other, else those that are the closest for their size.

@@ -1,25 +1,32 @@
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import numpy
 import torch
 
-from torch_sake.utils.bounds import MAX_LABEL
 from torch_sake.checkpoint import check_kind, load_checkpoint
-from torch_sake.datasets.frames.ase_structures import NoStructure, ase_structure
-from torch_sake.datasets.frames.frame_arrays import Source, check_cells, check_values
+from torch_sake.datasets.frames.ase_structures import (
+    NoStructure,
+    ase_structure,
+)
+from torch_sake.datasets.frames.frame_arrays import (
+    Source,
+    check_cells,
+    check_values,
+)
 from torch_sake.datasets.frames.frames import STRUCTURE, Frames
+from torch_sake.neighbors import neighbor_list
+from torch_sake.utils.bounds import MAX_LABEL
 from torch_sake.utils.entries import errors_name
 from torch_sake.utils.files import PathLike
 from torch_sake.utils.fingerprint import fingerprint
 from torch_sake.utils.inputs import find_checkpoint, find_structure
-from torch_sake.neighbors import neighbor_list
 from torch_sake.utils.units import check_units
 
 # What a structure consists of, beside its cell and constraints:
 ARRAYS = {'numbers', 'positions', 'momenta', 'masses', 'tags'}
 
 
-def read_structure(path: Optional[PathLike], checkpoint: PathLike) -> Any:
+def read_structure(path: PathLike | None, checkpoint: PathLike) -> Any:
     r"""Returns a structure as :class:`ase.Atoms`.
 
     Args:
@@ -83,7 +90,7 @@ def _without_labels(atoms: Any) -> Any:
     return atoms
 
 
-def identity_of(atoms: Any) -> Dict[str, Any]:
+def identity_of(atoms: Any) -> dict[str, Any]:
     r"""Returns what of a structure stays as it is in a simulation: atomic
     numbers, periodic directions, masses, and constraints as text.
     """
@@ -97,7 +104,7 @@ def identity_of(atoms: Any) -> Dict[str, Any]:
     }
 
 
-def lost_atoms(atoms: Any, cutoff: float) -> List[int]:
+def lost_atoms(atoms: Any, cutoff: float) -> list[int]:
     r"""Returns those of several atoms that have no neighbor within a cutoff in
     Angstrom: nothing acts on them.
     """
@@ -131,8 +138,8 @@ def _structure_of(checkpoint: PathLike) -> Any:
         return _build_structure(path, tensors, description)
 
 
-def _build_structure(path: str, tensors: Dict[str, torch.Tensor],
-                     description: Dict[str, Any]) -> Any:
+def _build_structure(path: str, tensors: dict[str, torch.Tensor],
+                     description: dict[str, Any]) -> Any:
     import ase
     found = {key: tensors[f'structure.{key}'] for key in STRUCTURE
              if f'structure.{key}' in tensors}

@@ -21,11 +21,15 @@ package's own tests and are made to be run on models of your own, in float64:
 """
 
 from torch_sake.testing.batches import assert_batch_independent
-from torch_sake.testing.derivatives import (assert_forces_match_energy,
-                                            assert_stress_matches_energy)
-from torch_sake.testing.equivariance import (assert_equivariant,
-                                             assert_equivariant_forces,
-                                             random_orthogonal)
+from torch_sake.testing.derivatives import (
+                                            assert_forces_match_energy,
+                                            assert_stress_matches_energy,
+)
+from torch_sake.testing.equivariance import (
+                                            assert_equivariant,
+                                            assert_equivariant_forces,
+                                            random_orthogonal,
+)
 from torch_sake.testing.extensivity import assert_extensive
 from torch_sake.testing.smoothness import assert_smooth_at_cutoff
 

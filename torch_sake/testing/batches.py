@@ -1,4 +1,4 @@
-from typing import Callable, Optional, Sequence, Tuple
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch_sake.testing.compare import assert_close, call, have_volume
 
 def assert_batch_independent(
     potential: Callable,
-    graphs: Sequence[Tuple[Tensor, ...]],
+    graphs: Sequence[tuple[Tensor, ...]],
     atol: float = 1e-10,
     seed: int = 0,
 ) -> None:
@@ -67,8 +67,8 @@ def assert_batch_independent(
                          atol)
 
 
-def _cells(graphs: Sequence[Tuple[Tensor, ...]]
-           ) -> Tuple[Optional[Tensor], Optional[Tensor]]:
+def _cells(graphs: Sequence[tuple[Tensor, ...]]
+           ) -> tuple[Tensor | None, Tensor | None]:
     r"""Returns cells :math:`(B, 3, 3)` and periodic directions
     :math:`(B, 3)` of a batch, or :obj:`None` twice if there are none.
     """

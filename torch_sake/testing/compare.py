@@ -1,13 +1,13 @@
-from typing import Callable, Optional, Tuple
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-Outputs = Tuple[Optional[Tensor], Optional[Tensor], Optional[Tensor]]
+Outputs = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
-def assert_close(name: str, value: Optional[Tensor],
-                 expected: Optional[Tensor], atol: float) -> None:
+def assert_close(name: str, value: Tensor | None,
+                 expected: Tensor | None, atol: float) -> None:
     r"""Asserts that two tensors differ by :obj:`atol` at most, in units of
     the largest expected value if this is above 1.
 
@@ -31,8 +31,8 @@ def assert_close(name: str, value: Optional[Tensor],
 
 
 def call(potential: Callable, z: Tensor, pos: Tensor,
-         batch: Optional[Tensor] = None, cell: Optional[Tensor] = None,
-         pbc: Optional[Tensor] = None,
+         batch: Tensor | None = None, cell: Tensor | None = None,
+         pbc: Tensor | None = None,
          compute_stress: bool = False) -> Outputs:
     r"""Calls a potential, which need not know of cells if there is none."""
     if cell is None and pbc is None:
@@ -42,7 +42,7 @@ def call(potential: Callable, z: Tensor, pos: Tensor,
     return potential(z, pos, batch, cell, pbc, compute_stress=True)
 
 
-def have_volume(cell: Optional[Tensor]) -> bool:
+def have_volume(cell: Tensor | None) -> bool:
     r"""Returns whether stresses can be asked for: there are cells and all of
     them, but the zeros of molecules, have a volume.
     """

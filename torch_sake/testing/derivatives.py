@@ -1,4 +1,4 @@
-from typing import Callable, Optional
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -9,9 +9,9 @@ from torch_sake.testing.compare import assert_close, call
 
 
 def assert_forces_match_energy(potential: Callable, z: Tensor, pos: Tensor,
-                               batch: Optional[Tensor] = None,
-                               cell: Optional[Tensor] = None,
-                               pbc: Optional[Tensor] = None,
+                               batch: Tensor | None = None,
+                               cell: Tensor | None = None,
+                               pbc: Tensor | None = None,
                                step: float = 1e-4,
                                atol: float = 1e-6) -> None:
     r"""Asserts that forces are minus the derivatives of the energies, by
@@ -58,8 +58,8 @@ def assert_forces_match_energy(potential: Callable, z: Tensor, pos: Tensor,
 
 
 def assert_stress_matches_energy(potential: Callable, z: Tensor, pos: Tensor,
-                                 cell: Tensor, pbc: Optional[Tensor] = None,
-                                 batch: Optional[Tensor] = None,
+                                 cell: Tensor, pbc: Tensor | None = None,
+                                 batch: Tensor | None = None,
                                  step: float = 1e-5,
                                  atol: float = 1e-6) -> None:
     r"""Asserts that stresses are symmetric and, times the volume, the

@@ -1,15 +1,14 @@
-from typing import Callable, Iterator, Optional, Tuple
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from torch_sake.neighbors.lattice import check_cell
-from torch_sake.testing.compare import (Outputs, assert_close, call,
-                                        have_volume)
+from torch_sake.testing.compare import Outputs, assert_close, call, have_volume
 
 
 def random_orthogonal(num_dimensions: int,
-                      generator: Optional[torch.Generator] = None,
+                      generator: torch.Generator | None = None,
                       reflection: bool = False) -> Tensor:
     r"""Returns a random rotation of float64, uniform over all of them, or, if
     :obj:`reflection` is set, a random rotation times a reflection.
@@ -27,9 +26,9 @@ def random_orthogonal(num_dimensions: int,
 
 
 def assert_equivariant(
-    function: Callable[[Tensor, Optional[Tensor]], Outputs],
+    function: Callable[[Tensor, Tensor | None], Outputs],
     pos: Tensor,
-    vel: Optional[Tensor] = None,
+    vel: Tensor | None = None,
     atol: float = 1e-10,
     seed: int = 0,
 ) -> None:
@@ -69,9 +68,9 @@ def assert_equivariant(
 
 
 def assert_equivariant_forces(potential: Callable, z: Tensor, pos: Tensor,
-                              batch: Optional[Tensor] = None,
-                              cell: Optional[Tensor] = None,
-                              pbc: Optional[Tensor] = None,
+                              batch: Tensor | None = None,
+                              cell: Tensor | None = None,
+                              pbc: Tensor | None = None,
                               atol: float = 1e-10, seed: int = 0) -> None:
     r"""Asserts that energies of a :class:`~torch_sake.Potential` do not
     change under rotations, reflections and translations, that forces turn
@@ -106,7 +105,7 @@ def assert_equivariant_forces(potential: Callable, z: Tensor, pos: Tensor,
     """
     compute_stress = have_volume(cell)
 
-    def check(kind: str, expected: Outputs, *inputs: Optional[Tensor]) -> None:
+    def check(kind: str, expected: Outputs, *inputs: Tensor | None) -> None:
         outputs = call(potential, *inputs, compute_stress)
         for name, value, other in zip(('energy', 'forces', 'stress'), outputs,
                                       expected):
@@ -135,7 +134,7 @@ def assert_equivariant_forces(potential: Callable, z: Tensor, pos: Tensor,
 
 
 def _transformations(pos: Tensor,
-                     seed: int) -> Iterator[Tuple[str, Tensor, Tensor]]:
+                     seed: int) -> Iterator[tuple[str, Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     for reflection in (False, True):
         q = random_orthogonal(pos.size(-1), generator, reflection).to(pos)

@@ -1,12 +1,12 @@
-from typing import Callable, List, Optional, Tuple
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from torch_sake.utils.bounds import check_cutoff
 from torch_sake.neighbors import neighbor_list
 from torch_sake.neighbors.lattice import check_cell
 from torch_sake.testing.compare import call
+from torch_sake.utils.bounds import check_cutoff
 
 NUM_COARSE = 64  # points of the whole line, which find the scale
 NUM_FINE = 12  # steps before and after each crossing
@@ -19,10 +19,10 @@ def assert_smooth_at_cutoff(
     pos: Tensor,
     cutoff: float,
     atom: int = -1,
-    direction: Optional[Tensor] = None,
-    length: Optional[float] = None,
-    cell: Optional[Tensor] = None,
-    pbc: Optional[Tensor] = None,
+    direction: Tensor | None = None,
+    length: float | None = None,
+    cell: Tensor | None = None,
+    pbc: Tensor | None = None,
     step: float = 1e-4,
     energy_tol: float = 1e-7,
     force_tol: float = 1e-5,
@@ -138,8 +138,8 @@ def assert_smooth_at_cutoff(
 
 
 def _crossings(pos: Tensor, cutoff: float, atom: int, direction: Tensor,
-               length: float, cell: Optional[Tensor],
-               pbc: Optional[Tensor]) -> Tensor:
+               length: float, cell: Tensor | None,
+               pbc: Tensor | None) -> Tensor:
     r"""Returns how far the atom has to move until another one is at the
     cutoff, for all of them, in ascending order.
     """
@@ -156,12 +156,12 @@ def _crossings(pos: Tensor, cutoff: float, atom: int, direction: Tensor,
 
 
 def _scan(potential: Callable, z: Tensor, pos: Tensor, atom: int,
-          direction: Tensor, places: Tensor, cell: Optional[Tensor],
-          pbc: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+          direction: Tensor, places: Tensor, cell: Tensor | None,
+          pbc: Tensor | None) -> tuple[Tensor, Tensor]:
     r"""Returns energies :math:`(P)` and forces :math:`(P, N, 3)` after the
     atom has moved to each of the places.
     """
-    outputs: List[Tuple[Tensor, Tensor]] = []
+    outputs: list[tuple[Tensor, Tensor]] = []
     for chunk in places.split(POINTS_PER_CALL):
         size = chunk.numel()
         moved = pos.repeat(size, 1, 1)

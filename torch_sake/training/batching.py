@@ -1,5 +1,4 @@
 from dataclasses import dataclass
-from typing import List, Optional
 
 import torch
 from torch import Tensor
@@ -25,7 +24,7 @@ class BatchLimit:
     """
     number: int
     unit: str = 'frames'
-    cutoff: Optional[float] = None
+    cutoff: float | None = None
 
     def sizes(self, frames: AnyFrames) -> Tensor:
         r"""Returns what each frame adds to a batch.
@@ -39,7 +38,7 @@ class BatchLimit:
             return frames.num_atoms
         return torch.ones(len(frames), dtype=torch.long)
 
-    def cut(self, sizes: Tensor) -> List[int]:
+    def cut(self, sizes: Tensor) -> list[int]:
         r"""Returns where each batch of frames in a row begins and, as the last
         number, where the last one ends. A frame that is too large has a batch
         of its own.
@@ -67,8 +66,8 @@ class BatchLimit:
             range(*ends) for ends in zip(cuts, cuts[1:])], **kwargs)
 
 
-def share(batch: List[int], sizes: Tensor, rank: int,
-          num_processes: int) -> List[int]:
+def share(batch: list[int], sizes: Tensor, rank: int,
+          num_processes: int) -> list[int]:
     r"""Returns the frames of a batch that are those of one of several
     processes: from the largest to the smallest, each goes to the process that
     has least, and fewest if there are several. Each process gets a frame, if
@@ -89,7 +88,7 @@ def share(batch: List[int], sizes: Tensor, rank: int,
     return [index for index in batch if owner[index] == rank]
 
 
-def count_edges(frames: AnyFrames, cutoff: Optional[float]) -> Tensor:
+def count_edges(frames: AnyFrames, cutoff: float | None) -> Tensor:
     r"""Returns the number of edges of each frame, both directions of a pair.
 
     Shapes:

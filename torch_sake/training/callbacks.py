@@ -8,13 +8,17 @@ from pytorch_lightning.callbacks import Checkpoint
 from tqdm import tqdm
 
 from torch_sake.checkpoint import BEST, LAST
-from torch_sake.utils.files import (check_folder, remove_incomplete, write_rows,
-                              write_settings)
-from torch_sake.runs.interrupt import DeferredInterrupt
+from torch_sake.optim.schedule import waits
 from torch_sake.runs.checkpoint_io import SafetensorsIO
 from torch_sake.runs.distributed import any_process
+from torch_sake.runs.interrupt import DeferredInterrupt
 from torch_sake.training.module import PotentialModule
-from torch_sake.optim.schedule import waits
+from torch_sake.utils.files import (
+    check_folder,
+    remove_incomplete,
+    write_rows,
+    write_settings,
+)
 
 
 class Interrupted(Exception):

@@ -1,9 +1,12 @@
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Dict, Literal, Optional
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.plain_checks import (check_positive_float, check_positive_int,
-                                     check_seed)
+from torch_sake.utils.plain_checks import (
+    check_positive_float,
+    check_positive_int,
+    check_seed,
+)
 from torch_sake.utils.settings import check_settings
 
 if TYPE_CHECKING:
@@ -114,30 +117,30 @@ class TrainConfig:
             warning.
     """
     data: str = 'xtb:ethanol'
-    root: Optional[str] = None
-    num_frames: Optional[int] = None
-    split: Optional[str] = None
+    root: str | None = None
+    num_frames: int | None = None
+    split: str | None = None
     split_prefix: str = ''
-    num_train: Optional[int] = None
-    num_val: Optional[int] = None
-    num_test: Optional[int] = None
-    out: Optional[str] = None
+    num_train: int | None = None
+    num_val: int | None = None
+    num_test: int | None = None
+    out: str | None = None
     resume: bool = False
-    init: Optional[str] = None
-    freeze: Optional[int] = None
+    init: str | None = None
+    freeze: int | None = None
     refit: bool = False
     model: Literal['SAKE', 'VectorSAKE'] = 'VectorSAKE'
-    hidden_channels: Optional[int] = None
-    num_layers: Optional[int] = None
-    heads: Optional[int] = None
-    num_coefficients: Optional[int] = None
-    num_rbf: Optional[int] = None
-    cutoff: Optional[float] = 5.0
-    update_pos: Optional[bool] = None
+    hidden_channels: int | None = None
+    num_layers: int | None = None
+    heads: int | None = None
+    num_coefficients: int | None = None
+    num_rbf: int | None = None
+    cutoff: float | None = 5.0
+    update_pos: bool | None = None
     num_steps: int = 5000
     batch_size: int = 8
-    max_num_atoms: Optional[int] = None
-    max_num_edges: Optional[int] = None
+    max_num_atoms: int | None = None
+    max_num_edges: int | None = None
     optimizer: Literal['adam', 'muon'] = 'muon'
     learning_rate: float = 3e-3
     warmup: float = 0.02
@@ -150,7 +153,7 @@ class TrainConfig:
     ema_decay: float = 0.99
     max_grad_norm: float = 10.0
     val_interval: int = 200
-    patience: Optional[int] = None
+    patience: int | None = None
     seed: int = 0
     data_seed: int = 0
     deterministic: bool = False
@@ -160,7 +163,7 @@ class TrainConfig:
     num_nodes: int = 1
     num_workers: int = 0
     tensorboard: bool = False
-    compile: Optional[bool] = None
+    compile: bool | None = None
 
     def __post_init__(self):
         check_settings(self, ('root', 'split', 'out', 'init'))
@@ -259,7 +262,7 @@ class TrainConfig:
         return self.compile
 
     @property
-    def model_arguments(self) -> Dict[str, Any]:
+    def model_arguments(self) -> dict[str, Any]:
         r"""The arguments of the model, as far as they are given here."""
         given = {name: getattr(self, name) for name in MODEL_ARGUMENTS}
         return {key: value for key, value in given.items()

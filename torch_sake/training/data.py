@@ -1,22 +1,30 @@
 import math
 import os.path as osp
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, Optional, Union
+from typing import Any
 
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets import (Frames, Split, published_split, random_split,
-                                 read_split)
+from torch_sake.datasets import (
+    Frames,
+    Split,
+    published_split,
+    random_split,
+    read_split,
+)
 from torch_sake.datasets.frames.frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
-from torch_sake.utils.fingerprint import fingerprint
 from torch_sake.models.readout import NUM_ELEMENTS
-from torch_sake.training.batching import (EVAL_BATCH_SIZE, BatchLimit,
-                                          count_edges)
+from torch_sake.training.batching import (
+    EVAL_BATCH_SIZE,
+    BatchLimit,
+    count_edges,
+)
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.label_statistics import summarize
+from torch_sake.utils.fingerprint import fingerprint
 
 # Of frames that say how many neighbors an atom has, and what the data are:
 SAMPLE = 10000
@@ -26,18 +34,18 @@ SAMPLE = 10000
 class TrainingData:
     r"""The frames of a run, in memory or on disk, and their split, how large a
     batch of an evaluation may be, what each training frame adds to a batch,
-    and what :class:`~torch_sake.training.label_statistics.Summary` says of the training
-    frames.
+    and what :class:`~torch_sake.training.label_statistics.Summary` says of the
+    training frames.
     """
     frames: AnyFrames
     split: Split
     eval_limit: BatchLimit
     sizes: Tensor
-    atomic_energies: Optional[Tensor]
+    atomic_energies: Tensor | None
     scale: float
     moment_size: float
     volume_per_atom: float
-    elements: List[int]
+    elements: list[int]
     fingerprint: str
 
     @classmethod
@@ -85,7 +93,7 @@ class TrainingData:
         r"""The factor of the output of a model."""
         return self.scale / self.moment_size
 
-    def part(self, name: str) -> Union[List[Data], AnyFrames]:
+    def part(self, name: str) -> list[Data] | AnyFrames:
         r"""Returns the frames of a part of the split. Those in memory are in a
         list, which hands them out in less time.
         """
@@ -93,14 +101,14 @@ class TrainingData:
         return list(frames) if isinstance(frames, Frames) else frames
 
     def batches(self, name: str,
-                batch_size: Optional[int] = None) -> DataLoader:
+                batch_size: int | None = None) -> DataLoader:
         r"""Returns the frames of a part of the split in batches, in order."""
         limit = self.eval_limit
         if batch_size is not None:
             limit = BatchLimit(batch_size)
         return limit.batches(self.frames[getattr(self.split, name)])
 
-    def avg_num_neighbors(self, cutoff: Optional[float]) -> float:
+    def avg_num_neighbors(self, cutoff: float | None) -> float:
         r"""Returns the average number of neighbors of an atom, at least 1.
 
         Raises:
@@ -130,10 +138,10 @@ class TrainingData:
         return total / config.num_processes
 
     @property
-    def description(self) -> Dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         r"""What the checkpoints of a run say about its data."""
         frames = self.frames
-        description: Dict[str, Any] = {
+        description: dict[str, Any] = {
             'kind': 'potential' if frames.label == 'energy' else 'property',
             'label': frames.label, 'readout': frames.readout,
             'energy_scale': self.output_scale, 'units': frames.units,

@@ -1,5 +1,5 @@
 import signal
-from typing import Any, Dict
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -47,7 +47,7 @@ class FramesModule(LightningDataModule):
         # Without a search for tensors in what might be any nest of things.
         return batch.to(device)
 
-    def _workers(self) -> Dict[str, Any]:
+    def _workers(self) -> dict[str, Any]:
         num_workers = self.config.num_workers
         # A generator of its own: the numbers of the global one are the
         # model's.

@@ -4,18 +4,17 @@ import inspect
 import os.path as osp
 import warnings
 from dataclasses import replace
-from typing import Any, Dict, List
+from typing import Any
 
 import torch
 
 from torch_sake.checkpoint import LAST, MODELS, load_predictor
+from torch_sake.evaluation.metrics import Predictor, predict_label
+from torch_sake.evaluation.report import check_units
 from torch_sake.models import MoleculeModel
 from torch_sake.training.config import MODEL_ARGUMENTS, TrainConfig
 from torch_sake.training.data import TrainingData
-from torch_sake.evaluation.metrics import Predictor, predict_label
-from torch_sake.training.references import (batch_weights,
-                                            fit_atomic_energies)
-from torch_sake.evaluation.report import check_units
+from torch_sake.training.references import batch_weights, fit_atomic_energies
 
 
 class Pretrained:
@@ -94,7 +93,7 @@ class Pretrained:
                        atomic_energies=self.potential.atomic_energies,
                        elements=sorted({*self.elements, *new}))
 
-    def _settings(self) -> Dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         r"""Returns the settings that lead to the potential's architecture."""
         model = self.description['model']
         parameters = inspect.signature(MODELS[model['name']]).parameters
@@ -107,7 +106,7 @@ class Pretrained:
 
 @torch.no_grad()
 def shift_atomic_energies(potential: Predictor, data: TrainingData,
-                          elements: List[int]) -> None:
+                          elements: list[int]) -> None:
     r"""Adds to the atomic energies of some elements what comes closest, by
     least squares, to the errors of the potential's energies of the training
     frames. Among equals it is the shift of least norm. The references of a
@@ -152,7 +151,7 @@ def warn_of_another_zero(potential: Predictor, data: TrainingData) -> None:
 
 
 def freeze_layers(model: MoleculeModel, num_layers: int,
-                  new_elements: List[int]) -> None:
+                  new_elements: list[int]) -> None:
     r"""Makes the embeddings of the atoms and the first layers of a model keep
     their weights in training. Those embeddings that belong to new elements do
     learn.

@@ -1,14 +1,17 @@
 import math
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Callable, Iterable, List, Optional
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from torch_sake.training.references import (AtomicEnergyFit, batch_weights,
-                                            sum_atomic_energies)
+from torch_sake.training.references import (
+    AtomicEnergyFit,
+    batch_weights,
+    sum_atomic_energies,
+)
 
 # What is this small beside the other labels of an atom is numerical noise:
 NEGLIGIBLE = 1e-2
@@ -36,11 +39,11 @@ class Summary:
             stress, zero if there are none.
         elements (list of int): The atomic numbers that there are.
     """
-    atomic_energies: Optional[Tensor]
+    atomic_energies: Tensor | None
     scale: float
     moment_size: float
     volume_per_atom: float
-    elements: List[int]
+    elements: list[int]
 
 
 def summarize(loader: Iterable[Data], label: str = 'energy',

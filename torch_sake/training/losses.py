@@ -1,12 +1,11 @@
-from typing import Callable, Dict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from torch_sake.runs.distributed import (num_processes,
-                                             sum_over_processes)
 from torch_sake.evaluation.metrics import Metrics, known_rows
+from torch_sake.runs.distributed import num_processes, sum_over_processes
 
 HUBER_DELTA = 0.1
 
@@ -19,7 +18,7 @@ def huber(error: Tensor) -> Tensor:
 
 # Of the errors [M, C] of M energies, forces or stresses of C components; one
 # number for each row:
-PENALTIES: Dict[str, Callable[[Tensor], Tensor]] = {
+PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {
     'norm': lambda error: torch.linalg.vector_norm(error, dim=1),
     'l1': lambda error: error.abs().mean(dim=1),
     'l2': lambda error: error.square().mean(dim=1),
@@ -52,14 +51,14 @@ class WeightedLoss:
             energies are divided by the number of atoms.
             (default: :obj:`False`)
     """
-    def __init__(self, penalty: str, weights: Dict[str, float],
-                 units: Dict[str, float], energy_per_atom: bool = False):
+    def __init__(self, penalty: str, weights: dict[str, float],
+                 units: dict[str, float], energy_per_atom: bool = False):
         self.penalty = PENALTIES[penalty]
         self.weights = weights
         self.units = units
         self.energy_per_atom = energy_per_atom
 
-    def __call__(self, outputs: Dict[str, Tensor], labels: Dict[str, Tensor],
+    def __call__(self, outputs: dict[str, Tensor], labels: dict[str, Tensor],
                  num_atoms: Tensor) -> Tensor:
         r"""Returns the loss.
 
@@ -85,8 +84,8 @@ class WeightedLoss:
                 error).sum() / counts[name]
         return loss
 
-    def _count(self, known: Dict[str, Tensor],
-               num_atoms: Tensor) -> Dict[str, Tensor]:
+    def _count(self, known: dict[str, Tensor],
+               num_atoms: Tensor) -> dict[str, Tensor]:
         r"""Returns the number of known rows in all processes."""
         # A process may lack labels that others have: all of them send as many
         # numbers.

@@ -1,6 +1,7 @@
 import math
 import time
-from typing import Annotated, Any, Callable, Dict, List, Mapping, TypedDict
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypedDict
 
 import torch
 from pytorch_lightning import LightningModule
@@ -8,20 +9,29 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch_geometric.data import Data
 
-from torch_sake.utils.checks import check_tensor
+from torch_sake.evaluation.metrics import (
+    Metrics,
+    Predictor,
+    metrics_of_sums,
+    predict_batch,
+    predict_labels,
+    sum_errors,
+    units_of_properties,
+)
 from torch_sake.optim.average import MovingAverage
-from torch_sake.training.config import TrainConfig
-from torch_sake.runs.distributed import (num_processes,
-                                             sum_over_processes)
-from torch_sake.runs.diverged import check_finite
-from torch_sake.training.losses import WeightedLoss
-from torch_sake.evaluation.metrics import (Metrics, Predictor, metrics_of_sums,
-                                         predict_batch, predict_labels,
-                                         sum_errors, units_of_properties)
 from torch_sake.optim.optimizers import build_optimizers
-from torch_sake.runs.resume import (RunState, Weights, check_run,
-                                        leave_to_module)
 from torch_sake.optim.schedule import Schedule, waits
+from torch_sake.runs.distributed import num_processes, sum_over_processes
+from torch_sake.runs.diverged import check_finite
+from torch_sake.runs.resume import (
+    RunState,
+    Weights,
+    check_run,
+    leave_to_module,
+)
+from torch_sake.training.config import TrainConfig
+from torch_sake.training.losses import WeightedLoss
+from torch_sake.utils.checks import check_tensor
 from torch_sake.utils.weights import check_tensors
 
 
@@ -58,7 +68,7 @@ class PotentialModule(LightningModule):
         description (dict): What checkpoints say about the potential.
     """
     def __init__(self, potential: Predictor, loss: WeightedLoss,
-                 config: TrainConfig, description: Dict[str, Any]):
+                 config: TrainConfig, description: dict[str, Any]):
         super().__init__()
         self.automatic_optimization = False  # Muon and Adam share a step
         self.potential = potential
@@ -69,13 +79,13 @@ class PotentialModule(LightningModule):
         self.properties = list(units_of_properties(description['units']))
         self.schedule = Schedule(config.schedule, config.learning_rate,
                                  config.num_steps, config.warmup)
-        self.built_optimizers: List[Optimizer] = []
+        self.built_optimizers: list[Optimizer] = []
         self.step = 0
         self.seconds = 0.0  # processor time of training so far
-        self.history: List[Metrics] = []
-        self.losses: List[Tensor] = []  # since the last validation
+        self.history: list[Metrics] = []
+        self.losses: list[Tensor] = []  # since the last validation
 
-    def configure_optimizers(self) -> List[Optimizer]:
+    def configure_optimizers(self) -> list[Optimizer]:
         # Once, as a second call of fit goes on with their states.
         if not self.built_optimizers:
             self.built_optimizers = build_optimizers(
@@ -89,7 +99,7 @@ class PotentialModule(LightningModule):
         self.losses.append(loss)
         return loss
 
-    def take_step(self, data: Data, optimizers: List[Optimizer],
+    def take_step(self, data: Data, optimizers: list[Optimizer],
                   backward: Callable[[Tensor], None] = Tensor.backward
                   ) -> Tensor:
         r"""Changes the weights, and their average, after a batch, and returns
@@ -149,7 +159,7 @@ class PotentialModule(LightningModule):
         self.seconds += time.process_time() - self.began
 
     @property
-    def scores(self) -> List[float]:
+    def scores(self) -> list[float]:
         r"""The scores of all validations."""
         return [self.loss.score(metrics) for metrics in self.history]
 
@@ -182,7 +192,7 @@ class PotentialModule(LightningModule):
         losses = torch.stack([loss.to(self.device) for loss in self.losses])
         return sum_over_processes(losses) / num_processes()
 
-    def kept(self) -> Dict[str, Any]:
+    def kept(self) -> dict[str, Any]:
         r"""Returns what every checkpoint holds."""
         return {
             **self.description,
@@ -192,7 +202,7 @@ class PotentialModule(LightningModule):
             'potential': self.average.module.state_dict(),
         }
 
-    def on_save_checkpoint(self, checkpoint: Dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # The number of steps says it all:
         for name in ('state_dict', 'loops', 'epoch', 'global_step'):
             del checkpoint[name]
@@ -213,7 +223,7 @@ class PotentialModule(LightningModule):
         check_tensors({name: checkpoint[name]},
                       {name: torch.get_rng_state()})
 
-    def on_load_checkpoint(self, checkpoint: Dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         leave_to_module(checkpoint, self.configure_optimizers())
         self.step = checkpoint['step']
         self.seconds = checkpoint['seconds']

@@ -1,12 +1,10 @@
 import math
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from torch_sake.models.readout import (NUM_ELEMENTS, atom_weights,
-                                       atomic_masses)
+from torch_sake.models.readout import NUM_ELEMENTS, atom_weights, atomic_masses
 
 # Smaller singular values, relative to the largest one, are rounding:
 RCOND = 1e-10
@@ -24,7 +22,7 @@ class AtomicEnergyFit:
         self.num_frames = 0
 
     def add(self, z: Tensor, batch: Tensor, energy: Tensor,
-            weight: Optional[Tensor] = None) -> None:
+            weight: Tensor | None = None) -> None:
         r"""Adds frames, see :func:`fit_atomic_energies`."""
         rows = torch.zeros(energy.numel(), NUM_ELEMENTS + 1,
                            dtype=torch.double)
@@ -39,7 +37,7 @@ class AtomicEnergyFit:
         self.factor[:, present] = factor
         self.num_frames += energy.numel()
 
-    def solve(self) -> Tuple[Tensor, float]:
+    def solve(self) -> tuple[Tensor, float]:
         r"""Returns the energies by atomic number, :obj:`[100]`, and the root
         mean square of what they leave.
         """
@@ -56,7 +54,7 @@ class AtomicEnergyFit:
 
 
 def fit_atomic_energies(z: Tensor, batch: Tensor, energy: Tensor,
-                        weight: Optional[Tensor] = None) -> Tensor:
+                        weight: Tensor | None = None) -> Tensor:
     r"""Returns the energies of the elements whose sums, in which each atom
     may have a weight, come closest to the given energies, by least squares in
     float64. Among equals (all frames may have the same composition) it is the

@@ -1,4 +1,4 @@
-from typing import Callable, Iterator, List
+from collections.abc import Callable, Iterator
 
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -38,13 +38,13 @@ class StepSampler(Sampler):
         self._enter(0, 0)
 
     # Without a length, which differs from one validation to the next.
-    def __iter__(self) -> Iterator[List[int]]:
+    def __iter__(self) -> Iterator[list[int]]:
         begin = self.step()
         for step in range(begin, self.config.next_validation(begin)):
             yield share(self._batch(step), self.sizes, self.rank,
                         self.num_processes)
 
-    def _batch(self, step: int) -> List[int]:
+    def _batch(self, step: int) -> list[int]:
         if step < self.first_step:
             self._enter(0, 0)
         # Epochs may differ in their numbers of steps.

@@ -1,23 +1,24 @@
 import os.path as osp
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel
 
 from torch_sake.checkpoint import BEST, LAST, MODELS, assemble, check_kind
-from torch_sake.utils.checks import check_same_data, check_same_settings
-from torch_sake.utils.device import choose_device
-from torch_sake.utils.entries import check_entry, errors_name
-from torch_sake.utils.global_state import own_global_state
-from torch_sake.utils.locks import hold_folder
+from torch_sake.evaluation.metrics import Metrics, Predictor
 from torch_sake.models import MoleculeModel
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
-from torch_sake.evaluation.metrics import Metrics, Predictor
+from torch_sake.utils.checks import check_same_data, check_same_settings
+from torch_sake.utils.device import choose_device
+from torch_sake.utils.entries import check_entry, errors_name
+from torch_sake.utils.global_state import own_global_state
+from torch_sake.utils.locks import hold_folder
 
 # Settings that may change when a run goes on:
 FREE = {'out', 'resume', 'root', 'split', 'val_interval', 'patience', 'device',
@@ -75,7 +76,7 @@ class Trainer:
     """
     @own_global_state()
     def __init__(self, config: TrainConfig,
-                 model: Optional[torch.nn.Module] = None):
+                 model: torch.nn.Module | None = None):
         # Here and in fit, as it takes seconds, and simulations do without.
         from torch_sake.training.module import PotentialModule
         self.config = config
@@ -146,7 +147,7 @@ class Trainer:
         return self.module.seconds
 
     @property
-    def history(self) -> List[Metrics]:
+    def history(self) -> list[Metrics]:
         r"""The validations."""
         return self.module.history
 
@@ -178,9 +179,9 @@ class Trainer:
             self._fit(callbacks)
 
     def _fit(self, callbacks: Sequence[Any]) -> None:
+        from torch_sake.runs.lightning import build_trainer, quiet
         from torch_sake.training.callbacks import Interrupted
         from torch_sake.training.datamodule import FramesModule
-        from torch_sake.runs.lightning import build_trainer, quiet
         torch.manual_seed(self.config.seed)  # of GPUs
         torch.set_rng_state(self.random_state)
         last = osp.join(self.config.out, LAST)
@@ -207,8 +208,8 @@ class Trainer:
                 self.module.to(self.device)
 
     def _build_potential(
-        self, model: Optional[torch.nn.Module]
-    ) -> Tuple[Predictor, Dict[str, Any]]:
+        self, model: torch.nn.Module | None
+    ) -> tuple[Predictor, dict[str, Any]]:
         r"""Returns an untrained potential or property and its description."""
         config, data = self.config, self.data
         description = {'model': None, 'prior': None}
@@ -247,14 +248,14 @@ class Trainer:
         with errors_name(last):
             self._take_over(checkpoint)
 
-    def _take_over(self, checkpoint: Dict[str, Any]) -> None:
+    def _take_over(self, checkpoint: dict[str, Any]) -> None:
         check_kind(checkpoint, self.module.description['kind'])
         if 'optimizer_states' not in checkpoint:
             raise ValueError(
                 f"'resume' needs a run of this version (got one of "
                 f"torch_sake {checkpoint['versions']['torch_sake']} on "
                 f"another loop)")
-        check_entry('config', checkpoint.get('config'), Dict[str, Any])
+        check_entry('config', checkpoint.get('config'), dict[str, Any])
         check_same_settings(
             asdict(self.config),
             {**asdict(TrainConfig()), **checkpoint['config']}, FREE)
@@ -268,7 +269,7 @@ class Trainer:
         self.module.on_load_checkpoint(checkpoint)
         self.module.load_state_dict(checkpoint['state_dict'])
 
-    def _held_folder(self) -> ContextManager[None]:
+    def _held_folder(self) -> AbstractContextManager[None]:
         # Processes of one run share it; the first one has it for all.
         return (hold_folder(self.config.out) if self.is_global_zero else
                 nullcontext())

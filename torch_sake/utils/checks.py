@@ -8,15 +8,22 @@ the device anyway, and everything that reads files always look at the values.
 """
 
 import json
-from typing import Any, Dict, Iterable, Optional, Set
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from torch_sake.utils.plain_checks import (check_bool, check_float,  # noqa: F401
-                                     check_no_arguments, check_option,
-                                     check_paths, check_positive_float,
-                                     check_positive_int, check_seed)
+from torch_sake.utils.plain_checks import (  # noqa: F401
+    check_bool,
+    check_float,
+    check_no_arguments,
+    check_option,
+    check_paths,
+    check_positive_float,
+    check_positive_int,
+    check_seed,
+)
 from torch_sake.utils.pyg import torch_geometric
 
 INTEGERS = (torch.int32, torch.int64)  # others are no index to torch
@@ -30,12 +37,12 @@ def values_are_visible(tensor: Tensor) -> bool:
     if (torch.compiler.is_compiling()
             or torch._C._are_functorch_transforms_active()):
         return False
-    return tensor.device.type == 'cpu' or (tensor.device.type != 'meta'
-                                           and torch_geometric.is_debug_enabled())
+    return tensor.device.type == 'cpu' or (
+        tensor.device.type != 'meta' and torch_geometric.is_debug_enabled())
 
 
 def check_tensor(name: str, value: Any, shape: tuple,
-                 dtype: Optional[torch.dtype] = None) -> Tensor:
+                 dtype: torch.dtype | None = None) -> Tensor:
     r"""Checks the type and the shape of a floating point tensor. Entries of
     :obj:`shape` are sizes, or strings for sizes that may be anything.
     """
@@ -56,16 +63,16 @@ def check_tensor(name: str, value: Any, shape: tuple,
     return value
 
 
-def check_devices(pos: Tensor, **others: Optional[Tensor]) -> None:
+def check_devices(pos: Tensor, **others: Tensor | None) -> None:
     for name, value in others.items():
         if value is not None and value.device != pos.device:
             raise ValueError(f"'{name}' must be on {pos.device}, as 'pos' "
                              f"(got {value.device})")
 
 
-def check_pos(pos: Any, num_nodes: Optional[int] = None,
-              num_dimensions: Optional[int] = None,
-              dtype: Optional[torch.dtype] = None,
+def check_pos(pos: Any, num_nodes: int | None = None,
+              num_dimensions: int | None = None,
+              dtype: torch.dtype | None = None,
               look: bool = True) -> Tensor:
     r"""Checks positions. They may be in double precision whatever the type of
     the model is: only short vectors between them are rounded.
@@ -90,7 +97,7 @@ def check_finite(name: str, value: Tensor) -> None:
                          f"in row {row})")
 
 
-def check_index(name: str, value: Any, length: Optional[int]) -> Tensor:
+def check_index(name: str, value: Any, length: int | None) -> Tensor:
     r"""Checks type and shape of a vector of integers."""
     if not isinstance(value, Tensor):
         raise TypeError(f"'{name}' must be a tensor (got {type(value)})")
@@ -104,7 +111,7 @@ def check_index(name: str, value: Any, length: Optional[int]) -> Tensor:
     return value
 
 
-def check_range(name: str, value: Tensor, end: Optional[int] = None) -> None:
+def check_range(name: str, value: Tensor, end: int | None = None) -> None:
     r"""Checks that integers lie in :obj:`[0, end)`, where looking is free."""
     if value.numel() == 0 or not values_are_visible(value):
         return
@@ -116,7 +123,7 @@ def check_range(name: str, value: Tensor, end: Optional[int] = None) -> None:
 
 
 def check_batch(batch: Any, num_nodes: int,
-                batch_size: Optional[int] = None) -> Tensor:
+                batch_size: int | None = None) -> Tensor:
     check_index('batch', batch, num_nodes)
     check_range('batch', batch, batch_size)
     return batch
@@ -129,7 +136,7 @@ def check_atomic_numbers(z: Any, end: int) -> Tensor:
 
 
 def check_known_elements(subject: str, numbers: Iterable[int],
-                         elements: Optional[Iterable[int]]) -> None:
+                         elements: Iterable[int] | None) -> None:
     unknown = sorted(set(numbers) - set(elements or numbers))
     if unknown:
         raise ValueError(f"{subject} atomic numbers {unknown}, which the "
@@ -159,8 +166,8 @@ def check_edge_shift(edge_shift: Any, edge_index: Tensor,
                         (edge_index.size(1), pos.size(1)), pos.dtype)
 
 
-def check_same_settings(settings: Dict[str, Any], found: Dict[str, Any],
-                        free: Set[str], what: str = 'run') -> None:
+def check_same_settings(settings: dict[str, Any], found: dict[str, Any],
+                        free: set[str], what: str = 'run') -> None:
     r"""Checks that what goes on has the settings it began with, those
     :obj:`found` in a file, but for some that are free. What an older file does
     not know may be anything.
@@ -173,7 +180,7 @@ def check_same_settings(settings: Dict[str, Any], found: Dict[str, Any],
                              f"(got {value!r})")
 
 
-def check_same_data(fingerprint: str, found: Optional[str], data: str) -> None:
+def check_same_data(fingerprint: str, found: str | None, data: str) -> None:
     r"""Checks that what goes on has the data it began with, those of the
     fingerprint :obj:`found` in a file, if an older one has one at all.
     """

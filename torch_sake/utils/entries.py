@@ -3,9 +3,19 @@ against type hints. Those that come with checks of their values are written as
 :obj:`Annotated[type, check]`, with a function :obj:`check(name, value)`.
 """
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import (Annotated, Any, Iterable, Iterator, Literal, Union,
-                    get_args, get_origin, get_type_hints, is_typeddict)
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import torch
 from torch import Tensor
@@ -54,7 +64,7 @@ def check_entry(name: str, value: Any, hint: Any) -> None:
         check_entry(name, value, arguments[0])
         for check in arguments[1:]:
             check(name, value)
-    elif kind is Union:  # with None
+    elif kind in (Union, UnionType):  # with None
         if value is not None:
             check_entry(name, value, arguments[0])
     elif kind is Literal:

@@ -1,11 +1,11 @@
 r"""Pictures, written completely or not at all."""
 
-from typing import Any, Tuple
+from typing import Any
 
 from torch_sake.utils.files import PathLike, replace_when_complete
 
 
-def new_figure(num_axes: int) -> Tuple[Any, Any]:
+def new_figure(num_axes: int) -> tuple[Any, Any]:
     r"""Returns a figure and its axes, side by side.
 
     Raises:

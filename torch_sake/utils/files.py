@@ -7,8 +7,9 @@ import os.path as osp
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Dict, Iterator, Optional, Sequence, Union
+from typing import Any, Union
 
 import numpy as np
 
@@ -121,7 +122,7 @@ def _sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
-def remove_incomplete(folder: PathLike, name: Optional[str] = None) -> None:
+def remove_incomplete(folder: PathLike, name: str | None = None) -> None:
     r"""Removes what a process that was killed left of files that
     :func:`replace_when_complete` was to write.
 
@@ -152,7 +153,7 @@ def write_json(path: PathLike, content: Any, indent: int = 2) -> None:
             json.dump(content, file, indent=indent)
 
 
-def write_rows(path: PathLike, rows: Sequence[Dict[str, Any]]) -> None:
+def write_rows(path: PathLike, rows: Sequence[dict[str, Any]]) -> None:
     r"""Writes a CSV file of rows with the columns of the first one."""
     with replace_when_complete(path) as temporary:
         with open(temporary, 'w', newline='') as file:
@@ -161,7 +162,7 @@ def write_rows(path: PathLike, rows: Sequence[Dict[str, Any]]) -> None:
             writer.writerows(rows)
 
 
-def write_settings(path: PathLike, settings: Dict[str, Any]) -> None:
+def write_settings(path: PathLike, settings: dict[str, Any]) -> None:
     r"""Writes the settings of a run to a YAML file, which commands take as
     :obj:`--config`.
     """
@@ -182,7 +183,7 @@ def write_settings(path: PathLike, settings: Dict[str, Any]) -> None:
 
 
 def read_arrays(path: PathLike, keys: Sequence[str] = (),
-                optional: Sequence[str] = ()) -> Dict[str, np.ndarray]:
+                optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
     r"""Reads the arrays :obj:`keys` of an :obj:`.npz` file, and those of the
     arrays :obj:`optional` that it has.
 

@@ -2,7 +2,7 @@ r"""What tells the content of files apart."""
 
 import hashlib
 import json
-from typing import Iterable, Mapping, Union
+from collections.abc import Iterable, Mapping
 
 import numpy
 import torch
@@ -21,7 +21,7 @@ def fingerprint(parts: Iterable[Mapping[str, Tensor]]) -> str:
     return content.hexdigest()
 
 
-def digest(arrays: Mapping[str, Union[Tensor, numpy.ndarray]],
+def digest(arrays: Mapping[str, Tensor | numpy.ndarray],
            text: str = '') -> str:
     r"""Returns what tells apart all that a file means: names, types, shapes
     and values of its arrays, and a text.

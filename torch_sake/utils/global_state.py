@@ -6,8 +6,9 @@ import os
 import random
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, Dict, Iterator
+from typing import Any
 
 import numpy
 import torch
@@ -40,7 +41,7 @@ def use_deterministic_algorithms() -> None:
     torch.use_deterministic_algorithms(True)
 
 
-def _get_state() -> Dict[str, Any]:
+def _get_state() -> dict[str, Any]:
     return {
         'dtype': torch.get_default_dtype(),
         'python': random.getstate(),
@@ -59,7 +60,7 @@ def _get_state() -> Dict[str, Any]:
     }
 
 
-def _set_state(state: Dict[str, Any]) -> None:
+def _set_state(state: dict[str, Any]) -> None:
     torch.set_default_dtype(state['dtype'])
     random.setstate(state['python'])
     numpy.random.set_state(state['numpy'])

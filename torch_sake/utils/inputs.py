@@ -5,7 +5,6 @@ anything is imported that reads them.
 import os
 import os.path as osp
 import re
-from typing import Optional, Tuple
 
 from torch_sake.utils.files import PathLike, local_path
 
@@ -33,7 +32,7 @@ def find_checkpoint(path: PathLike) -> str:
     return path
 
 
-def find_structure(path: PathLike) -> Tuple[str, int]:
+def find_structure(path: PathLike) -> tuple[str, int]:
     r"""Returns a file of structures and the number of one in it, that of
     :obj:`'file@3'` or else the last one. What is the name of a file as a whole
     has no number.
@@ -50,7 +49,7 @@ def find_structure(path: PathLike) -> Tuple[str, int]:
     return name, index
 
 
-def check_data(data: PathLike, root: Optional[PathLike] = None) -> None:
+def check_data(data: PathLike, root: PathLike | None = None) -> None:
     r"""Raises an error if labeled structures have neither a name that
     :func:`~torch_sake.datasets.load_frames` knows, with the folder that it
     needs, nor are a file.

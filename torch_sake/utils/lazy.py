@@ -4,12 +4,13 @@ line answers what needs no torch, such as :obj:`--help`, without it.
 
 import importlib
 import sys
-from typing import Any, Callable, Dict, List, Tuple
+from collections.abc import Callable
+from typing import Any
 
 
 def lazy_names(
-    package: str, homes: Dict[str, str]
-) -> Tuple[Callable[[str], Any], Callable[[], List[str]]]:
+    package: str, homes: dict[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     r"""Returns the functions :obj:`__getattr__` and :obj:`__dir__` of a
     package. Its modules are imported when they are asked for, too.
 
@@ -30,7 +31,7 @@ def lazy_names(
             raise AttributeError(_message(package, name)) from None
         return getattr(module, name) if name in homes else module
 
-    def names() -> List[str]:
+    def names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *homes})
 
     return load, names

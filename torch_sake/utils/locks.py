@@ -8,8 +8,8 @@ import re
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Iterator, Optional, Set
 
 from torch_sake.utils.files import PathLike
 
@@ -32,7 +32,7 @@ LOCK = '.lock'
 TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
-_held: Set[int] = set()  # descriptors
+_held: set[int] = set()  # descriptors
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _hold(path: str, subject: PathLike, wait: bool) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _take(path: str) -> Optional[int]:
+def _take(path: str) -> int | None:
     r"""Returns the descriptor of a locked file, or :obj:`None` if somebody
     else has it.
     """

@@ -3,8 +3,9 @@ no torch.
 """
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Any, Dict, Iterable, List
+from typing import Any
 
 import numpy
 
@@ -60,7 +61,7 @@ def check_bool(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_paths(name: str, value: Any) -> List[str]:
+def check_paths(name: str, value: Any) -> list[str]:
     r"""Returns a path, or a list of some, as a list."""
     if isinstance(value, str):
         return [value]
@@ -69,7 +70,7 @@ def check_paths(name: str, value: Any) -> List[str]:
     return value
 
 
-def check_no_arguments(kwargs: Dict[str, Any], names: Iterable[str],
+def check_no_arguments(kwargs: dict[str, Any], names: Iterable[str],
                        owner: str) -> None:
     given = sorted(set(kwargs) & set(names))
     if given:

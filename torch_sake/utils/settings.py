@@ -3,7 +3,8 @@ r"""The types of the settings of a command."""
 import os
 from dataclasses import fields
 from numbers import Integral, Real
-from typing import Any, Literal, Tuple, Union, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from torch_sake.utils.files import in_words, local_path
 
@@ -13,7 +14,7 @@ WORDS = {int: 'an integer', float: 'a number', bool: 'true or false',
 CLASSES = {int: Integral, float: Real, str: (str, os.PathLike)}
 
 
-def check_settings(settings: Any, paths: Tuple[str, ...] = ()) -> None:
+def check_settings(settings: Any, paths: tuple[str, ...] = ()) -> None:
     r"""Checks that all settings are of the types of their class, and expands
     those that are paths, see :func:`~torch_sake.utils.files.local_path`.
 
@@ -63,7 +64,7 @@ def is_of_type(value: Any, kind: Any) -> bool:
     numbers, but neither is :obj:`True`.
     """
     origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Union:
+    if origin in (Union, UnionType):
         return any(is_of_type(value, one) for one in arguments)
     if origin is Literal:
         return isinstance(value, str) and value in arguments
@@ -79,7 +80,7 @@ def is_of_type(value: Any, kind: Any) -> bool:
 def describe_type(kind: Any) -> str:
     r"""Returns what a message calls the type of an annotation."""
     origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Union:
+    if origin in (Union, UnionType):
         return ' or '.join(map(describe_type, arguments))
     if origin is Literal:
         return f'one of {sorted(arguments)}'

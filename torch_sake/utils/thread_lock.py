@@ -1,6 +1,7 @@
 import functools
 import threading
-from typing import Any, Callable, Tuple
+from collections.abc import Callable
+from typing import Any
 
 
 class ThreadLock:
@@ -16,7 +17,7 @@ class ThreadLock:
     def __exit__(self, *error: Any) -> None:
         self._lock.release()
 
-    def __reduce__(self) -> Tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return ThreadLock, ()
 
 

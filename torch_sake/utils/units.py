@@ -1,6 +1,6 @@
 r"""The units that data and potentials may be in."""
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 from torch_sake.utils.files import PathLike, read_arrays
 
@@ -26,7 +26,7 @@ SPELLINGS = {
 DECLARATIONS = {'length': 'r_unit', 'energy': 'e_unit'}  # those of sGDML
 
 
-def check_units(units: Any) -> Tuple[float, float]:
+def check_units(units: Any) -> tuple[float, float]:
     r"""Returns the unit of length in Angstrom and that of energy in eV.
 
     Args:
@@ -36,7 +36,7 @@ def check_units(units: Any) -> Tuple[float, float]:
     Raises:
         ValueError: If a key is missing or a unit is not known.
     """
-    if not isinstance(units, Dict) or set(units) != {'length', 'energy'}:
+    if not isinstance(units, dict) or set(units) != {'length', 'energy'}:
         raise ValueError(f"'units' must have the keys 'length' and 'energy' "
                          f"(got {units})")
     for key, known in KNOWN.items():
@@ -46,7 +46,7 @@ def check_units(units: Any) -> Tuple[float, float]:
     return LENGTHS[units['length']], ENERGIES[units['energy']]
 
 
-def check_units_of_label(name: str, units: Dict[str, str]) -> None:
+def check_units_of_label(name: str, units: dict[str, str]) -> None:
     r"""Checks the units of lengths, and of labels that may be no energies."""
     if len(units) != 2 or units.get('length') not in LENGTHS:
         raise ValueError(f"'{name}' must have the keys 'length', one of "
@@ -74,8 +74,8 @@ def find_unit(kind: str, spelling: str, name: str) -> str:
     return unit
 
 
-def read_units(path: PathLike, default: Dict[str, str],
-               given: Optional[Dict[str, str]] = None) -> Dict[str, str]:
+def read_units(path: PathLike, default: dict[str, str],
+               given: dict[str, str] | None = None) -> dict[str, str]:
     r"""Returns the units of an :obj:`.npz` file: those that it declares, as
     files of sGDML do by :obj:`e_unit` and :obj:`r_unit`, or else those given.
 

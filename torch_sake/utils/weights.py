@@ -1,7 +1,8 @@
 r"""Tensors of files become those of modules."""
 
 import threading
-from typing import Any, Callable, Dict, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,14 +45,14 @@ def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor],
                              f"(got NaN or infinity)")
 
 
-def with_prefix(tensors: Dict[str, Tensor], prefix: str) -> Dict[str, Tensor]:
+def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     r"""Returns the tensors whose names begin with a prefix, without it."""
     return {name[len(prefix):]: value for name, value in tensors.items()
             if name.startswith(prefix)}
 
 
-def build_with(build: Callable[[], torch.nn.Module], state: Dict[str, Tensor],
-               arguments: Dict[str, Any],
+def build_with(build: Callable[[], torch.nn.Module], state: dict[str, Tensor],
+               arguments: dict[str, Any],
                prefix: str) -> torch.nn.Module:
     r"""Returns a module with the tensors of a file, which are to be all that
     it has.

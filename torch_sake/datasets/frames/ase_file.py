@@ -1,10 +1,15 @@
 import os.path as osp
+from collections.abc import Iterator
 from itertools import chain
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any
 
 import numpy
 
-from torch_sake.datasets.frames.ase_labels import energy_of, forces_of, stress_of
+from torch_sake.datasets.frames.ase_labels import (
+    energy_of,
+    forces_of,
+    stress_of,
+)
 from torch_sake.datasets.frames.ase_structures import ase_structures
 from torch_sake.datasets.frames.frames import Frames
 from torch_sake.utils.files import PathLike, local_path
@@ -44,7 +49,7 @@ def read_frames(path: PathLike) -> Frames:
 
 
 def ase_blocks(path: PathLike, num_atoms: int,
-               units: Optional[Dict[str, str]] = None) -> Iterator[Frames]:
+               units: dict[str, str] | None = None) -> Iterator[Frames]:
     r"""Yields what :func:`read_frames` returns in blocks of at least
     :obj:`num_atoms` atoms, but for the last one, without ever holding more
     than one of them. All blocks have cells, whether or not there is a periodic
@@ -62,8 +67,8 @@ def ase_blocks(path: PathLike, num_atoms: int,
         yield _to_frames(path, frames, units, first_frame)
 
 
-def _to_frames(path: PathLike, frames: List[Dict[str, Any]],
-               units: Dict[str, str], first_frame: int = 0) -> Frames:
+def _to_frames(path: PathLike, frames: list[dict[str, Any]],
+               units: dict[str, str], first_frame: int = 0) -> Frames:
     # Of no frames, the message is that there are none.
     columns = {key: [frame[key] for frame in frames]
                for key in (frames[0] if frames else ('z', 'pos', 'energy'))}
@@ -76,7 +81,7 @@ def _to_frames(path: PathLike, frames: List[Dict[str, Any]],
                   name=osp.splitext(osp.basename(path))[0])
 
 
-def _labels(path: PathLike) -> Iterator[Dict[str, Any]]:
+def _labels(path: PathLike) -> Iterator[dict[str, Any]]:
     r"""Yields the arguments of :class:`Frames` of one frame after the other,
     forces of :obj:`None` and a stress of NaN where there are none.
     """
@@ -100,7 +105,7 @@ def _labels(path: PathLike) -> Iterator[Dict[str, Any]]:
 
 
 def _with_single_atoms(
-        frames: Iterator[Dict[str, Any]]) -> Iterator[Dict[str, Any]]:
+        frames: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     r"""Yields the frames. Atoms on their own have no forces, whether or not
     the file says so, if others have some: the first ones wait for these.
     """
@@ -116,5 +121,5 @@ def _with_single_atoms(
         yield frame
 
 
-def _is_alone(frame: Dict[str, Any]) -> bool:
+def _is_alone(frame: dict[str, Any]) -> bool:
     return len(frame['z']) == 1 and not frame['pbc'].any()

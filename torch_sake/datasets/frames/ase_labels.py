@@ -1,4 +1,4 @@
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import numpy
 
@@ -32,7 +32,7 @@ def energy_of(atoms: Any, where: str) -> Any:
     return float(energy.item())
 
 
-def forces_of(atoms: Any, where: str) -> Optional[numpy.ndarray]:
+def forces_of(atoms: Any, where: str) -> numpy.ndarray | None:
     r"""Returns the forces of a structure of ASE, or :obj:`None` if it has
     none, without what constraints would make of them.
 
@@ -91,7 +91,7 @@ def stress_of(atoms: Any, where: str) -> numpy.ndarray:
     return stress
 
 
-def _named(atoms: Any, name: str) -> Dict[str, Any]:
+def _named(atoms: Any, name: str) -> dict[str, Any]:
     # ASE takes what has its names for results of a calculator. References
     # that must be kept apart from those have a prefix.
     results = {} if atoms.calc is None else atoms.calc.results
@@ -100,7 +100,7 @@ def _named(atoms: Any, name: str) -> Dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _label(atoms: Any, name: str, where: str) -> Optional[numpy.ndarray]:
+def _label(atoms: Any, name: str, where: str) -> numpy.ndarray | None:
     found = {key: real_numbers(key, value, where)
              for key, value in _named(atoms, name).items()}
     if len(found) == 2 and not numpy.array_equal(*found.values()):
@@ -154,7 +154,7 @@ def agree(stress: numpy.ndarray, other: numpy.ndarray) -> bool:
     return not difference.max() > 1e-5 + 1e-3 * numpy.abs(stress).max()
 
 
-def _check_no_other_name(expected: str, names: List[str], where: str) -> None:
+def _check_no_other_name(expected: str, names: list[str], where: str) -> None:
     # What has a name that is not known would be lost without a word.
     if names:
         raise ValueError(f"{where}: The {expected} must be called "

@@ -4,9 +4,10 @@ import os.path as osp
 import re
 import warnings
 from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Iterator
+from typing import Any
 
 import numpy
 

@@ -2,7 +2,8 @@ import json
 import os
 import os.path as osp
 from array import array
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy
 import torch
@@ -10,15 +11,27 @@ from torch_geometric.data import SQLiteDatabase
 from tqdm import tqdm
 
 from torch_sake.datasets.frames.ase_file import ase_blocks
+from torch_sake.datasets.frames.file_format import (
+    ABOUT,
+    APPLICATION_ID,
+    ARRAYS,
+    COUNT,
+    DIGEST,
+    FORMAT,
+    SCHEMA,
+    TABLE,
+    digest_of_all,
+    row_digest,
+)
 from torch_sake.datasets.frames.frames import Frames
-from torch_sake.datasets.frames.file_format import (ABOUT, APPLICATION_ID, ARRAYS,
-                                               COUNT, DIGEST, FORMAT, SCHEMA,
-                                               TABLE, digest_of_all,
-                                               row_digest)
-from torch_sake.datasets.frames.on_disk import FramesOnDisk
 from torch_sake.datasets.frames.npz_file import npz_blocks
-from torch_sake.utils.files import (PathLike, local_path, remove_incomplete,
-                              replace_when_complete)
+from torch_sake.datasets.frames.on_disk import FramesOnDisk
+from torch_sake.utils.files import (
+    PathLike,
+    local_path,
+    remove_incomplete,
+    replace_when_complete,
+)
 from torch_sake.utils.locks import hold_file
 from torch_sake.utils.units import find_unit
 
@@ -26,8 +39,8 @@ BLOCK = 20000  # atoms that are in memory at a time
 
 
 def convert_frames(data: PathLike, out: PathLike,
-                   energy_unit: Optional[str] = None,
-                   length_unit: Optional[str] = None) -> FramesOnDisk:
+                   energy_unit: str | None = None,
+                   length_unit: str | None = None) -> FramesOnDisk:
     r"""Converts a file of labeled structures to one whose frames can be read
     one by one, in any order. Neither is ever in memory as a whole.
 
@@ -135,12 +148,12 @@ def _write(database: SQLiteDatabase, blocks: Iterable[Frames]) -> None:
          digest_of_all(num_atoms, digests, text)))
 
 
-def _rows(block: Frames) -> Iterator[Dict[str, Any]]:
+def _rows(block: Frames) -> Iterator[dict[str, Any]]:
     r"""Yields the rows of the database, without an object of PyG for each."""
     if block._indices is not None:
         block = block.copy()
     data, sizes = block._data, block.num_atoms.tolist()
-    columns: Dict[str, List[Any]] = {'energy': data[block.label].tolist()}
+    columns: dict[str, list[Any]] = {'energy': data[block.label].tolist()}
     for key, info in ARRAYS.items():
         value = data.get(key)
         if value is None:
@@ -157,7 +170,7 @@ class _Summary:
     r"""What is known of all frames without a look at them."""
     def __init__(self):
         self.num_atoms, self.digests = array('i'), array('I')
-        self.elements: Set[int] = set()
+        self.elements: set[int] = set()
         self.has_cells = self.has_stress = False
 
     def add(self, block: Frames) -> None:
@@ -181,7 +194,7 @@ class _Summary:
         self.has_cells |= pbc is not None and bool(pbc.any())
         self.has_stress |= block.has_stress
 
-    def description(self) -> Dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         return {'name': self.name, 'units': self.units,
                 'has_forces': self.has_forces,
                 'has_stress': self.has_cells and self.has_stress,

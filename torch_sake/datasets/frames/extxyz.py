@@ -6,8 +6,9 @@ declared, keys that occur twice or are not known for their capital letters.
 """
 
 import re
+from collections.abc import Iterator
 from io import StringIO
-from typing import Any, Dict, Iterator, List
+from typing import Any
 
 import numpy
 
@@ -75,7 +76,7 @@ def parse_xyz(text: str) -> Any:
                        properties_parser=lambda comment: info)
 
 
-def _read_comment(comment: str) -> Dict[str, Any]:
+def _read_comment(comment: str) -> dict[str, Any]:
     from ase.io.extxyz import key_val_str_to_dict
     for quoted in QUOTED.finditer(comment):
         if quoted[0][0] == '"' and comment[quoted.end():][:1].strip():
@@ -108,7 +109,7 @@ def _read_comment(comment: str) -> Dict[str, Any]:
     return info
 
 
-def _check_columns(properties: Any, atoms: List[str]) -> None:
+def _check_columns(properties: Any, atoms: list[str]) -> None:
     r"""Checks that each atom has the columns that are declared: ASE leaves
     away what is beyond.
     """

@@ -3,18 +3,23 @@ r"""The files of :class:`~torch_sake.datasets.FramesOnDisk`."""
 import os.path as osp
 import struct
 import zlib
+from collections.abc import Sequence
 from functools import partial
-from typing import (Annotated, Any, Dict, List, Literal, Optional, Sequence,
-                    TypedDict)
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypedDict,
+)
 
 import numpy
 import torch
 
+from torch_sake.models.readout import READOUTS
 from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
 from torch_sake.utils.entries import Count, PositiveInt, check_elements
 from torch_sake.utils.files import PathLike
 from torch_sake.utils.fingerprint import digest
-from torch_sake.models.readout import READOUTS
 from torch_sake.utils.units import check_units_of_label
 
 # Where an SQLite file says what it is a file of. In 2, rows have checksums of
@@ -39,15 +44,15 @@ COUNT, DIGEST = 'int32', 'uint32'  # of each frame, in the table of all
 class Description(TypedDict):
     r"""What is known of all frames."""
     name: str
-    units: Annotated[Dict[str, str], check_units_of_label]
+    units: Annotated[dict[str, str], check_units_of_label]
     has_forces: bool
     has_stress: bool
     has_cells: bool
-    elements: Annotated[List[int], partial(check_elements,
+    elements: Annotated[list[int], partial(check_elements,
                                            end=MAX_ATOMIC_NUMBER + 1)]
     readout: Literal[READOUTS]
-    test_start: Optional[PositiveInt]
-    split_seed: Optional[Count]
+    test_start: PositiveInt | None
+    split_seed: Count | None
 
 
 def row_digest(arrays: Sequence[Any], energy: float) -> int:
@@ -73,7 +78,7 @@ def digest_of_all(num_atoms: numpy.ndarray, digests: numpy.ndarray,
     return digest({'num_atoms': num_atoms, 'rows': digests}, description)
 
 
-def checksum(row: Dict[str, Any]) -> int:
+def checksum(row: dict[str, Any]) -> int:
     r"""Returns the CRC-32 of all arrays of a row and of its energy, which rows
     have in the older format.
     """
@@ -83,7 +88,7 @@ def checksum(row: Dict[str, Any]) -> int:
     return out
 
 
-def find_format(path: PathLike) -> Optional[int]:
+def find_format(path: PathLike) -> int | None:
     r"""Returns the format of a file of frames, or :obj:`None` if it is none.
 
     Raises:

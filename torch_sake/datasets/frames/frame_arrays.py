@@ -1,15 +1,15 @@
 r"""Makes tensors of the arrays of frames and names the frame that is wrong."""
 
-from typing import Any, Dict, List, NamedTuple, Union
+from typing import Any, NamedTuple
 
 import numpy
 import torch
 from torch import Tensor
 
+from torch_sake.neighbors.lattice import build_lattice
 from torch_sake.utils.bounds import MAX_LABEL, MAX_LENGTH
 from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
 from torch_sake.utils.files import one_line
-from torch_sake.neighbors.lattice import build_lattice
 
 # In any unit of length, lattice planes that are closer have no room for atoms:
 MIN_HEIGHT = 0.01
@@ -31,7 +31,7 @@ class Source(NamedTuple):
         return f'{self.name}, frame {self.first_frame + index}'
 
 
-def to_tensor(source: Union[Source, str], key: str, value: Any) -> Tensor:
+def to_tensor(source: Source | str, key: str, value: Any) -> Tensor:
     r"""Returns an array as a tensor, all but atomic numbers in float64."""
     try:
         # Python numbers are double precision to NumPy only.
@@ -50,7 +50,7 @@ def to_tensor(source: Union[Source, str], key: str, value: Any) -> Tensor:
     return tensor.long() if key == 'z' else tensor.double()
 
 
-def count_atoms(source: Source, z: List[Any], num_frames: int) -> Tensor:
+def count_atoms(source: Source, z: list[Any], num_frames: int) -> Tensor:
     r"""Returns the number of atoms of each frame, :math:`(M)`."""
     if isinstance(z, Tensor) or getattr(z, 'ndim', 2) == 1:
         raise ValueError(f"{source}: 'z' must be a list with one array per "
@@ -61,7 +61,7 @@ def count_atoms(source: Source, z: List[Any], num_frames: int) -> Tensor:
     return torch.tensor([len(rows) for rows in z])
 
 
-def concatenate(source: Source, key: str, value: List[Any],
+def concatenate(source: Source, key: str, value: list[Any],
                 num_atoms: Tensor) -> Tensor:
     r"""Returns the rows of all frames, one after the other."""
     if len(value) != len(num_atoms):
@@ -81,7 +81,7 @@ def concatenate(source: Source, key: str, value: List[Any],
     return torch.cat(frames)
 
 
-def to_slices(source: Source, num_atoms: Union[int, Tensor],
+def to_slices(source: Source, num_atoms: int | Tensor,
               num_frames: int) -> Tensor:
     r"""Returns where the atoms of each frame begin, :math:`(M + 1)`."""
     num_atoms = torch.as_tensor(num_atoms)
@@ -98,7 +98,7 @@ def to_slices(source: Source, num_atoms: Union[int, Tensor],
     return torch.cat([num_atoms.new_zeros(1), num_atoms.cumsum(0)])
 
 
-def check_shapes(source: Source, arrays: Dict[str, Tensor],
+def check_shapes(source: Source, arrays: dict[str, Tensor],
                  num_atoms: int) -> None:
     r"""Raises an error if arrays have other shapes than :math:`(N)` of
     atomic numbers and :math:`(N, 3)` of all else.
@@ -110,7 +110,7 @@ def check_shapes(source: Source, arrays: Dict[str, Tensor],
                              f"shape {expected} (got {list(value.shape)})")
 
 
-def check_values(source: Source, arrays: Dict[str, Tensor], energy: Tensor,
+def check_values(source: Source, arrays: dict[str, Tensor], energy: Tensor,
                  atom_slices: Tensor) -> None:
     r"""Raises an error that names the first frame with a wrong value."""
     for key, value in arrays.items():
@@ -134,7 +134,7 @@ def check_values(source: Source, arrays: Dict[str, Tensor], energy: Tensor,
 
 
 def check_cells(source: Source, num_frames: int, cell: Any, pbc: Any,
-                stress: Any) -> Dict[str, Tensor]:
+                stress: Any) -> dict[str, Tensor]:
     r"""Returns what there is of the three, as tensors."""
     if cell is None:
         for name, value in (('pbc', pbc), ('stress', stress)):

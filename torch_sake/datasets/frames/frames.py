@@ -1,16 +1,22 @@
-from typing import Any, Dict, List, Optional, Union
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
-from torch_sake.utils.checks import check_option
-from torch_sake.datasets.frames.frame_arrays import (Source, check_cells,
-                                              check_shapes, check_values,
-                                              concatenate, count_atoms,
-                                              to_slices, to_tensor)
+from torch_sake.datasets.frames.frame_arrays import (
+    Source,
+    check_cells,
+    check_shapes,
+    check_values,
+    concatenate,
+    count_atoms,
+    to_slices,
+    to_tensor,
+)
 from torch_sake.datasets.frames.split import Split
 from torch_sake.models.readout import READOUTS
+from torch_sake.utils.checks import check_option
 
 # What of a frame is no label:
 STRUCTURE = ('z', 'pos', 'cell', 'pbc')
@@ -92,22 +98,22 @@ class Frames(InMemoryDataset):
     """
     def __init__(
         self,
-        z: Union[List[Any], Tensor],
-        pos: Union[List[Any], Tensor],
-        energy: Union[List[Any], Tensor],
-        force: Union[List[Any], Tensor, None] = None,
-        num_atoms: Union[int, Tensor, None] = None,
-        cell: Union[List[Any], Tensor, None] = None,
-        pbc: Union[List[Any], Tensor, None] = None,
-        stress: Union[List[Any], Tensor, None] = None,
+        z: list[Any] | Tensor,
+        pos: list[Any] | Tensor,
+        energy: list[Any] | Tensor,
+        force: list[Any] | Tensor | None = None,
+        num_atoms: int | Tensor | None = None,
+        cell: list[Any] | Tensor | None = None,
+        pbc: list[Any] | Tensor | None = None,
+        stress: list[Any] | Tensor | None = None,
         *,
         name: str,
-        units: Dict[str, str],
+        units: dict[str, str],
         source: str,
-        test_start: Optional[int] = None,
+        test_start: int | None = None,
         first_frame: int = 0,
         readout: str = 'add',
-        split_seed: Optional[int] = None,
+        split_seed: int | None = None,
     ):
         super().__init__()
         if len(units) != 2 or 'length' not in units:
@@ -117,7 +123,7 @@ class Frames(InMemoryDataset):
         self.units = dict(units)
         self.source = source
         self.test_start = test_start
-        self.splits: Dict[str, Split] = {}
+        self.splits: dict[str, Split] = {}
         self.split_seed = split_seed
         self.readout = check_option('readout', readout, READOUTS)
         if self.label != 'energy':
@@ -171,7 +177,7 @@ class Frames(InMemoryDataset):
         return 'stress' in self._data
 
     @property
-    def elements(self) -> List[int]:
+    def elements(self) -> list[int]:
         r"""The atomic numbers that there are in the data, ascending."""
         return self._data.z.unique().tolist()
 
@@ -186,7 +192,7 @@ class Frames(InMemoryDataset):
         frames.splits = {}
         return frames
 
-    def copy(self, idx: Optional[Any] = None) -> 'Frames':
+    def copy(self, idx: Any | None = None) -> 'Frames':
         if idx is not None:
             return self.index_select(idx).copy()
         return super().copy()
@@ -196,7 +202,7 @@ class Frames(InMemoryDataset):
                 f"source='{self.source}')")
 
 
-def label_name(units: Dict[str, str]) -> str:
+def label_name(units: dict[str, str]) -> str:
     r"""Returns what has the unit that is not that of lengths."""
     name, = set(units) - {'length'}
     return name

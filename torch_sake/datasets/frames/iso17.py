@@ -1,6 +1,6 @@
 import os
 import os.path as osp
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy
 import torch
@@ -67,7 +67,7 @@ def _download(root: str) -> None:
     os.unlink(path)
 
 
-def _read_database(path: str) -> Dict[str, numpy.ndarray]:
+def _read_database(path: str) -> dict[str, numpy.ndarray]:
     r"""Returns the frames of a database, one after the other, and their
     numbers in it.
     """
@@ -76,7 +76,7 @@ def _read_database(path: str) -> Dict[str, numpy.ndarray]:
     except ImportError as error:
         raise ImportError("ISO17 needs ASE: "
                           "pip install 'torch-sake[train]'") from error
-    rows: Dict[str, List[Any]] = {
+    rows: dict[str, list[Any]] = {
         key: [] for key in ('ids', 'z', 'pos', 'energy', 'force')}
     # A damaged database fails in as many ways as SQLite, JSON and ASE.
     try:

@@ -1,17 +1,17 @@
-from typing import Any, Dict, Optional, Union
+from typing import Any
 
 from torch_sake.datasets.frames.ase_file import read_frames
 from torch_sake.datasets.frames.frames import Frames
-from torch_sake.datasets.frames.on_disk import FramesOnDisk, is_frames_on_disk
 from torch_sake.datasets.frames.iso17 import ISO17
 from torch_sake.datasets.frames.md17 import md17_frames, md22_frames
 from torch_sake.datasets.frames.npz_file import npz_frames
+from torch_sake.datasets.frames.on_disk import FramesOnDisk, is_frames_on_disk
 from torch_sake.datasets.frames.qm9 import qm9_frames
 from torch_sake.datasets.frames.xtb import xtb_frames
 from torch_sake.utils.files import PathLike, local_path
 from torch_sake.utils.inputs import check_data
 
-AnyFrames = Union[Frames, FramesOnDisk]
+AnyFrames = Frames | FramesOnDisk
 # Trajectories of molecules and targets, by their names:
 COLLECTIONS = {
     'md17': md17_frames,
@@ -21,7 +21,7 @@ COLLECTIONS = {
 }
 
 
-def load_frames(data: PathLike, root: Optional[PathLike] = None, seed: int = 0,
+def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
                 **options: Any) -> AnyFrames:
     r"""Loads labeled structures by a short name.
 
@@ -73,7 +73,7 @@ def load_frames(data: PathLike, root: Optional[PathLike] = None, seed: int = 0,
     return (npz_frames if data.endswith('.npz') else read_frames)(data)
 
 
-def load_config_frames(config: Dict[str, Any]) -> AnyFrames:
+def load_config_frames(config: dict[str, Any]) -> AnyFrames:
     r"""Returns the frames of a configuration, as a dictionary."""
     options = {}
     if config['num_frames'] is not None:

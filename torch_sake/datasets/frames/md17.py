@@ -1,5 +1,5 @@
 import os.path as osp
-from typing import Dict, List, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ def md22_frames(root: PathLike, name: str) -> Frames:
     return _read_trajectories(paths, LAYOUTS[0], name, f'md22:{name}')
 
 
-def _read_trajectories(paths: List[str], keys: Sequence[str], name: str,
+def _read_trajectories(paths: list[str], keys: Sequence[str], name: str,
                        source: str) -> Frames:
     r"""Returns the frames of a molecule; those of a second file are its test
     set.
@@ -137,7 +137,7 @@ def _read_trajectories(paths: List[str], keys: Sequence[str], name: str,
     )
 
 
-def _read_raw_file(path: str, keys: Sequence[str]) -> List[np.ndarray]:
+def _read_raw_file(path: str, keys: Sequence[str]) -> list[np.ndarray]:
     arrays = read_arrays(path, keys)
     z, pos, energy, force = (arrays[key] for key in keys)
     energy = energy.reshape(-1)
@@ -154,7 +154,7 @@ def _read_raw_file(path: str, keys: Sequence[str]) -> List[np.ndarray]:
     return [z, pos, energy, force]
 
 
-def _read_splits(folder: str) -> Dict[str, Split]:
+def _read_splits(folder: str) -> dict[str, Split]:
     r"""Returns the splits of the revised trajectories that have files."""
     splits = {}
     for place in (folder, osp.join(folder, osp.pardir, 'splits')):

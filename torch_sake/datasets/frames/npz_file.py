@@ -1,7 +1,7 @@
 import os.path as osp
 import sys
 import zipfile
-from typing import Dict, Iterator, Optional, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -27,14 +27,15 @@ def npz_frames(path: PathLike) -> Frames:
 
 
 def npz_blocks(path: PathLike, num_atoms: int,
-               units: Optional[Dict[str, str]] = None) -> Iterator[Frames]:
+               units: dict[str, str] | None = None) -> Iterator[Frames]:
     r"""Yields the frames of an :obj:`.npz` file with the arrays of MD17
     (:obj:`z`, :obj:`R`, :obj:`E` and :obj:`F`) or of revised MD17
     (:obj:`nuclear_charges`, :obj:`coords`, :obj:`energies` and
     :obj:`forces`), in blocks of at least :obj:`num_atoms` atoms, but for the
     last one, without ever holding more than one of them. Energies and
     positions are in the units that the file declares, see
-    :func:`~torch_sake.utils.units.read_units`, or else in kcal/mol and Angstrom.
+    :func:`~torch_sake.utils.units.read_units`, or else in kcal/mol and
+    Angstrom.
 
     Args:
         path (str or os.PathLike): The file.

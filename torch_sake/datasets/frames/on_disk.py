@@ -4,7 +4,8 @@ import os.path as osp
 import sqlite3
 import struct
 import warnings
-from typing import Any, Dict, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote
 
 import numpy
@@ -12,12 +13,22 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, OnDiskDataset, SQLiteDatabase
 
+from torch_sake.datasets.frames.file_format import (
+    ABOUT,
+    ARRAYS,
+    COUNT,
+    DIGEST,
+    OLD_FORMAT,
+    OLD_SCHEMA,
+    SCHEMA,
+    TABLE,
+    Description,
+    checksum,
+    digest_of_all,
+    find_format,
+    row_digest,
+)
 from torch_sake.datasets.frames.frames import label_name
-from torch_sake.datasets.frames.file_format import (ABOUT, ARRAYS, COUNT, DIGEST,
-                                               OLD_FORMAT, OLD_SCHEMA, SCHEMA,
-                                               TABLE, Description, checksum,
-                                               digest_of_all, find_format,
-                                               row_digest)
 from torch_sake.datasets.frames.split import Split
 from torch_sake.utils.entries import check_entry, errors_name
 from torch_sake.utils.files import PathLike, local_path, one_line
@@ -48,7 +59,7 @@ class FramesOnDisk(OnDiskDataset):
             raise ValueError(f"'{path}' must be a file of frames that "
                              f"'torch-sake convert' wrote")
         super().__init__(osp.dirname(self.path), schema=SCHEMA, log=False)
-        self._databases: Dict[int, SQLiteDatabase] = {}
+        self._databases: dict[int, SQLiteDatabase] = {}
         with errors_name(path):
             about, num_atoms, self._digests = self._read_about()
         if self.format == OLD_FORMAT:
@@ -56,19 +67,19 @@ class FramesOnDisk(OnDiskDataset):
                           f"without a digest: damage to all but its rows "
                           f"would not be seen")
         self.name: str = about['name']
-        self.units: Dict[str, str] = about['units']
+        self.units: dict[str, str] = about['units']
         self.has_forces: bool = about['has_forces']
         self.has_stress: bool = about['has_stress']
         self.has_cells: bool = about['has_cells']
-        self.elements: List[int] = about['elements']
+        self.elements: list[int] = about['elements']
         self.readout: str = about['readout']
         self.test_start = about['test_start']
         self.split_seed = about['split_seed']
-        self.splits: Dict[str, Split] = {}  # published ones are not kept
+        self.splits: dict[str, Split] = {}  # published ones are not kept
         self._num_atoms = num_atoms
         self._numel = num_atoms.size
 
-    def _read_about(self) -> Tuple[Dict[str, Any], numpy.ndarray,
+    def _read_about(self) -> tuple[dict[str, Any], numpy.ndarray,
                                    numpy.ndarray]:
         r"""Returns the description, and the numbers of atoms and the digests
         of all frames.
@@ -137,7 +148,7 @@ class FramesOnDisk(OnDiskDataset):
         if database is not None:
             database.close()
 
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_databases': {}}
 
     def get(self, idx: int) -> Data:
@@ -156,7 +167,7 @@ class FramesOnDisk(OnDiskDataset):
         return self.deserialize(row)
 
     def _is_intact(self, idx: int, values: Sequence[Any],
-                   row: Dict[str, Any]) -> bool:
+                   row: dict[str, Any]) -> bool:
         sizes = {row[key].size(0) for key in ('z', 'pos', 'force')
                  if key != 'force' or self.has_forces}
         if sizes != {self._num_atoms[idx]}:
@@ -166,7 +177,7 @@ class FramesOnDisk(OnDiskDataset):
         return self._digests[idx] == row_digest(values[:len(ARRAYS)],
                                                 row['energy'])
 
-    def deserialize(self, row: Dict[str, Any]) -> Data:
+    def deserialize(self, row: dict[str, Any]) -> Data:
         # Copies, as the tensors of a row lie in memory that must not change.
         data = Data(z=row['z'].long(), pos=row['pos'].clone())
         data[self.label] = torch.tensor([row['energy']], dtype=torch.double)
@@ -185,7 +196,7 @@ class FramesOnDisk(OnDiskDataset):
         return data
 
     # One by one, which is faster than what SQLiteDatabase does with several.
-    def __getitems__(self, indices: List[int]) -> List[Data]:
+    def __getitems__(self, indices: list[int]) -> list[Data]:
         return [self[index] for index in indices]
 
     def index_select(self, idx: Any) -> 'FramesOnDisk':
@@ -210,7 +221,7 @@ class _ReadOnly(SQLiteDatabase):
         # Nothing in the file has anything computed:
         self._cursor.execute('PRAGMA trusted_schema = OFF')
 
-    def get(self, index: int) -> Tuple[Tuple[Any], Dict[str, Any]]:
+    def get(self, index: int) -> tuple[tuple[Any], dict[str, Any]]:
         r"""Returns a row as it is in the file and as what it means."""
         self.cursor.execute(f'SELECT {self._joined_col_names} FROM '
                             f'{self.name} WHERE id = ?', (index, ))

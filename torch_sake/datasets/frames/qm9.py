@@ -1,9 +1,9 @@
 import os.path as osp
-from typing import Dict, NamedTuple
+from typing import NamedTuple
 
-from torch_sake.utils.checks import check_option
 from torch_sake.datasets.frames.frames import Frames
 from torch_sake.datasets.frames.qm9_files import read_molecules
+from torch_sake.utils.checks import check_option
 from torch_sake.utils.files import PathLike, local_path
 
 # Of the 133,885 molecules, 3,054 whose structures did not pass the authors'
@@ -26,7 +26,7 @@ class Target(NamedTuple):
 # In float32, in which PyG has the labels, U0, U, H and G (about -11,000 eV)
 # are rounded to 1 meV. The energies of atomization, five columns further on,
 # are the same without the energies of the single atoms ('QM9.atomref').
-TARGETS: Dict[str, Target] = {
+TARGETS: dict[str, Target] = {
     'mu': Target(0, 'mD', 1000, 'dipole'),
     'alpha': Target(1, 'a0^3', 1, 'add'),
     'homo': Target(2, 'meV', 1000, 'mean'),

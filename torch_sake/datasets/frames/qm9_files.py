@@ -5,7 +5,7 @@ them elsewhere, pickled, is not opened.
 import os.path as osp
 from array import array
 from itertools import islice
-from typing import Any, List, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -74,7 +74,7 @@ def _read_original(structures: str, table: str, left_out: str) -> Molecules:
     return Molecules(z[atoms], pos[atoms], num_atoms[kept], y[kept])
 
 
-def _read_structures(path: str) -> Tuple[List[str], Tensor, Tensor, Tensor]:
+def _read_structures(path: str) -> tuple[list[str], Tensor, Tensor, Tensor]:
     r"""Returns the names, atomic numbers, positions and numbers of atoms of
     an SDF file of the version V2000.
     """
@@ -105,7 +105,7 @@ def _read_structures(path: str) -> Tuple[List[str], Tensor, Tensor, Tensor]:
             torch.tensor(num_atoms, dtype=torch.long))
 
 
-def _read_table(path: str) -> Tuple[List[str], Tensor]:
+def _read_table(path: str) -> tuple[list[str], Tensor]:
     r"""Returns the names and the labels of the molecules."""
     names, rows = [], []
     with open(path) as file:
@@ -129,7 +129,7 @@ def _read_tensors(path: str) -> Molecules:
         # Older versions of torch execute what an archive of another kind says.
         if file.read(len(ZIP)) != ZIP:
             raise ValueError(f"'{path}' is no file of tensors")
-    molecules: List[Any] = torch.load(path, weights_only=True)
+    molecules: list[Any] = torch.load(path, weights_only=True)
     return Molecules(
         *(torch.cat([data[key] for data in molecules])
           for key in ('z', 'pos')),

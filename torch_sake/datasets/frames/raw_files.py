@@ -1,5 +1,6 @@
 import os.path as osp
-from typing import Any, Callable, List, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch_sake.utils.files import PathLike, local_path
 
@@ -17,7 +18,7 @@ class DownloadOnly:
 
 
 def find_raw_files(root: PathLike, folder: str, names: Sequence[str],
-                   data: str, download: Callable[[str], None]) -> List[str]:
+                   data: str, download: Callable[[str], None]) -> list[str]:
     r"""Returns the paths of the files of a published data set, which lie in a
     folder below :obj:`root` or directly in it, or else are downloaded.
 

@@ -1,13 +1,18 @@
 import re
 from dataclasses import dataclass
-from typing import Dict, Optional
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from torch_sake.utils.files import (PathLike, check_file, in_words, local_path,
-                              one_line, read_arrays)
+from torch_sake.utils.files import (
+    PathLike,
+    check_file,
+    in_words,
+    local_path,
+    one_line,
+    read_arrays,
+)
 
 SPLITS = ('train', 'val', 'test')
 INDEX = re.compile(r'[-+]?[0-9]{1,18}')
@@ -28,8 +33,8 @@ class Split:
 
 
 def random_split(num_frames: int, num_train: int, num_val: int,
-                 num_test: Optional[int] = None, seed: int = 0,
-                 test_start: Optional[int] = None) -> Split:
+                 num_test: int | None = None, seed: int = 0,
+                 test_start: int | None = None) -> Split:
     r"""Draws disjoint sets of frames at random.
 
     Args:
@@ -97,7 +102,7 @@ def read_split(path: PathLike, num_frames: int,
                    for key in keys))
 
 
-def published_split(splits: Dict[str, Split], name: str, num_frames: int,
+def published_split(splits: dict[str, Split], name: str, num_frames: int,
                     num_val: int, seed: int = 0) -> Split:
     r"""Returns one of the splits that data are published with. If it has no
     validation frames, they are drawn from its training frames.
@@ -156,7 +161,7 @@ def read_indices(path: PathLike) -> Tensor:
     return torch.tensor(indices)
 
 
-def _check_indices(where: str, arrays: Dict[str, np.ndarray],
+def _check_indices(where: str, arrays: dict[str, np.ndarray],
                    num_frames: int) -> None:
     for key, array in arrays.items():
         if array.ndim != 1 or array.dtype.kind not in 'iu':

@@ -2,20 +2,26 @@ import difflib
 import json
 import os
 import os.path as osp
-from typing import Any, Dict, Optional
+from typing import Any
 
 import numpy as np
 
-from torch_sake.utils.checks import (check_positive_float, check_positive_int,
-                               check_seed)
 from torch_sake.datasets.frames.frames import Frames
 from torch_sake.datasets.frames.xtb_process import run_walkers
 from torch_sake.datasets.frames.xtb_walker import ARRAYS, Walker
-from torch_sake.utils.files import (PathLike, local_path, read_arrays,
-                              replace_when_complete)
+from torch_sake.utils.checks import (
+    check_positive_float,
+    check_positive_int,
+    check_seed,
+)
+from torch_sake.utils.files import (
+    PathLike,
+    local_path,
+    read_arrays,
+    replace_when_complete,
+)
 from torch_sake.utils.locks import hold_file
 from torch_sake.utils.units import ASE_UNITS
-
 
 # Common names of molecules that ASE knows by their formulas.
 FORMULAS = {
@@ -45,7 +51,7 @@ FORMULAS = {
 
 def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
                temperature: float = 500.0, seed: int = 0,
-               root: Optional[PathLike] = None,
+               root: PathLike | None = None,
                num_walkers: int = 4) -> Frames:
     r"""Generates frames of a small molecule by molecular dynamics with the
     semi-empirical method GFN2-xTB, or reads them if they exist already.
@@ -117,8 +123,8 @@ def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
                   name=molecule, units=ASE_UNITS, source=f'xtb:{molecule}')
 
 
-def _generate(path: str, walkers: Dict[str, Walker],
-              metadata: Dict[str, Any]) -> None:
+def _generate(path: str, walkers: dict[str, Walker],
+              metadata: dict[str, Any]) -> None:
     missing = {part: walker for part, walker in walkers.items()
                if not osp.exists(part)}
     run_walkers(missing, save=lambda part, arrays: _save(
@@ -154,13 +160,13 @@ def _find_formula(molecule: str) -> str:
     return formula
 
 
-def _save(path: str, arrays: Dict[str, np.ndarray],
-          metadata: Dict[str, Any]) -> None:
+def _save(path: str, arrays: dict[str, np.ndarray],
+          metadata: dict[str, Any]) -> None:
     with replace_when_complete(path) as temporary:
         np.savez(temporary, metadata=json.dumps(metadata), **arrays)
 
 
-def _read(path: str, metadata: Dict[str, Any]) -> Dict[str, np.ndarray]:
+def _read(path: str, metadata: dict[str, Any]) -> dict[str, np.ndarray]:
     try:
         arrays = read_arrays(path, [*ARRAYS, 'metadata'])
         stored = json.loads(str(arrays.pop('metadata')))

@@ -5,9 +5,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
-from typing import Callable, Dict
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from torch_sake.datasets.frames import xtb_walker
 from torch_sake.datasets.frames.xtb_walker import ARRAYS, Walker
 from torch_sake.utils.files import read_arrays
 
-Save = Callable[[str, Dict[str, np.ndarray]], None]
+Save = Callable[[str, dict[str, np.ndarray]], None]
 # An isolated Python (-I) does not look into the folder it was started in. It
 # gets the other places of this one, such as a checkout in PYTHONPATH, between
 # the standard library and the packages of its own.
@@ -28,7 +28,7 @@ runpy.run_path(sys.argv[1], run_name='__main__')
 '''
 
 
-def run_walkers(walkers: Dict[str, Walker], save: Save) -> None:
+def run_walkers(walkers: dict[str, Walker], save: Save) -> None:
     r"""Runs walkers in parallel processes, as many as there are processors.
 
     Args:

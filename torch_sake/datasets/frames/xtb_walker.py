@@ -7,8 +7,9 @@ imports nothing of this package, since importing PyTorch takes seconds.
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Callable, Dict
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Walker:
     seed: int
     index: int
 
-    def metadata(self) -> Dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         r"""Everything that the result depends on, but for versions."""
         return {**asdict(self), 'method': 'GFN2-xTB', 'timestep': TIMESTEP,
                 'friction': FRICTION, 'equilibration': EQUILIBRATION,
@@ -48,7 +49,7 @@ class Walker:
 
 
 def run_walker(walker: Walker,
-               report: Callable[[], None]) -> Dict[str, np.ndarray]:
+               report: Callable[[], None]) -> dict[str, np.ndarray]:
     r"""Relaxes the molecule and samples it by Langevin dynamics.
 
     Args:

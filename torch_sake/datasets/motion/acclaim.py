@@ -2,8 +2,9 @@ r"""Skeletons (ASF) and motions (AMC) in the text formats of Acclaim."""
 
 import gzip
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, NoReturn, Tuple
+from typing import NoReturn
 
 import numpy as np
 
@@ -14,7 +15,7 @@ AXES = 'xyz'
 MAX_DIGITS = 9  # of the number of a frame
 ROTATIONS = tuple('r' + axis for axis in AXES)
 TRANSLATIONS = tuple('t' + axis for axis in AXES)
-Line = Tuple[int, List[str]]  # its number in the file, and its words
+Line = tuple[int, list[str]]  # its number in the file, and its words
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Bone:
             in the order of the values in a motion.
     """
     name: str
-    offset: List[float]
-    axis: List[float]
-    channels: List[str]
+    offset: list[float]
+    axis: list[float]
+    channels: list[str]
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Skeleton:
     r"""The bones of a skeleton, the root first, and the index of each one's
     parent (the root: -1). Angles are in degrees if :obj:`degrees` is set.
     """
-    bones: List[Bone]
-    parents: List[int]
+    bones: list[Bone]
+    parents: list[int]
     degrees: bool
 
 
@@ -70,7 +71,7 @@ def read_skeleton(path: PathLike) -> Skeleton:
         ValueError: If it is truncated or cannot be understood; the error has
             the line.
     """
-    sections: Dict[str, List[Line]] = {}
+    sections: dict[str, list[Line]] = {}
     for number, words in _read_lines(path):
         if words[0].startswith(':'):
             lines = sections.setdefault(words[0][1:].lower(), [])
@@ -152,13 +153,13 @@ def _read_lines(path: PathLike) -> Iterator[Line]:
 
 
 def _fail(path: PathLike, number: int, expected: str,
-          words: List[str]) -> NoReturn:
+          words: list[str]) -> NoReturn:
     raise ValueError(f"'{path}', line {number}: There must be {expected} "
                      f"(got {in_words(' '.join(words))})")
 
 
-def _numbers(path: PathLike, number: int, words: List[str],
-             count: int) -> List[float]:
+def _numbers(path: PathLike, number: int, words: list[str],
+             count: int) -> list[float]:
     try:
         values = [float(word) for word in words]
     except ValueError:
@@ -169,26 +170,26 @@ def _numbers(path: PathLike, number: int, words: List[str],
     return values
 
 
-def _angle_unit(path: PathLike, number: int, words: List[str]) -> bool:
+def _angle_unit(path: PathLike, number: int, words: list[str]) -> bool:
     if words not in (['deg'], ['rad']):
         _fail(path, number, "the unit 'deg' or 'rad'", words)
     return words == ['deg']
 
 
-def _check_order(path: PathLike, number: int, words: List[str]) -> None:
+def _check_order(path: PathLike, number: int, words: list[str]) -> None:
     if words != ['XYZ']:
         _fail(path, number, 'the order of rotations XYZ', words)
 
 
-def _channels(path: PathLike, number: int, words: List[str],
-              allowed: Tuple[str, ...]) -> List[str]:
+def _channels(path: PathLike, number: int, words: list[str],
+              allowed: tuple[str, ...]) -> list[str]:
     channels = [word.lower() for word in words]
     if len(set(channels)) < len(channels) or set(channels) - set(allowed):
         _fail(path, number, f'different channels of {allowed}', words)
     return channels
 
 
-def _root(path: PathLike, lines: List[Line]) -> Bone:
+def _root(path: PathLike, lines: list[Line]) -> Bone:
     channels = []
     for number, (key, *words) in lines:
         if key == 'order':
@@ -201,7 +202,7 @@ def _root(path: PathLike, lines: List[Line]) -> Bone:
     return Bone('root', [0.0] * 3, [0.0] * 3, channels)
 
 
-def _bone(path: PathLike, lines: List[Line]) -> Bone:
+def _bone(path: PathLike, lines: list[Line]) -> Bone:
     values = dict(axis=[0.0] * 3, channels=[])
     for number, (key, *words) in lines:
         if key == 'name' and len(words) == 1:
@@ -223,7 +224,7 @@ def _bone(path: PathLike, lines: List[Line]) -> Bone:
     return Bone(offset=offset, **values)
 
 
-def _blocks(path: PathLike, lines: List[Line]) -> Iterator[List[Line]]:
+def _blocks(path: PathLike, lines: list[Line]) -> Iterator[list[Line]]:
     r"""Yields the lines from each begin to its end, with the end."""
     block = None
     for number, words in lines:
@@ -241,13 +242,13 @@ def _blocks(path: PathLike, lines: List[Line]) -> Iterator[List[Line]]:
         _fail(path, lines[-1][0], 'an end', ['the end of the section'])
 
 
-def _parents(path: PathLike, bones: List[Bone],
-             lines: List[Line]) -> List[int]:
+def _parents(path: PathLike, bones: list[Bone],
+             lines: list[Line]) -> list[int]:
     index = {bone.name: number for number, bone in enumerate(bones)}
     if len(index) < len(bones):
         raise ValueError(f"'{path}' must have bones of different names "
                          f"(got {[bone.name for bone in bones]})")
-    parents: Dict[str, str] = {}
+    parents: dict[str, str] = {}
     for block in _blocks(path, lines):
         for number, words in block[:-1]:
             for name in words:

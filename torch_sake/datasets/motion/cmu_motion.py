@@ -1,16 +1,16 @@
 import os.path as osp
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy
 import torch
 from torch import Tensor
 from torch_geometric.data import InMemoryDataset
 
-from torch_sake.utils.checks import check_option, check_positive_int
+from torch_sake.datasets.frames.split import SPLITS
 from torch_sake.datasets.motion.acclaim import read_motion, read_skeleton
 from torch_sake.datasets.motion.kinematics import joint_positions
-from torch_sake.datasets.frames.split import SPLITS
 from torch_sake.datasets.motion.windows import Windows, fill
+from torch_sake.utils.checks import check_option, check_positive_int
 from torch_sake.utils.files import PathLike, local_path
 
 METERS = 2.54 / 100 / 0.45  # of one unit of the files
@@ -79,7 +79,7 @@ class CMUMotion(InMemoryDataset):
         root: PathLike,
         split: str = 'train',
         subject: int = 35,
-        trials: Optional[Tuple[Sequence[int], ...]] = None,
+        trials: tuple[Sequence[int], ...] | None = None,
         horizon: int = 30,
         velocity: str = 'next',
         in_meters: bool = False,
@@ -119,7 +119,7 @@ class CMUMotion(InMemoryDataset):
         fill(self, states, dict(x=torch.eye(len(self.joints))),
              [skeleton_edges(self.skeleton.parents)])
 
-    def _published(self, split: str) -> List[Tuple[Tensor, List[int]]]:
+    def _published(self, split: str) -> list[tuple[Tensor, list[int]]]:
         trials = [trial for trial in published_starts(split)
                   if self._path(self._name(trial)) is not None]
         parts = []
@@ -135,7 +135,7 @@ class CMUMotion(InMemoryDataset):
         return parts
 
     def _every(self,
-               trials: Sequence[int]) -> List[Tuple[Tensor, List[int]]]:
+               trials: Sequence[int]) -> list[tuple[Tensor, list[int]]]:
         parts = []
         for trial in trials:
             pos, _ = self._read(trial)
@@ -146,14 +146,14 @@ class CMUMotion(InMemoryDataset):
         return (f'{self.subject:02d}_'
                 f"{check_positive_int('trials', trial):02d}.amc")
 
-    def _path(self, name: str) -> Optional[str]:
+    def _path(self, name: str) -> str | None:
         for ending in ('', '.gz'):
             path = osp.join(self.folder, name + ending)
             if osp.isfile(path):
                 return path
         return None
 
-    def _read(self, trial: int) -> Tuple[Tensor, int]:
+    def _read(self, trial: int) -> tuple[Tensor, int]:
         r"""Returns the positions of a trial and the number of its first
         frame.
         """
@@ -171,7 +171,7 @@ class CMUMotion(InMemoryDataset):
         return joint_positions(self.skeleton, motion), motion.first_frame
 
 
-def published_starts(split: str) -> Dict[int, numpy.ndarray]:
+def published_starts(split: str) -> dict[int, numpy.ndarray]:
     r"""Returns the start frames of each trial in the published protocol, in
     its order: they were drawn for one split after the other.
     """
@@ -182,7 +182,7 @@ def published_starts(split: str) -> Dict[int, numpy.ndarray]:
     return starts[split]
 
 
-def skeleton_edges(parents: List[int]) -> Tuple[Tensor, Tensor]:
+def skeleton_edges(parents: list[int]) -> tuple[Tensor, Tensor]:
     r"""Returns the edges between joints that are one or two bones apart, and
     this number.
 

@@ -1,5 +1,3 @@
-from typing import Optional, Tuple
-
 from torch_sake.datasets.frames.md17 import md17_frames
 from torch_sake.datasets.motion.trajectories import Trajectories
 from torch_sake.utils.files import PathLike
@@ -52,9 +50,9 @@ class MD17Trajectory(Trajectories):
         name: str,
         split: str = 'train',
         horizon: int = 30,
-        sizes: Optional[Tuple[int, int, int]] = (500, 2000, 2000),
+        sizes: tuple[int, int, int] | None = (500, 2000, 2000),
         velocity: str = 'next',
-        cutoff: Optional[float] = None,
+        cutoff: float | None = None,
     ):
         if 'revised' in name or 'CCSD' in name:
             raise ValueError(f"'name' must be that of frames in the order of "

@@ -1,21 +1,34 @@
 import json
 import os.path as osp
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 import numpy
 import torch
 from torch_geometric.data import InMemoryDataset
 
-from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.checks import (check_option, check_positive_float,
-                               check_positive_int, check_seed)
-from torch_sake.datasets.motion.particles import (INTERACTIONS, Forces,
-                                           initial_particles, pairs, simulate)
 from torch_sake.datasets.frames.split import SPLITS
+from torch_sake.datasets.motion.particles import (
+    INTERACTIONS,
+    Forces,
+    initial_particles,
+    pairs,
+    simulate,
+)
 from torch_sake.datasets.motion.windows import fill
-from torch_sake.utils.files import (PathLike, local_path, read_arrays,
-                              replace_when_complete)
 from torch_sake.neighbors import neighbor_list
+from torch_sake.utils.bounds import check_cutoff
+from torch_sake.utils.checks import (
+    check_option,
+    check_positive_float,
+    check_positive_int,
+    check_seed,
+)
+from torch_sake.utils.files import (
+    PathLike,
+    local_path,
+    read_arrays,
+    replace_when_complete,
+)
 
 ARRAYS = ('pos', 'vel', 'y', 'y_vel', 'charge', 'coupling')
 MAX_PAIRS = 1 << 18  # of all systems that are simulated at a time
@@ -87,9 +100,9 @@ class NBody(InMemoryDataset):
         max_force: float = 100.0,
         pos_std: float = 1.0,
         speed: float = 0.5,
-        frames: Tuple[int, int] = (30, 40),
-        sizes: Tuple[int, int, int] = (3000, 2000, 2000),
-        cutoff: Optional[float] = None,
+        frames: tuple[int, int] = (30, 40),
+        sizes: tuple[int, int, int] = (3000, 2000, 2000),
+        cutoff: float | None = None,
         seed: int = 0,
     ):
         super().__init__()
@@ -132,7 +145,7 @@ class NBody(InMemoryDataset):
                             parameters=json.dumps(parameters))
         self._fill(path, parameters)
 
-    def _fill(self, path: str, parameters: Dict[str, Any]) -> None:
+    def _fill(self, path: str, parameters: dict[str, Any]) -> None:
         arrays = read_arrays(path, (*ARRAYS, 'parameters'))
         found = json.loads(str(arrays['parameters']))
         if found != parameters:
@@ -142,7 +155,7 @@ class NBody(InMemoryDataset):
         fill(self, dict(states, charge=arrays['charge'].unsqueeze(2)), {},
              self._edges(arrays))
 
-    def _edges(self, arrays: Dict[str, torch.Tensor]):
+    def _edges(self, arrays: dict[str, torch.Tensor]):
         r"""Returns the edges of each system and their couplings."""
         edges = []
         row, column = pairs(arrays['charge'].size(1))
@@ -160,7 +173,7 @@ class NBody(InMemoryDataset):
         return edges
 
 
-def _file_name(parameters: Dict[str, Any]) -> str:
+def _file_name(parameters: dict[str, Any]) -> str:
     r"""Returns a name with all that differs from file to file in it."""
     parts = '-'.join(str(value).replace(' ', '') for value in
                      parameters.values())
@@ -168,10 +181,10 @@ def _file_name(parameters: Dict[str, Any]) -> str:
 
 
 def _simulate(split: str, num_particles: int, size: int, num_dimensions: int,
-              interaction: str, stride: int, frames: Tuple[int, int],
-              seed: int, cutoff: Optional[float], strength: float,
+              interaction: str, stride: int, frames: tuple[int, int],
+              seed: int, cutoff: float | None, strength: float,
               timestep: float, max_force: float, pos_std: float,
-              speed: float) -> Dict[str, numpy.ndarray]:
+              speed: float) -> dict[str, numpy.ndarray]:
     r"""Returns the arrays of a split, in single precision."""
     generator = torch.Generator().manual_seed(
         (seed << 8) + SPLITS.index(split))

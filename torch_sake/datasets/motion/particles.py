@@ -1,6 +1,6 @@
 r"""Classical particles: charges, masses and springs, many systems at once."""
 
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ class Particles(NamedTuple):
     coupling: Tensor
 
 
-def pairs(num_particles: int) -> Tuple[Tensor, Tensor]:
+def pairs(num_particles: int) -> tuple[Tensor, Tensor]:
     r"""Returns every pair once, :math:`(P)` and :math:`(P)`."""
     row, column = torch.triu_indices(num_particles, num_particles, offset=1)
     return row, column
@@ -78,7 +78,7 @@ class Forces:
     of :class:`~torch_sake.nn.PolynomialEnvelope`.
     """
     def __init__(self, particles: Particles, interaction: str, strength: float,
-                 max_force: float, cutoff: Optional[float]):
+                 max_force: float, cutoff: float | None):
         num_systems, num_particles, self.num_dimensions = particles.pos.shape
         self.interaction = interaction
         self.strength = strength
@@ -116,7 +116,7 @@ class Forces:
         out.index_add_(0, column, force, alpha=-1)
         return out.clamp_(-self.max_force, self.max_force).view_as(pos)
 
-    def _pairs(self, pos: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    def _pairs(self, pos: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.neighbors is None:
             return self.row, self.column, self.coupling
         (column, row), _ = self.neighbors(pos, self.batch)
@@ -127,7 +127,7 @@ class Forces:
 
 
 def simulate(particles: Particles, forces: Forces, timestep: float,
-             steps: Tuple[int, ...]) -> Tuple[Tensor, Tensor]:
+             steps: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     r"""Returns positions and velocities after the given numbers of steps, by
     the leapfrog method: velocities are those of half a step before.
 

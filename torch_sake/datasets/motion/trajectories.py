@@ -1,18 +1,23 @@
-from typing import Any, List, Optional, Tuple
+from typing import Any
 
 import numpy
 import torch
 from torch import Tensor
 from torch_geometric.data import InMemoryDataset
 
-from torch_sake.utils.bounds import MAX_LENGTH, check_cutoff
-from torch_sake.utils.checks import (check_edge_index, check_finite, check_option,
-                               check_positive_float, check_positive_int,
-                               check_tensor)
 from torch_sake.datasets.frames.split import SPLITS
 from torch_sake.datasets.motion.windows import VELOCITIES, Windows, fill
-from torch_sake.utils.files import PathLike, local_path, read_arrays
 from torch_sake.neighbors import neighbor_list
+from torch_sake.utils.bounds import MAX_LENGTH, check_cutoff
+from torch_sake.utils.checks import (
+    check_edge_index,
+    check_finite,
+    check_option,
+    check_positive_float,
+    check_positive_int,
+    check_tensor,
+)
+from torch_sake.utils.files import PathLike, local_path, read_arrays
 
 SHARES = (0.6, 0.2, 0.2)
 MANY = 10  # trajectories, of which each is in one split
@@ -74,14 +79,14 @@ class Trajectories(InMemoryDataset):
         pos: Tensor,
         split: str = 'train',
         horizon: int = 30,
-        sizes: Optional[Tuple[int, int, int]] = None,
+        sizes: tuple[int, int, int] | None = None,
         velocity: str = 'previous',
-        cutoff: Optional[float] = None,
-        vel: Optional[Tensor] = None,
+        cutoff: float | None = None,
+        vel: Tensor | None = None,
         time_step: float = 1.0,
-        x: Optional[Tensor] = None,
-        edge_index: Optional[Tensor] = None,
-        edge_attr: Optional[Tensor] = None,
+        x: Tensor | None = None,
+        edge_index: Tensor | None = None,
+        edge_attr: Tensor | None = None,
     ):
         super().__init__()
         self.split = check_option('split', split, SPLITS)
@@ -121,7 +126,7 @@ class Trajectories(InMemoryDataset):
                      (states['pos'][:1] if cutoff is None else states['pos'])]
         fill(self, states, {}, edges)
 
-    def _division(self, pos: Tensor) -> Tuple[range, range]:
+    def _division(self, pos: Tensor) -> tuple[range, range]:
         r"""Returns the trajectories and the frames of the split."""
         index = SPLITS.index(self.split)
         num_trajectories, num_frames = pos.shape[:2]
@@ -133,7 +138,7 @@ class Trajectories(InMemoryDataset):
         return range(num_trajectories), part
 
     def _starts(self, windows: Windows, num_trajectories: int, frames: range,
-                sizes: Optional[Tuple[int, int, int]]) -> List[List[int]]:
+                sizes: tuple[int, int, int] | None) -> list[list[int]]:
         r"""Returns the input frames of the samples of each trajectory."""
         where = (f"for the {len(frames)} frames of {self.split!r}" if
                  num_trajectories == 1 else f"for {num_trajectories} "
@@ -157,15 +162,15 @@ class Trajectories(InMemoryDataset):
                 raise ValueError(f"'sizes' must be at most {total} {where} "
                                  f"and a horizon of {windows.horizon} "
                                  f"(got {size})")
-        starts: List[List[int]] = [[] for _ in range(num_trajectories)]
+        starts: list[list[int]] = [[] for _ in range(num_trajectories)]
         for i in range(size):
             trajectory, window = divmod(i * total // size, len(possible))
             starts[trajectory].append(possible[window])
         return starts
 
 
-def _check(pos: Tensor, vel: Optional[Tensor], x: Optional[Tensor],
-           edge_index: Optional[Tensor], edge_attr: Optional[Tensor]) -> None:
+def _check(pos: Tensor, vel: Tensor | None, x: Tensor | None,
+           edge_index: Tensor | None, edge_attr: Tensor | None) -> None:
     num_trajectories, _, num_nodes, _ = check_tensor(
         'pos', pos, ('S', 'T', 'n', 'D')).shape
     if pos.numel() == 0:

@@ -1,6 +1,7 @@
 r"""Windows of trajectories: a frame, and another some frames later."""
 
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ class Windows(NamedTuple):
             :obj:`None` where the trajectories have velocities of their own.
     """
     horizon: int
-    velocity: Optional[str]
+    velocity: str | None
 
     def check(self) -> 'Windows':
         check_positive_int('horizon', self.horizon)
@@ -41,7 +42,7 @@ class Windows(NamedTuple):
         return range(first, first + num_frames - self.size + 1)
 
     def cut(self, pos: Tensor, starts: Sequence[int],
-            vel: Optional[Tensor] = None) -> Dict[str, Tensor]:
+            vel: Tensor | None = None) -> dict[str, Tensor]:
         r"""Returns positions and velocities of input and target.
 
         Shapes:
@@ -62,9 +63,9 @@ class Windows(NamedTuple):
                     y_vel=velocity(end))
 
 
-def fill(dataset: InMemoryDataset, states: Dict[str, Tensor],
-         nodes: Dict[str, Tensor],
-         edges: List[Tuple[Tensor, ...]]) -> None:
+def fill(dataset: InMemoryDataset, states: dict[str, Tensor],
+         nodes: dict[str, Tensor],
+         edges: list[tuple[Tensor, ...]]) -> None:
     r"""Fills a data set with systems of one size.
 
     Args:
