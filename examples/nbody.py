@@ -18,9 +18,9 @@ import statistics
 
 import yaml
 
-from torch_sake.checkpoint import LAST
 from torch_sake.forecasting import DynamicsConfig
 from torch_sake.forecasting.fit import run_dynamics
+from torch_sake.utils.inputs import LAST
 
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

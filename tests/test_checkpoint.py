@@ -16,13 +16,10 @@ from torch_sake import (
     load_potential,
     load_property,
 )
-from torch_sake.checkpoint import (
-    BEST,
-    load_checkpoint,
-    load_checkpoints,
-    save_checkpoint,
-)
+from torch_sake.checkpoint import load_checkpoint, save_checkpoint
 from torch_sake.forecasting import Forecaster, load_forecaster
+from torch_sake.potentials.load import load_checkpoints
+from torch_sake.utils.inputs import BEST
 
 ARGUMENTS = {'hidden_channels': 4, 'num_layers': 2, 'num_rbf': 4,
              'cutoff': 3.0, 'avg_num_neighbors': 4.0}

@@ -5,14 +5,15 @@ PyTorch Geometric.
 from typing import TYPE_CHECKING
 
 from torch_sake.utils.lazy import lazy_names
+from torch_sake.utils.moved import find_moved_modules
 from torch_sake.version import __version__
 
 if TYPE_CHECKING:
-    from torch_sake.checkpoint import load_potential, load_property
     from torch_sake.models import SAKE, SAKENet, VectorSAKE
     from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
     from torch_sake.nn import SAKEConv, VectorSAKEConv
     from torch_sake.potentials.ensemble import Ensemble
+    from torch_sake.potentials.load import load_potential, load_property
     from torch_sake.potentials.potential import Potential
     from torch_sake.potentials.property import Property
     from torch_sake.potentials.zbl import ZBLRepulsion
@@ -45,7 +46,9 @@ __getattr__, __dir__ = lazy_names(__name__, {
     'VectorSAKE': 'models',
     'VectorSAKEConv': 'nn',
     'ZBLRepulsion': 'potentials.zbl',
-    'load_potential': 'checkpoint',
-    'load_property': 'checkpoint',
+    'load_potential': 'potentials.load',
+    'load_property': 'potentials.load',
     'neighbor_list': 'neighbors',
 })
+
+find_moved_modules()

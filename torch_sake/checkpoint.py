@@ -7,7 +7,6 @@ import os
 import os.path as osp
 import platform
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import safetensors
@@ -15,22 +14,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from torch_sake.models.readout import NUM_ELEMENTS
-from torch_sake.potentials.description import (
-    MODELS,
-    check_description,
-    check_kind,
-)
-from torch_sake.potentials.ensemble import Ensemble
-from torch_sake.potentials.potential import Potential
-from torch_sake.potentials.property import Property
-from torch_sake.potentials.zbl import ZBLRepulsion
 from torch_sake.utils.entries import errors_name, shown
 from torch_sake.utils.files import PathLike, replace_when_complete
 from torch_sake.utils.fingerprint import digest
-from torch_sake.utils.inputs import BEST, LAST, find_checkpoint  # noqa: F401
+from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.pyg import torch_geometric
-from torch_sake.utils.weights import build_with, with_prefix
 from torch_sake.version import __version__
 
 # In 2, edges of VectorSAKE know their angles; in 3, the lengths of its vectors
@@ -121,133 +109,3 @@ def folder_of(path: PathLike) -> str:
     checkpoints.
     """
     return os.fspath(path) if osp.isdir(path) else osp.dirname(path)
-
-
-def load_potential(path: PathLike) -> Potential:
-    r"""Returns the trained :class:`~torch_sake.Potential` of a checkpoint.
-
-    Args:
-        path (str or os.PathLike): The file, or the folder of a training run.
-
-    Raises:
-        ValueError: See :func:`load_checkpoint`.
-    """
-    return load_predictor(path, 'potential')[0]
-
-
-def load_property(path: PathLike) -> Property:
-    r"""Returns the trained :class:`~torch_sake.Property` of a checkpoint.
-
-    Args:
-        path (str or os.PathLike): The file, or the folder of a training run.
-
-    Raises:
-        ValueError: See :func:`load_checkpoint`.
-    """
-    return load_predictor(path, 'property')[0]
-
-
-def load_predictor(
-    path: PathLike, *kinds: str
-) -> tuple[Potential | Property, dict[str, Tensor], dict[str, Any]]:
-    r"""Returns the trained potential, or property, of a checkpoint, with its
-    tensors and its description.
-
-    Args:
-        path (str or os.PathLike): The file, or the folder of a training run.
-        *kinds (str): What it may be; a :obj:`"potential"` or a
-            :obj:`"property"` if not given.
-
-    Raises:
-        ValueError: See :func:`load_checkpoint`. It names the file and the
-            entry, or tensor, that is missing or cannot be used.
-    """
-    tensors, description = load_checkpoint(path)
-    with errors_name(find_checkpoint(path)):
-        check_kind(description, *(kinds or ('potential', 'property')))
-        return build_predictor(tensors, description), tensors, description
-
-
-def load_checkpoints(
-    paths: PathLike | Sequence[PathLike]
-) -> tuple[Potential | Ensemble, dict[str, str], list[int]]:
-    r"""Returns the potential of a checkpoint or the ensemble of several, in
-    the highest precision among them, their units, and the elements that all of
-    them were trained on.
-
-    Raises:
-        TypeError, ValueError: If these are no paths, or checkpoints do not fit
-            together.
-    """
-    if isinstance(paths, (str, os.PathLike)):
-        paths = [paths]
-    if not isinstance(paths, (list, tuple)) or not paths:
-        raise TypeError(f"'potential' must be a Potential, an Ensemble or the "
-                        f"paths of checkpoints (got {type(paths)})")
-    potentials, _, descriptions = zip(*(load_predictor(path, 'potential')
-                                        for path in paths))
-    units = descriptions[0]['units']
-    for path, description in zip(paths, descriptions):
-        if description['units'] != units:
-            raise ValueError(f"'{path}' must have the units of the first "
-                             f"checkpoint, {units} "
-                             f"(got {description['units']})")
-    trained = [description['elements'] for description in descriptions]
-    elements = sorted(set.intersection(*map(set, trained)))
-    if not elements:
-        raise ValueError(f"Checkpoints must have elements in common (got "
-                         f"{dict(zip(map(str, paths), trained))})")
-    if len(paths) == 1:
-        return potentials[0], units, elements
-    # Members are called with the same numbers: those of the most exact one.
-    dtypes = {parameter.dtype for potential in potentials
-              for parameter in potential.parameters()}
-    dtype = max(dtypes, key=lambda dtype: torch.finfo(dtype).bits)
-    ensemble = Ensemble([potential.to(dtype) for potential in potentials])
-    return ensemble, units, elements
-
-
-def build_predictor(tensors: dict[str, Tensor], description: dict[str, Any]
-                    ) -> Potential | Property:
-    r"""Returns the potential or the property of the tensors called
-    :obj:`"potential.*"`.
-
-    Raises:
-        TypeError, ValueError: If an entry of the description or a tensor is
-            missing, of another type or shape, or not finite.
-    """
-    check_description(description, 'potential', 'property')
-    model = description['model']
-    if model is None:
-        raise ValueError("The checkpoint must be of a model of torch_sake "
-                         "(got the parameters of another one)")
-    prefix = 'potential.'
-    state = with_prefix(tensors, prefix)
-    if 'potential' in description:
-        named = set(description['potential']['names'])
-        if named != state.keys():
-            raise ValueError(f"The tensors '{prefix}*' must be those that the "
-                             f"description names (but for "
-                             f"{shown(sorted(named ^ state.keys()))})")
-
-    def build() -> Potential | Property:
-        references = None
-        if 'atomic_energies' in state:
-            references = torch.zeros(NUM_ELEMENTS, dtype=torch.double)
-        return assemble(MODELS[model['name']](**model['arguments']),
-                        references, description)
-
-    return build_with(build, state, model['arguments'], prefix)
-
-
-def assemble(model: torch.nn.Module, references: Tensor | None,
-             description: dict[str, Any]) -> Potential | Property:
-    r"""Returns the potential or the property around a model, as a description
-    has it.
-    """
-    if description.get('kind') == 'property':
-        return Property(model, description['energy_scale'], references,
-                        description['readout'], description['label'])
-    prior = description.get('prior')
-    return Potential(model, description['energy_scale'], references,
-                     None if prior is None else ZBLRepulsion(**prior))

@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from torch_sake import load_potential
-from torch_sake.checkpoint import BEST, LAST, load_checkpoint
+from torch_sake.checkpoint import load_checkpoint
 from torch_sake.datasets import NBody
 from torch_sake.datasets.motion.particles import (
     Forces,
@@ -33,6 +33,7 @@ from torch_sake.forecasting.evaluation import (
     trivial_predictors,
 )
 from torch_sake.testing import assert_equivariant
+from torch_sake.utils.inputs import BEST, LAST
 
 SIZES = (24, 12, 10)
 

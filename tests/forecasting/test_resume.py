@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from torch_sake.checkpoint import LAST, load_checkpoint, save_checkpoint
+from torch_sake.checkpoint import load_checkpoint, save_checkpoint
 from torch_sake.forecasting import DynamicsConfig
+from torch_sake.utils.inputs import LAST
 
 pytest.importorskip('pytorch_lightning')
 pytest.importorskip('matplotlib')

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from torch_sake import load_potential
-from torch_sake.checkpoint import BEST, LAST, load_checkpoint
+from torch_sake.checkpoint import load_checkpoint
 from torch_sake.datasets import Frames, FramesOnDisk, write_frames
 from torch_sake.datasets.frames.file_format import (
     ARRAYS,
@@ -24,6 +24,7 @@ from torch_sake.datasets.frames.file_format import (
     row_digest,
 )
 from torch_sake.utils.fingerprint import digest
+from torch_sake.utils.inputs import BEST, LAST
 
 pytest.importorskip('pytorch_lightning')
 from safetensors.torch import save

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from torch_sake import SAKE, Ensemble, Potential
-from torch_sake.checkpoint import load_checkpoints, save_checkpoint
+from torch_sake.checkpoint import save_checkpoint
+from torch_sake.potentials.load import load_checkpoints
 
 Z = torch.tensor([8, 1, 1, 6, 1])
 BATCH = torch.tensor([0, 0, 0, 1, 1])

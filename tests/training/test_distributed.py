@@ -9,9 +9,10 @@ import sys
 import pytest
 import torch
 
-from torch_sake.checkpoint import BEST, LAST, load_checkpoint
+from torch_sake.checkpoint import load_checkpoint
 from torch_sake.cli import main
 from torch_sake.datasets import convert_frames
+from torch_sake.utils.inputs import BEST, LAST
 
 pytest.importorskip('ase')
 pytest.importorskip('jsonargparse')

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from torch_sake import load_potential
-from torch_sake.checkpoint import BEST, LAST, load_checkpoint
+from torch_sake.checkpoint import load_checkpoint
 from torch_sake.evaluation.metrics import predict
 from torch_sake.ops.compilation import verify
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.finetuning import shift_atomic_energies
+from torch_sake.utils.inputs import BEST, LAST
 
 ase_io = pytest.importorskip('ase.io')
 lightning = pytest.importorskip('pytorch_lightning')

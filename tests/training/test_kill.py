@@ -10,8 +10,9 @@ import time
 import pytest
 
 from torch_sake import load_potential
-from torch_sake.checkpoint import BEST, LAST, load_checkpoint
+from torch_sake.checkpoint import load_checkpoint
 from torch_sake.cli import main
+from torch_sake.utils.inputs import BEST, LAST
 
 pytest.importorskip('ase')
 pytest.importorskip('jsonargparse')

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch_geometric.nn import global_add_pool
 
-from torch_sake.checkpoint import LAST, load_checkpoint, save_checkpoint
+from torch_sake.checkpoint import load_checkpoint, save_checkpoint
 from torch_sake.training import Trainer
+from torch_sake.utils.inputs import LAST
 
 lightning = pytest.importorskip('pytorch_lightning')
 

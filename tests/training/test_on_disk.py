@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from torch_sake.checkpoint import LAST, load_checkpoint
+from torch_sake.checkpoint import load_checkpoint
 from torch_sake.cli import main
 from torch_sake.datasets import (
     FramesOnDisk,
@@ -19,6 +19,7 @@ from torch_sake.datasets import (
     write_frames,
 )
 from torch_sake.training import Trainer
+from torch_sake.utils.inputs import LAST
 
 pytest.importorskip('ase')
 pytest.importorskip('matplotlib')

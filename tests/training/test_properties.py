@@ -17,7 +17,7 @@ from torch_sake import (
     load_potential,
     load_property,
 )
-from torch_sake.checkpoint import LAST, load_checkpoint
+from torch_sake.checkpoint import load_checkpoint
 from torch_sake.datasets import Frames, qm9_frames
 from torch_sake.evaluation.metrics import (
     error_metrics,
@@ -27,6 +27,7 @@ from torch_sake.evaluation.metrics import (
 from torch_sake.training import TrainConfig, Trainer, data
 from torch_sake.training.label_statistics import summarize
 from torch_sake.training.references import batch_weights
+from torch_sake.utils.inputs import LAST
 
 ase_data = pytest.importorskip('ase.data')
 lightning = pytest.importorskip('pytorch_lightning')

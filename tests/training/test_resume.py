@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from torch_sake.checkpoint import LAST, load_checkpoint, save_checkpoint
+from torch_sake.checkpoint import load_checkpoint, save_checkpoint
+from torch_sake.utils.inputs import LAST
 
 lightning = pytest.importorskip('pytorch_lightning')
 from torch_sake.training import Trainer  # noqa: E402

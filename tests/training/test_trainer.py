@@ -11,16 +11,11 @@ import torch
 from torch_geometric.nn.models import SchNet
 
 from torch_sake import Potential, VectorSAKE, load_potential
-from torch_sake.checkpoint import (
-    BEST,
-    FORMAT,
-    LAST,
-    load_checkpoint,
-    save_checkpoint,
-)
+from torch_sake.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 from torch_sake.evaluation.metrics import error_metrics, predict
 from torch_sake.optim.optimizers import OPTIMIZERS, build_optimizers
 from torch_sake.training import TrainConfig, Trainer
+from torch_sake.utils.inputs import BEST, LAST
 
 pytest.importorskip('ase')
 lightning = pytest.importorskip('pytorch_lightning')

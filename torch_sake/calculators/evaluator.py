@@ -6,9 +6,9 @@ import numpy
 import torch
 from torch import Tensor
 
-from torch_sake.checkpoint import load_checkpoints
 from torch_sake.neighbors import SkinNeighborList
 from torch_sake.potentials.ensemble import Ensemble
+from torch_sake.potentials.load import load_checkpoints
 from torch_sake.potentials.potential import Potential
 from torch_sake.utils.checks import check_known_elements
 from torch_sake.utils.device import choose_device

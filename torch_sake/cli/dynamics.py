@@ -1,7 +1,7 @@
 import os.path as osp
 
-from torch_sake.checkpoint import LAST
 from torch_sake.forecasting import DynamicsConfig
+from torch_sake.utils.inputs import LAST
 
 
 def dynamics(config: DynamicsConfig) -> None:

@@ -5,13 +5,14 @@ import torch
 from torch import Tensor
 from torch_geometric.loader import DataLoader
 
-from torch_sake.checkpoint import folder_of, load_checkpoints, load_predictor
+from torch_sake.checkpoint import folder_of
 from torch_sake.cli.configs import EvaluateConfig
 from torch_sake.datasets import published_split
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
 from torch_sake.evaluation.metrics import predict, trivial_labels
 from torch_sake.evaluation.report import check_units, report_errors
 from torch_sake.potentials.description import RunDescription
+from torch_sake.potentials.load import load_checkpoints, load_predictor
 from torch_sake.training.batching import EVAL_BATCH_SIZE
 from torch_sake.training.data import frames_fingerprint
 from torch_sake.utils.checks import check_known_elements

@@ -1,15 +1,16 @@
 import os.path as osp
 
-from torch_sake.checkpoint import BEST, LAST, load_predictor
 from torch_sake.cli.threads import limit_threads
 from torch_sake.evaluation.metrics import predict, trivial_labels
 from torch_sake.evaluation.plots import plot_learning_curve
 from torch_sake.evaluation.report import describe_labels, report_errors
+from torch_sake.potentials.load import load_predictor
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.utils.global_state import (
     own_global_state,
     use_deterministic_algorithms,
 )
+from torch_sake.utils.inputs import BEST, LAST
 
 
 def train(config: TrainConfig) -> None:

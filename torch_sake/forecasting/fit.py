@@ -10,7 +10,6 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch_geometric.data import InMemoryDataset
 from tqdm import tqdm
 
-from torch_sake.checkpoint import BEST, LAST, check_kind
 from torch_sake.forecasting.config import DynamicsConfig
 from torch_sake.forecasting.data import load_dynamics
 from torch_sake.forecasting.evaluation import evaluate
@@ -21,6 +20,7 @@ from torch_sake.forecasting.module import (
     DynamicsModule,
 )
 from torch_sake.forecasting.plots import plot_learning_curve, plot_trajectories
+from torch_sake.potentials.description import check_kind
 from torch_sake.runs.checkpoint_io import SafetensorsIO
 from torch_sake.runs.lightning import quiet
 from torch_sake.utils.checks import check_same_data, check_same_settings
@@ -35,6 +35,7 @@ from torch_sake.utils.files import (
 )
 from torch_sake.utils.fingerprint import fingerprint
 from torch_sake.utils.global_state import own_global_state
+from torch_sake.utils.inputs import BEST, LAST
 from torch_sake.utils.locks import hold_folder
 
 FREE = {'out', 'resume', 'root', 'device', 'num_rollout'}

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Optional
 
 import torch
 from torch import Tensor
@@ -141,7 +142,7 @@ class EGNNConv(MessagePassing):
         return x, pos + new_vel, new_vel
 
     def message(self, x_i: Tensor, x_j: Tensor, vec: Tensor,
-                edge_attr: Tensor | None) -> Messages:
+                edge_attr: Optional[Tensor]) -> Messages:
         """"""
         inputs = [x_i, x_j, vec.square().sum(dim=1, keepdim=True)]
         if edge_attr is not None:
@@ -151,7 +152,7 @@ class EGNNConv(MessagePassing):
             vec[:, :1])
 
     def explain_message(self, inputs: Messages,
-                        dim_size: int | None) -> Messages:
+                        dim_size: Optional[int]) -> Messages:
         r"""The mask of an explainer scales all that comes from an edge, and
         what it counts.
         """

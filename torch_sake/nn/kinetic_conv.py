@@ -1,6 +1,6 @@
 import inspect
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -198,7 +198,7 @@ class KineticConv(MessagePassing):
                 yield from module.parameters()
 
     def explain_message(self, inputs: tuple,
-                        dim_size: int | None) -> tuple:
+                        dim_size: Optional[int]) -> tuple:
         r"""The mask of an explainer scales the embeddings of the edges."""
         embedding, *rest = inputs
         return (embedding * edge_mask(self, embedding), *rest)

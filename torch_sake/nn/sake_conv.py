@@ -1,3 +1,5 @@
+from typing import Optional
+
 import torch
 from torch import Tensor
 from torch.nn import Sequential, SiLU
@@ -14,7 +16,7 @@ from torch_sake.ops.scatter import sum_edges, sum_outer_products
 from torch_sake.ops.segments import Segments, sort_edges
 from torch_sake.utils.checks import check_bool, check_positive_int
 
-Messages = tuple[Tensor, Tensor, Tensor, Tensor | None]
+Messages = tuple[Tensor, Tensor, Tensor, Optional[Tensor]]
 
 
 class SAKEConv(KineticConv):
@@ -213,8 +215,8 @@ class SAKEConv(KineticConv):
         return x, pos, vel
 
     def message(self, source_j: Tensor, target_i: Tensor, dist: Tensor,
-                direction: Tensor, edge_attr: Tensor | None,
-                edge_weight: Tensor | None,
+                direction: Tensor, edge_attr: Optional[Tensor],
+                edge_weight: Optional[Tensor],
                 targets: Segments) -> Messages:
         """"""
         embedding = self.edge_embedding(source_j, target_i, dist,
@@ -231,7 +233,7 @@ class SAKEConv(KineticConv):
         return embedding, attention, direction, edge_weight
 
     def explain_message(self, inputs: Messages,
-                        dim_size: int | None) -> Messages:
+                        dim_size: Optional[int]) -> Messages:
         r"""The mask of an explainer scales the embeddings of the edges and
         what they count, as it does in the attention.
         """
@@ -241,7 +243,7 @@ class SAKEConv(KineticConv):
                 mask if edge_weight is None else edge_weight * mask)
 
     def aggregate(self, inputs: Messages,
-                  targets: Segments) -> tuple[Tensor, Tensor | None]:
+                  targets: Segments) -> tuple[Tensor, Optional[Tensor]]:
         """"""
         embedding, attention, direction, edge_weight = inputs
         combinations = None

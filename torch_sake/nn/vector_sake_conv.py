@@ -1,4 +1,5 @@
 import math
+from typing import Optional
 
 import torch
 from torch import Tensor
@@ -249,9 +250,9 @@ class VectorSAKEConv(KineticConv):
         return x, pos, vel, combinations + self.lin_gate(x).unsqueeze(1) * b
 
     def message(self, source_j: Tensor, target_i: Tensor, dist: Tensor,
-                direction: Tensor, edge_attr: Tensor | None,
-                edge_weight: Tensor | None, vec_target: Tensor | None,
-                vec_source: Tensor | None, sources: Segments,
+                direction: Tensor, edge_attr: Optional[Tensor],
+                edge_weight: Optional[Tensor], vec_target: Optional[Tensor],
+                vec_source: Optional[Tensor], sources: Segments,
                 targets: Segments) -> Messages:
         """"""
         hidden, filters = linear_parts(self.basis(dist), self.lin_radial, 2)
@@ -266,7 +267,7 @@ class VectorSAKEConv(KineticConv):
         embedding = self.lin_message(self.act(hidden)) * filters
         return embedding, direction
 
-    def aggregate(self, inputs: Messages, vec: Tensor | None,
+    def aggregate(self, inputs: Messages, vec: Optional[Tensor],
                   sources: Segments,
                   targets: Segments) -> tuple[Tensor, Tensor]:
         """"""

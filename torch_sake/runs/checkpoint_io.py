@@ -1,6 +1,6 @@
 import json
 import os
-from typing import Any, Dict, Optional
+from typing import Any
 
 from pytorch_lightning.plugins import CheckpointIO
 from torch import Tensor
@@ -23,15 +23,15 @@ class SafetensorsIO(CheckpointIO):
     The tensor at :obj:`checkpoint['a']['b']` is called :obj:`"a.b"`. Tuples
     come back as lists.
     """
-    def save_checkpoint(self, checkpoint: Dict[str, Any], path: PathLike,
-                        storage_options: Optional[Any] = None) -> None:
-        tensors: Dict[str, Tensor] = {}
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: PathLike,
+                        storage_options: Any | None = None) -> None:
+        tensors: dict[str, Tensor] = {}
         description = take_out(checkpoint, '', tensors)
         save_checkpoint(path, tensors, description)
 
     def load_checkpoint(self, path: PathLike,
-                        map_location: Optional[Any] = None,
-                        weights_only: Optional[bool] = None) -> Dict[str, Any]:
+                        map_location: Any | None = None,
+                        weights_only: bool | None = None) -> dict[str, Any]:
         tensors, description = load_checkpoint(path)
         with errors_name(path):
             return put_back(description, tensors)
@@ -40,7 +40,7 @@ class SafetensorsIO(CheckpointIO):
         os.remove(path)
 
 
-def take_out(value: Any, name: str, tensors: Dict[str, Tensor]) -> Any:
+def take_out(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     r"""Returns the value, which JSON can hold then, without the tensors in it;
     these are added to :obj:`tensors`.
 
@@ -75,7 +75,7 @@ def take_out(value: Any, name: str, tensors: Dict[str, Tensor]) -> Any:
     return value
 
 
-def put_back(value: Any, tensors: Dict[str, Tensor]) -> Any:
+def put_back(value: Any, tensors: dict[str, Tensor]) -> Any:
     r"""Returns what :func:`take_out` was given.
 
     Raises:

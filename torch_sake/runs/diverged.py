@@ -1,12 +1,11 @@
 import math
-from typing import Dict
 
 
 class Diverged(RuntimeError):
     r"""A run that could not go on. What it had written is kept."""
 
 
-def check_finite(numbers: Dict[str, float], step: int,
+def check_finite(numbers: dict[str, float], step: int,
                  learning_rate: float) -> None:
     r"""Raises an error if a loss or an error, by its name, is not finite: the
     weights will not be anything else any more.

@@ -1,6 +1,6 @@
 import signal
 import threading
-from typing import Any, Dict
+from typing import Any
 
 
 class DeferredInterrupt:
@@ -14,7 +14,7 @@ class DeferredInterrupt:
 
     def __init__(self):
         self.requested = False
-        self.handlers: Dict[int, Any] = {}
+        self.handlers: dict[int, Any] = {}
 
     def __enter__(self) -> 'DeferredInterrupt':
         self.requested = False

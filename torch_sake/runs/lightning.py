@@ -1,7 +1,8 @@
 import logging
 import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Iterator, Sequence
+from typing import Any
 
 import torch
 from lightning_fabric.utilities.warnings import PossibleUserWarning
@@ -11,8 +12,8 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
 from torch_sake.models import MoleculeModel
-from torch_sake.training.callbacks import Progress, RunFolder
 from torch_sake.runs.checkpoint_io import SafetensorsIO
+from torch_sake.training.callbacks import Progress, RunFolder
 from torch_sake.training.module import PotentialModule
 
 # What says nothing to the user of a run, by the beginning of the message:

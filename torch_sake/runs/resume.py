@@ -1,14 +1,15 @@
 r"""What a run goes on from, and what a checkpoint must hold for that."""
 
-from typing import Annotated, Any, Dict, List, Mapping, Sequence, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypedDict
 
 import torch
 from packaging.version import InvalidVersion, Version
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
-from torch_sake.utils.entries import Count, FiniteFloat, check_entry, shown
 from torch_sake.optim.muon import Muon
+from torch_sake.utils.entries import Count, FiniteFloat, check_entry, shown
 from torch_sake.utils.weights import check_tensors
 
 # What optimizers keep for each parameter; a step is a number.
@@ -30,7 +31,7 @@ def check_version(name: str, value: str) -> None:
 
 
 class OptimizerState(TypedDict):
-    state: Dict[int, Dict[str, Tensor]]
+    state: dict[int, dict[str, Tensor]]
 
 
 class Row(TypedDict):
@@ -41,17 +42,17 @@ class Row(TypedDict):
     loss: float
 
 
-Weights = Dict[str, Tensor]
+Weights = dict[str, Tensor]
 RunState = TypedDict('RunState', {
     'pytorch-lightning_version': Annotated[str, check_version],
-    'callbacks': Dict[str, Any],
-    'config': Dict[str, Any],
+    'callbacks': dict[str, Any],
+    'config': dict[str, Any],
     'step': Count,
     'seconds': FiniteFloat,
     'history': Annotated[
-        List[Dict[str, float]],
-        lambda name, value: check_entry(name, value, List[Row])],
-    'optimizer_states': List[OptimizerState],
+        list[dict[str, float]],
+        lambda name, value: check_entry(name, value, list[Row])],
+    'optimizer_states': list[OptimizerState],
     'raw': Weights,
 })
 
@@ -89,7 +90,7 @@ def check_run(checkpoint: Mapping[str, Any], hint: Any, last_step: int,
                          optimizer, step)
 
 
-def _check_optimizer(name: str, state: Dict[int, Weights],
+def _check_optimizer(name: str, state: dict[int, Weights],
                      optimizer: Optimizer, step: int) -> None:
     parameters = [parameter for group in optimizer.param_groups
                   for parameter in group['params']]
@@ -109,7 +110,7 @@ def _check_optimizer(name: str, state: Dict[int, Weights],
                              f"(got {float(found['step'])})")
 
 
-def leave_to_module(checkpoint: Dict[str, Any],
+def leave_to_module(checkpoint: dict[str, Any],
                     optimizers: Sequence[Optimizer]) -> None:
     r"""Removes what Lightning would take from a checkpoint that follows from
     the number of steps and the settings of the run.

@@ -3,7 +3,7 @@ from typing import Any
 import numpy
 import torch
 
-from torch_sake.checkpoint import check_kind, load_checkpoint
+from torch_sake.checkpoint import load_checkpoint
 from torch_sake.datasets.frames.ase_structures import (
     NoStructure,
     ase_structure,
@@ -15,6 +15,7 @@ from torch_sake.datasets.frames.frame_arrays import (
 )
 from torch_sake.datasets.frames.frames import STRUCTURE, Frames
 from torch_sake.neighbors import neighbor_list
+from torch_sake.potentials.description import check_kind
 from torch_sake.utils.bounds import MAX_LABEL
 from torch_sake.utils.entries import errors_name
 from torch_sake.utils.files import PathLike

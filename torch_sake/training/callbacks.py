@@ -7,7 +7,6 @@ from pytorch_lightning import Trainer as LightningTrainer
 from pytorch_lightning.callbacks import Checkpoint
 from tqdm import tqdm
 
-from torch_sake.checkpoint import BEST, LAST
 from torch_sake.optim.schedule import waits
 from torch_sake.runs.checkpoint_io import SafetensorsIO
 from torch_sake.runs.distributed import any_process
@@ -19,6 +18,7 @@ from torch_sake.utils.files import (
     write_rows,
     write_settings,
 )
+from torch_sake.utils.inputs import BEST, LAST
 
 
 class Interrupted(Exception):

@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 
-from torch_sake.checkpoint import LAST, MODELS, load_predictor
 from torch_sake.evaluation.metrics import Predictor, predict_label
 from torch_sake.evaluation.report import check_units
 from torch_sake.models import MoleculeModel
+from torch_sake.potentials.description import MODELS
+from torch_sake.potentials.load import load_predictor
 from torch_sake.training.config import MODEL_ARGUMENTS, TrainConfig
 from torch_sake.training.data import TrainingData
 from torch_sake.training.references import batch_weights, fit_atomic_energies
+from torch_sake.utils.inputs import LAST
 
 
 class Pretrained:

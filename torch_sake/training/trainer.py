@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from torch_sake.checkpoint import BEST, LAST, MODELS, assemble, check_kind
 from torch_sake.evaluation.metrics import Metrics, Predictor
 from torch_sake.models import MoleculeModel
+from torch_sake.potentials.description import MODELS, check_kind
+from torch_sake.potentials.load import assemble
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
 from torch_sake.training.finetuning import Pretrained
@@ -18,6 +19,7 @@ from torch_sake.utils.checks import check_same_data, check_same_settings
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.entries import check_entry, errors_name
 from torch_sake.utils.global_state import own_global_state
+from torch_sake.utils.inputs import BEST, LAST
 from torch_sake.utils.locks import hold_folder
 
 # Settings that may change when a run goes on:
