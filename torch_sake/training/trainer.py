@@ -25,11 +25,6 @@ from torch_sake.utils.locks import hold_folder
 # Settings that may change when a run goes on:
 FREE = {'out', 'resume', 'root', 'split', 'val_interval', 'patience', 'device',
         'devices', 'num_nodes', 'num_workers', 'tensorboard'}
-# The arguments of a model whose atoms make up a property in this way:
-READOUT_ARGUMENTS = {
-    'add': {}, 'mean': {'readout': 'mean'}, 'extent': {'readout': 'extent'},
-    'dipole': {'dipole': True}
-}
 
 
 class Trainer:
@@ -216,8 +211,9 @@ class Trainer:
         config, data = self.config, self.data
         description = {'model': None, 'prior': None}
         if model is None:
-            arguments = {**config.model_arguments,
-                         **READOUT_ARGUMENTS[data.frames.readout]}
+            arguments = dict(config.model_arguments)
+            if data.frames.readout != 'add':
+                arguments['readout'] = data.frames.readout
             avg_num_neighbors = data.avg_num_neighbors(config.cutoff)
             if config.model == 'VectorSAKE':
                 arguments['avg_num_neighbors'] = avg_num_neighbors
