@@ -1,17 +1,15 @@
 from collections.abc import Iterator
-from typing import Optional
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter, Sequential, SiLU
-from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
 
 from torch_sake.nn.init import draws_in_single_precision, shrink_last
 from torch_sake.ops.autocast import without_autocast
-from torch_sake.ops.edge_mask import edge_mask
 from torch_sake.ops.geometry import edge_vectors
 from torch_sake.ops.linear import Linear
+from torch_sake.ops.message_passing import UntypedMessagePassing
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import group_edges
 from torch_sake.utils.checks import (
@@ -24,7 +22,7 @@ from torch_sake.utils.checks import (
 Messages = tuple[Tensor, Tensor, Tensor]
 
 
-class EGNNConv(MessagePassing):
+class EGNNConv(UntypedMessagePassing):
     r"""The layer of the `"E(n) Equivariant Graph Neural Networks"
     <https://arxiv.org/abs/2102.09844>`_ paper (section 3, with velocities:
     equation 7), a baseline on the interface of
@@ -104,18 +102,8 @@ class EGNNConv(MessagePassing):
         edge_attr: Tensor | None = None,
         edge_shift: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        r"""Runs the forward pass of the module.
-
-        Args:
-            x (torch.Tensor): The node features.
-            pos (torch.Tensor): The positions.
-            edge_index (torch.Tensor): The edges, from sources to targets.
-            vel (torch.Tensor, optional): The velocities.
-                (default: :obj:`None`)
-            edge_attr (torch.Tensor, optional): The edge features.
-                (default: :obj:`None`)
-            edge_shift (torch.Tensor, optional): Added to
-                :obj:`pos[j] - pos[i]`. (default: :obj:`None`)
+        r"""Runs the forward pass of the module. All arguments are those of
+        :meth:`torch_sake.nn.KineticConv.forward`.
         """
         check_tensor('x', x, ('N', self.channels))
         check_pos(pos, x.size(0), dtype=x.dtype)
@@ -131,7 +119,6 @@ class EGNNConv(MessagePassing):
         from_sources = (edge_index if self.flow == 'source_to_target' else
                         edge_index.flip(0))
         vec = -edge_vectors(pos, from_sources, edge_shift, x.dtype)  # [E, D]
-        # propagate_type: (x: Tensor, vec: Tensor, edge_attr: OptTensor)
         message, step = self.propagate(edge_index, x=x, vec=vec,
                                        edge_attr=edge_attr,
                                        size=(x.size(0), x.size(0)))
@@ -142,7 +129,7 @@ class EGNNConv(MessagePassing):
         return x, pos + new_vel, new_vel
 
     def message(self, x_i: Tensor, x_j: Tensor, vec: Tensor,
-                edge_attr: Optional[Tensor]) -> Messages:
+                edge_attr: Tensor | None) -> Messages:
         """"""
         inputs = [x_i, x_j, vec.square().sum(dim=1, keepdim=True)]
         if edge_attr is not None:
@@ -151,12 +138,11 @@ class EGNNConv(MessagePassing):
         return message, vec * self.mlp_pos(message), torch.ones_like(
             vec[:, :1])
 
-    def explain_message(self, inputs: Messages,
-                        dim_size: Optional[int]) -> Messages:
+    def explain_message(self, inputs: Messages) -> Messages:
         r"""The mask of an explainer scales all that comes from an edge, and
         what it counts.
         """
-        mask = edge_mask(self, inputs[0])
+        mask = self.edge_mask(inputs[0])
         return tuple(value * mask for value in inputs)
 
     def aggregate(self, inputs: Messages, index: Tensor,

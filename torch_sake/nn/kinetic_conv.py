@@ -1,6 +1,6 @@
 import inspect
 from collections.abc import Iterator
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,10 +10,10 @@ from torch_geometric.nn import MessagePassing
 
 from torch_sake.nn.envelope import ENVELOPES, build_envelope
 from torch_sake.nn.init import draws_in_single_precision, reset
-from torch_sake.ops.autocast import type_of_parameters
-from torch_sake.ops.edge_mask import edge_mask
+from torch_sake.ops.autocast import type_of_parameters, without_autocast
 from torch_sake.ops.geometry import distance_and_direction, edge_vectors
 from torch_sake.ops.linear import Linear
+from torch_sake.ops.message_passing import UntypedMessagePassing
 from torch_sake.ops.segments import Segments, group_edges
 from torch_sake.utils.bounds import check_cutoff
 from torch_sake.utils.checks import (
@@ -42,12 +42,12 @@ class EdgeGeometry(NamedTuple):
     """
     dist: Tensor
     direction: Tensor
-    weight: Tensor | None
+    edge_weight: Tensor | None
     sources: Segments
     targets: Segments
 
 
-class KineticConv(MessagePassing):
+class KineticConv(UntypedMessagePassing):
     r"""What the layers of this package have in common: their arguments, the
     geometry of the edges, the envelope of the cutoff, and the update of
     positions and velocities
@@ -59,6 +59,39 @@ class KineticConv(MessagePassing):
         \vec{r}^{\,\prime}_i &= \vec{r}_i + \vec{v}^{\prime}_i
 
     from combinations of vectors :math:`\vec{p}_i` (paper, section 3.4).
+
+    A layer is a subclass with the methods :meth:`message`, :meth:`aggregate`
+    and :meth:`update` of PyG. They ask for their inputs by name: all arguments
+    of :meth:`forward`, whatever else it is given by name, all of
+    :class:`EdgeGeometry`, and what :meth:`message_inputs` returns. Those of
+    nodes are had for each edge by :obj:`_i` (target) and :obj:`_j` (source)
+    after their names. Outputs are those of :meth:`update`: node features,
+    positions, velocities and, if the class says that layers of a stack hand
+    on more (:attr:`hands_on`), this.
+
+    .. code-block:: python
+
+        class MeanConv(KineticConv):
+            hands_on = ()  # names of more inputs, from the layer before
+
+            def __init__(self, in_channels, out_channels, **kwargs):
+                super().__init__(in_channels, out_channels, **kwargs)
+                self.lin = Linear(in_channels + 1, out_channels)
+                self.reset_parameters()
+
+            def message(self, x_j, dist, direction, edge_weight):
+                message = self.lin(torch.cat([x_j, dist], dim=1))
+                if edge_weight is not None:
+                    message = message * edge_weight
+                return message, direction * message[:, :1]
+
+            def aggregate(self, inputs, targets):
+                return [sum_edges(value, targets) for value in inputs]
+
+            def update(self, inputs, x, pos, vel):
+                message, new_vel = inputs
+                x = self.skip(x) + message
+                return x, *self.update_kinetics(x, pos, vel, new_vel)
 
     Args:
         in_channels (int): Size of the input features.
@@ -86,6 +119,10 @@ class KineticConv(MessagePassing):
     Raises:
         TypeError, ValueError: If an argument is of the wrong type or range.
     """
+    #: What layers of a stack return beside node features, positions and
+    #: velocities: the names by which the next layer is given it.
+    hands_on: tuple[str, ...] = ()
+
     @draws_in_single_precision
     def __init__(
         self,
@@ -127,6 +164,12 @@ class KineticConv(MessagePassing):
         self.vel_gate = check_bool('vel_gate',
                                    vel_gate) and self.update_pos
         self.look_at_values = True  # off inside a stack, which looks itself
+        # What messages ask for, and what they take if it is not given:
+        self._defaults = {
+            name[:-2] if name.endswith(('_i', '_j')) else name: value.default
+            for name, value in self.inspector.get_flat_param_dict(
+                ['message', 'aggregate', 'update'],
+                exclude=self.special_args).items()}
 
         self.lin_skip = None
         if in_channels != out_channels:
@@ -142,6 +185,81 @@ class KineticConv(MessagePassing):
         for name, module in self.named_children():
             if name != 'envelope':  # it may be that of the user
                 reset(module)
+
+    @classmethod
+    def stack_arguments(cls, first: bool, last: bool, vel_input: bool,
+                        has_vel: bool) -> dict[str, Any]:
+        r"""Returns the arguments of a layer that follow from its place in a
+        stack: the first or the last one, or both, whether the stack takes
+        velocities, and whether the layer is given any, from outside or from
+        a layer before.
+        """
+        return {'vel_gate': has_vel}
+
+    @without_autocast
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        edge_index: Tensor,
+        vel: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        edge_shift: Tensor | None = None,
+        edge_weight: Tensor | None = None,
+        *,
+        geometry: EdgeGeometry | None = None,
+        **inputs: Any,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        r"""Runs the forward pass of the module.
+
+        Args:
+            x (torch.Tensor): The node features.
+            pos (torch.Tensor): The positions.
+            edge_index (torch.Tensor): The edges, from sources
+                (:obj:`edge_index[0]`) to targets (:obj:`edge_index[1]`).
+            vel (torch.Tensor, optional): The velocities.
+                (default: :obj:`None`)
+            edge_attr (torch.Tensor, optional): The edge features.
+                (default: :obj:`None`)
+            edge_shift (torch.Tensor, optional): Added to
+                :obj:`pos[j] - pos[i]`, such as the lattice translation to a
+                periodic image. (default: :obj:`None`)
+            edge_weight (torch.Tensor, optional): The weight :math:`f_{ij}` of
+                each edge, in place of the envelope of its length. A stack of
+                layers that moves positions passes the envelope of the lengths
+                it was given: only then its outputs are smooth, as edges come
+                and go by these. (default: :obj:`None`)
+            geometry (EdgeGeometry, optional): What :meth:`edge_geometry` of a
+                layer has returned for the same positions and edges, in place
+                of :obj:`edge_shift` and :obj:`edge_weight`.
+                (default: :obj:`None`)
+            **inputs (optional): More inputs of messages, of nodes or of edges.
+        """
+        edge_index = self.check_input(x, pos, edge_index, vel, edge_attr,
+                                      edge_shift, edge_weight)
+        unknown = sorted(inputs.keys() - self._defaults.keys())
+        if unknown:
+            raise TypeError(f"{self.__class__.__name__} has no inputs "
+                            f"{unknown}")
+        if geometry is None:
+            geometry = self.edge_geometry(pos, edge_index, edge_shift,
+                                          edge_weight)
+        inputs.update(x=x, pos=pos, vel=vel, edge_attr=edge_attr,
+                      edge_shift=edge_shift, **geometry._asdict())
+        inputs = {**self._defaults, **inputs, **self.message_inputs(**inputs)}
+        missing = [name for name, value in inputs.items()
+                   if value is inspect.Parameter.empty]
+        if missing:
+            raise TypeError(f"{self.__class__.__name__} needs the inputs "
+                            f"{missing}, by name")
+        return self.propagate(edge_index, size=(x.size(0), x.size(0)),
+                              **inputs)
+
+    def message_inputs(self, **inputs: Any) -> dict[str, Any]:
+        r"""Returns more inputs of messages, by name, from all that there are:
+        what is to be computed once for each node, before its edges read it.
+        """
+        return {}
 
     def edge_geometry(
         self,
@@ -189,6 +307,12 @@ class KineticConv(MessagePassing):
             new_vel = new_vel + 2 * torch.sigmoid(self.mlp_vel(x)) * vel
         return pos + new_vel, new_vel
 
+    def skip(self, x: Tensor) -> Tensor:
+        r"""Returns the node features, or a linear map of them if those of the
+        output are of another size.
+        """
+        return x if self.lin_skip is None else self.lin_skip(x)
+
     def kinetic_parameters(self) -> Iterator[Parameter]:
         r"""Yields the parameters of the update of positions and velocities, of
         which the features of a last layer know nothing.
@@ -197,11 +321,14 @@ class KineticConv(MessagePassing):
             if name in ('lin_vel', 'lin_vel_input', 'mlp_vel'):
                 yield from module.parameters()
 
-    def explain_message(self, inputs: tuple,
-                        dim_size: Optional[int]) -> tuple:
-        r"""The mask of an explainer scales the embeddings of the edges."""
+    def explain_message(self, inputs: Any) -> Any:
+        r"""The mask of an explainer scales messages, or the first of several
+        parts of them: the embeddings of the edges.
+        """
+        if isinstance(inputs, Tensor):
+            return inputs * self.edge_mask(inputs)
         embedding, *rest = inputs
-        return (embedding * edge_mask(self, embedding), *rest)
+        return (embedding * self.edge_mask(embedding), *rest)
 
     def check_input(
         self,

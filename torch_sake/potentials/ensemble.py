@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -114,7 +114,7 @@ class Ensemble(torch.nn.Module):
             for potential in self.potentials]
         return torch.stack(parts).mean(dim=0)
 
-    def compile(self, kernels: bool = False) -> None:
+    def compile(self, kernels: Any = None) -> None:
         r"""Has the members compiled, see :meth:`torch_sake.Potential.compile`.
         """
         for potential in self.potentials:
