@@ -192,7 +192,8 @@ def annotate(**hints):
 
 @pytest.mark.parametrize('hints', [
     {}, {'x_j': Tensor}, {'edge_weight': Tensor | None},
-    {'edge_weight': Optional[Tensor]}, {'edge_weight': 'Tensor | None'},
+    {'edge_weight': Optional[Tensor]},  # noqa: UP045
+    {'edge_weight': 'Tensor | None'},
     {'edge_weight': 'Unheard[Of]'}, {'return': tuple[Tensor, ...]},
 ], ids=str)
 def test_messages_with_any_hints(hints):

@@ -32,12 +32,9 @@ class SAKEConv(KineticConv):
         \mathbf{x}^{\prime}_i &= \mathbf{x}_i + \mathrm{silu} \circ
         \mathrm{Linear} \circ \mathrm{silu} \circ \mathrm{Linear} \left(
         [\mathbf{x}_i, \textstyle\sum_j \mathbf{m}_{ij}, \mathbf{g}_i]
-        \right) \\
-        \vec{v}^{\prime}_i &= \mathbf{w}_v^{\top} \vec{p}_i +
-        2 \sigma \left( \mathbf{w}^{\top} \mathrm{silu}(\mathrm{Linear}(
-        \mathbf{x}^{\prime}_i)) \right) \vec{v}_i \\
-        \vec{r}^{\,\prime}_i &= \vec{r}_i + \vec{v}^{\prime}_i
+        \right)
 
+    and positions and velocities as in :class:`~torch_sake.nn.KineticConv`,
     with the edge embeddings :math:`\mathbf{e}_{ij}` of
     :class:`~torch_sake.nn.EdgeEmbedding`, the attention weights
     :math:`\mathbf{w}_{ij}` of :class:`~torch_sake.nn.SemanticAttention`, the
@@ -47,26 +44,10 @@ class SAKEConv(KineticConv):
     keeps outputs smooth as the last neighbor leaves.
 
     Args:
-        in_channels (int): Size of the input features.
-        out_channels (int): Size of the output features. If it differs from
-            :obj:`in_channels`, a linear map without bias takes the place of
-            :math:`\mathbf{x}_i` in the residual connection.
-        hidden_channels (int, optional): Size of the edge embeddings and of
-            all hidden layers, :math:`F`. (default: :obj:`out_channels`)
         heads (int, optional): Number of attention heads :math:`H`.
             (default: :obj:`4`)
         num_rbf (int, optional): Number of radial functions.
             (default: :obj:`50`)
-        edge_dim (int, optional): Size of the edge features, if there are any.
-            (default: :obj:`None`)
-        cutoff (float, optional): Distance from which on an edge has no
-            effect. :obj:`None` means that all edges count in full, as in the
-            paper. (default: :obj:`None`)
-        update_pos (bool, optional): If set to :obj:`False`, positions and
-            velocities are returned as they came. (default: :obj:`True`)
-        vel_gate (bool, optional): If set to :obj:`False`, the layer has no
-            gate for an incoming velocity and takes none.
-            (default: :obj:`True`)
         semantic_attention (bool, optional): If set to :obj:`False`, all
             neighbors have the same attention logit.
             (default: :obj:`True`)
@@ -77,23 +58,12 @@ class SAKEConv(KineticConv):
             :math:`\vec{p}_i`; :math:`HF`, as in the paper, if not given.
             Nearly all of the arithmetic goes into :math:`\mathbf{W}_c`, a
             matrix of :math:`C \times HF`. (default: :obj:`None`)
-        envelope (str or torch.nn.Module, optional): The envelope of the
-            cutoff, as that of :class:`~torch_sake.nn.KineticConv`.
-            (default: :obj:`"polynomial"`)
-        **kwargs (optional): Additional arguments of
-            :class:`torch_geometric.nn.conv.MessagePassing`.
+        in_channels, out_channels, hidden_channels, edge_dim, cutoff,
+            update_pos, **kwargs: As those of
+            :class:`~torch_sake.nn.KineticConv`.
 
-    Shapes:
-        - **input:** node features :math:`(N, F_{in})`, positions
-          :math:`(N, D)`, edges :math:`(2, E)`, velocities :math:`(N, D)`
-          *(optional)*, edge features :math:`(E, A)` *(optional)*, edge shifts
-          :math:`(E, D)` *(optional)*, edge weights :math:`(E)` *(optional)*
-        - **output:** node features :math:`(N, F_{out})`, positions
-          :math:`(N, D)`, velocities :math:`(N, D)` or :obj:`None`
-
-    Raises:
-        TypeError, ValueError: If an argument is of the wrong type, shape or
-            range. Values of tensors are looked at on the CPU only.
+    Shapes, Raises:
+        As those of :class:`~torch_sake.nn.KineticConv`.
     """
     @draws_in_single_precision
     def __init__(
@@ -106,15 +76,13 @@ class SAKEConv(KineticConv):
         edge_dim: int | None = None,
         cutoff: float | None = None,
         update_pos: bool = True,
-        vel_gate: bool = True,
         semantic_attention: bool = True,
         spatial_attention: bool = True,
         num_coefficients: int | None = None,
-        envelope: str | torch.nn.Module = 'polynomial',
         **kwargs,
     ):
         super().__init__(in_channels, out_channels, hidden_channels, edge_dim,
-                         cutoff, update_pos, vel_gate, envelope, **kwargs)
+                         cutoff, update_pos, **kwargs)
         self.heads = check_positive_int('heads', heads)
         self.semantic_attention = check_bool('semantic_attention',
                                              semantic_attention)
@@ -160,7 +128,7 @@ class SAKEConv(KineticConv):
         """"""
         embedding = self.edge_embedding(source_j, target_i, dist,
                                         edge_attr)  # [E, F]
-        mask = self.edge_mask(embedding)  # of an explainer
+        mask = self.edge_mask(embedding) if self.explain else None
         if self.semantic_attention:
             attention = self.attention(embedding, targets, edge_weight, mask)
         else:

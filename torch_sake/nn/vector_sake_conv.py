@@ -71,21 +71,8 @@ class VectorSAKEConv(KineticConv):
     spherical harmonics.
 
     Args:
-        in_channels (int): Size of the input features.
-        out_channels (int): Size of the output features. If it differs from
-            :obj:`in_channels`, a linear map without bias takes the place of
-            :math:`\mathbf{x}_i` in the residual connection.
-        hidden_channels (int, optional): Size of the edge embeddings and
-            number of vectors, :math:`F`. (default: :obj:`out_channels`)
         num_rbf (int, optional): Number of radial functions.
             (default: :obj:`20`)
-        edge_dim (int, optional): Size of the edge features, if there are any.
-            (default: :obj:`None`)
-        cutoff (float, optional): Distance from which on an edge has no
-            effect; :obj:`None` means that all edges count in full.
-            (default: :obj:`None`)
-        update_pos (bool, optional): If set to :obj:`False`, positions and
-            velocities are returned as they came. (default: :obj:`True`)
         avg_num_neighbors (float, optional): The average number of neighbors
             :math:`n`, for the scale of the sums. (default: :obj:`8.0`)
         vec_input (bool, optional): If set to :obj:`True`, the layer takes
@@ -94,22 +81,14 @@ class VectorSAKEConv(KineticConv):
             vectors :math:`\vec{V}^{\prime}_i`, too. (default: :obj:`False`)
         bound_vec (bool, optional): If set to :obj:`False`, combinations are
             not bounded with velocities either. (default: :obj:`True`)
-        **kwargs (optional): Additional arguments of
-            :class:`~torch_sake.nn.KineticConv`.
+        in_channels, out_channels, hidden_channels, edge_dim, cutoff,
+            update_pos, **kwargs: As those of
+            :class:`~torch_sake.nn.KineticConv`; there are as many vectors as
+            hidden channels, :math:`F`.
 
-    Shapes:
-        - **input:** node features :math:`(N, F_{in})`, positions
-          :math:`(N, D)`, edges :math:`(2, E)`, velocities :math:`(N, D)`
-          *(optional)*, edge features :math:`(E, A)` *(optional)*, edge shifts
-          :math:`(E, D)` *(optional)*, edge weights :math:`(E)` *(optional)*,
-          vectors :math:`(N, D, F)` *(with* :obj:`vec_input` *)*
-        - **output:** node features :math:`(N, F_{out})`, positions
-          :math:`(N, D)`, velocities :math:`(N, D)` or :obj:`None`, vectors
-          :math:`(N, D, F)` *(with* :obj:`vec_output` *)*
-
-    Raises:
-        TypeError, ValueError: If an argument is of the wrong type, shape or
-            range. Values of tensors are looked at on the CPU only.
+    Shapes, Raises:
+        As those of :class:`~torch_sake.nn.KineticConv`, and vectors
+        :math:`(N, D, F)`.
     """
     hands_on = ('vec', )
 
@@ -198,10 +177,10 @@ class VectorSAKEConv(KineticConv):
         return super().forward(x, pos, edge_index, vel, edge_attr, edge_shift,
                                edge_weight, vec=vec, **inputs)
 
-    def message_inputs(self, x: Tensor, pos: Tensor, vec: Tensor | None,
+    def message_inputs(self, x: Tensor, vec: Tensor | None = None,
                        **inputs: Any) -> dict[str, Any]:
         """"""
-        self.check_vec(vec, x, pos.size(1))
+        self.check_vec(vec, x, inputs['pos'])
         vec_target = vec_source = None
         if vec is not None:
             vec_target, vec_source = self.lin_angle(vec).chunk(2, dim=2)
@@ -272,8 +251,7 @@ class VectorSAKEConv(KineticConv):
             return x, pos, vel
         return x, pos, vel, combinations + self.lin_gate(x).unsqueeze(1) * b
 
-    def check_vec(self, vec: Tensor | None, x: Tensor,
-                  num_dimensions: int) -> None:
+    def check_vec(self, vec: Tensor | None, x: Tensor, pos: Tensor) -> None:
         r"""Raises an error if the vectors are not what the layer takes."""
         if (vec is not None) != self.vec_input:
             raise ValueError(
@@ -281,8 +259,7 @@ class VectorSAKEConv(KineticConv):
                 f"(got vec_input={self.vec_input} and vec of shape "
                 f"{None if vec is None else vec.shape})")
         if vec is not None:
-            check_tensor('vec', vec,
-                         (x.size(0), num_dimensions, self.hidden_channels),
+            check_tensor('vec', vec, (*pos.shape, self.hidden_channels),
                          x.dtype)
 
     def __repr__(self) -> str:
