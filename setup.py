@@ -22,7 +22,6 @@ test = [
     'pytest-xdist>=3.5',
     'rdkit',  # by which PyG reads QM9, to compare
     'tensorboard>=2.14',
-    'triton>=3.0; platform_system == "Linux"',  # comes with torch for CUDA
 ]
 docs = ['sphinx>=7.2']
 
@@ -43,7 +42,7 @@ setup(
         'filelock',  # comes with torch
         'numpy',
         'safetensors>=0.4',
-        'torch>=2.4',
+        'torch>=2.8',
         'torch-geometric>=2.6',
         'tqdm',
         'vesin>=0.4',

@@ -10,10 +10,6 @@ import pytest
 import torch
 from hypothesis import settings
 
-# Without a GPU, Triton's interpreter runs the kernels: it has to know early.
-if not torch.cuda.is_available():
-    os.environ.setdefault('TRITON_INTERPRET', '1')
-
 # Examples are drawn anew each time; a failure is printed and comes back.
 settings.register_profile('default', deadline=None, max_examples=20,
                           print_blob=True)

@@ -10,11 +10,11 @@ from filelock import FileLock
 from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
 
 from torch_sake.ops import compiler_cache
-from torch_sake.ops.compilation import Compilable
+from torch_sake.potentials.compilable import Compilable
 
 SCRIPT = """
 import torch
-from torch_sake.ops.compilation import Compilable
+from torch_sake.potentials.compilable import Compilable
 
 class Sizes(Compilable):
     def total(self, z, pos, batch, batch_size):

@@ -10,7 +10,6 @@ from torch_sake.benchmark.peers import PEERS, PeerInputs, peer_versions
 from torch_sake.benchmark.systems import System
 from torch_sake.models.registry import MODELS as OWN
 from torch_sake.neighbors import neighbor_list
-from torch_sake.nn.spatial_attention import HAS_TRITON
 from torch_sake.potentials.potential import Potential
 
 
@@ -81,7 +80,7 @@ AnyCase = Case | official.OfficialCase
 def build_cases(entry: str, compiled: bool, device: torch.device,
                 dtype: torch.dtype) -> list[AnyCase]:
     r"""Returns the cases of a model: as it is and, if asked for and possible,
-    compiled, and compiled with kernels for the spatial attention (fused).
+    compiled.
 
     Args:
         entry (str): The name of a model of this package, with arguments that
@@ -107,15 +106,10 @@ def build_cases(entry: str, compiled: bool, device: torch.device,
         model = OWN[name](**arguments)
         potential = Potential(model, recompute=recompute).to(device, dtype)
         cases = [Case(entry, potential, model.cutoff, {})]
-        variants = {}
         if compiled:
-            variants['compiled'] = {}
-        if compiled and name == 'SAKE' and has_kernels(device, dtype):
-            variants['fused'] = {'kernels': True}
-        for variant, options in variants.items():
-            potential = copy.deepcopy(cases[0].potential)
-            potential.compile(**options)
-            cases.append(Case(f'{entry}, {variant}', potential, model.cutoff,
+            potential = copy.deepcopy(potential)
+            potential.compile()
+            cases.append(Case(f'{entry}, compiled', potential, model.cutoff,
                               {}))
         return cases
     if name not in PEERS or changes:
@@ -127,11 +121,6 @@ def build_cases(entry: str, compiled: bool, device: torch.device,
     model = PEERS[name].build(PeerInputs(cutoff, [1, 6, 8], 20.0))
     potential = Potential(model).to(device, dtype)
     return [Case(name, potential, cutoff, versions)]
-
-
-def has_kernels(device: torch.device, dtype: torch.dtype) -> bool:
-    r"""Returns whether there are kernels for the spatial attention."""
-    return HAS_TRITON and device.type == 'cuda' and dtype == torch.float
 
 
 def installed_models() -> list[str]:

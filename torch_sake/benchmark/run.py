@@ -101,8 +101,7 @@ def _measure_system(cases: list[AnyCase], system: System,
                 row.update(peak_bytes=memory,
                            bytes_per_edge=memory / max(edges, 1))
             # A compiled model has to do the same as it did before.
-            kind = (case.label.removesuffix(', compiled').removesuffix(
-                ', fused'), task)
+            kind = case.label.removesuffix(', compiled'), task
             if not case.compiled:
                 works[kind] = count_work(call)
             if kind in works:

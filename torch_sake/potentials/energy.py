@@ -11,9 +11,9 @@ from torch_sake.neighbors import Edges, RadiusInteractionGraph, neighbor_list
 from torch_sake.neighbors.edges import given_or_found_edges, is_periodic
 from torch_sake.neighbors.lattice import check_cell
 from torch_sake.ops.autocast import type_of_parameters
-from torch_sake.ops.compilation import Compilable
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
+from torch_sake.potentials.compilable import Compilable
 from torch_sake.potentials.strain import apply_strain
 from torch_sake.utils.checks import (
     MAX_ATOMIC_NUMBER,

@@ -113,7 +113,7 @@ class Ensemble(torch.nn.Module):
         return torch.stack([getattr(potential, name)(*args, **kwargs)
                             for potential in self.potentials]).mean(dim=0)
 
-    def compile(self, kernels: bool = False) -> None:
+    def compile(self, kernels: Any = None) -> None:
         r"""Has the members compiled, see :meth:`torch_sake.Potential.compile`.
         """
         for potential in self.potentials:
