@@ -14,11 +14,9 @@ from torch_sake.datasets.frames.frame_arrays import (
     check_values,
 )
 from torch_sake.datasets.frames.frames import STRUCTURE, Frames
-from torch_sake.neighbors import neighbor_list
 from torch_sake.potentials.description import check_kind
 from torch_sake.utils.bounds import MAX_LABEL
 from torch_sake.utils.files import PathLike, replace_when_complete
-from torch_sake.utils.fingerprint import fingerprint
 from torch_sake.utils.inputs import find_checkpoint, find_structure
 from torch_sake.utils.messages import errors_name
 from torch_sake.utils.plain_checks import require
@@ -120,29 +118,6 @@ def identity_of(atoms: Any) -> dict[str, Any]:
         'constraints': encode([constraint.todict()
                                for constraint in atoms.constraints]),
     }
-
-
-def lost_atoms(atoms: Any, cutoff: float) -> list[int]:
-    r"""Returns those of several atoms that have no neighbor within a cutoff in
-    Angstrom: nothing acts on them.
-    """
-    if len(atoms) == 1:
-        return []
-    cell = torch.from_numpy(atoms.cell.array) if atoms.pbc.any() else None
-    edge_index, _ = neighbor_list(torch.from_numpy(atoms.positions), cutoff,
-                                  cell=cell, pbc=torch.from_numpy(atoms.pbc))
-    return sorted({*range(len(atoms))} - {*edge_index[1].tolist()})
-
-
-def random_generator(seed: int, atoms: Any) -> numpy.random.Generator:
-    r"""Returns the random numbers of a simulation. They follow from where it
-    starts, too: a simulation that begins where another one of the same seed
-    ended would have the same kicks of the heat bath again, which add up.
-    """
-    start = fingerprint([{
-        'pos': torch.from_numpy(atoms.positions),
-        'momenta': torch.from_numpy(atoms.get_momenta())}])
-    return numpy.random.default_rng([seed, int(start, 16)])
 
 
 def _structure_of(checkpoint: PathLike) -> Any:
