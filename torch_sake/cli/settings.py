@@ -23,9 +23,9 @@ from typing import (
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
-from torch_sake.utils.files import PathLike, check_file
 from torch_sake.utils.hints import describe_type, is_of_type
 from torch_sake.utils.messages import in_words, one_line
+from torch_sake.utils.paths import PathLike, check_file
 
 INTEGER = re.compile(r'[-+]?(0|[1-9][0-9]*)')
 # YAML 1.1 takes 1e-3 for text:

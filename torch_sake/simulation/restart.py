@@ -11,9 +11,10 @@ import numpy
 from torch_sake.simulation.config import MDConfig
 from torch_sake.simulation.records import LOG, trajectory_name
 from torch_sake.utils.checks import check_same_settings
-from torch_sake.utils.files import PathLike, read_arrays, replace_when_complete
+from torch_sake.utils.files import read_arrays, replace_when_complete
 from torch_sake.utils.fingerprint import digest
 from torch_sake.utils.messages import errors_name
+from torch_sake.utils.paths import PathLike
 from torch_sake.utils.plain_checks import require
 
 RESTART = 'restart.npz'

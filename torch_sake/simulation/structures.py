@@ -16,9 +16,10 @@ from torch_sake.datasets.frames.frame_arrays import (
 from torch_sake.datasets.frames.frames import STRUCTURE, Frames
 from torch_sake.potentials.description import check_kind
 from torch_sake.utils.bounds import MAX_LABEL
-from torch_sake.utils.files import PathLike, replace_when_complete
+from torch_sake.utils.files import replace_when_complete
 from torch_sake.utils.inputs import find_checkpoint, find_structure
 from torch_sake.utils.messages import errors_name
+from torch_sake.utils.paths import PathLike
 from torch_sake.utils.plain_checks import require
 from torch_sake.utils.units import check_units
 

@@ -1,84 +1,22 @@
-r"""Paths of this machine, writing files completely or not at all, and reading
-arrays from them.
-"""
+r"""Writing files completely or not at all, and reading arrays from them."""
 
 import csv
 import json
 import os
 import os.path as osp
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
 # For those who have them from here:
 from torch_sake.utils.messages import in_words, one_line  # noqa: F401
+from torch_sake.utils.paths import PathLike, check_file, local_path  # noqa: F401
 
-PathLike = Union[str, 'os.PathLike[str]']
 INCOMPLETE = '.incomplete-'
-# What fsspec, by which PyG and Lightning open files, would take for one: a
-# scheme, a chain of them, or data in the place of a path.
-ADDRESS = re.compile(r'.*://|[\w.+-]+::|data:', re.DOTALL | re.IGNORECASE)
-
-
-def local_path(name: str, path: PathLike) -> str:
-    r"""Returns a path of this machine, with the home folder in the place of a
-    leading :obj:`~`.
-
-    Args:
-        name (str): What messages call it.
-        path (str or os.PathLike): The path.
-
-    Raises:
-        TypeError: If it is no path.
-        ValueError: If it is an address, such as :obj:`'http://host/folder'`.
-    """
-    text = os.fspath(path) if isinstance(path, os.PathLike) else path
-    if not isinstance(text, str):
-        raise TypeError(f"'{name}' must be a path (got {path!r})")
-    if ADDRESS.match(text):
-        raise ValueError(f"'{name}' must be a path of this machine, no "
-                         f"address (got {text!r})")
-    return osp.expanduser(text)
-
-
-def check_file(path: PathLike, name: str = 'data') -> str:
-    r"""Returns the path of a file, see :func:`local_path`.
-
-    Args:
-        path (str or os.PathLike): The path.
-        name (str, optional): What messages call it. (default: :obj:`"data"`)
-
-    Raises:
-        ValueError: If there is none, or it is a folder, a device or a pipe,
-            which a reader might wait for without end.
-    """
-    path = local_path(name, path)
-    if not osp.isfile(path):
-        what = ''
-        if osp.exists(path):
-            what = f" ({'a folder' if osp.isdir(path) else 'no regular file'})"
-        raise ValueError(f"There is no file '{path}'{what}")
-    return path
-
-
-def local_paths(name: str, paths: PathLike | Sequence[PathLike]) -> list[str]:
-    r"""Returns a path, or several, as a list, see :func:`local_path`."""
-    if isinstance(paths, (str, os.PathLike)):
-        paths = [paths]
-    if len(paths) == 0:
-        raise ValueError(f"'{name}' must be at least one (got {paths})")
-    return [local_path(name, path) for path in paths]
-
-
-def check_no_address(name: str, data: str) -> str:
-    r"""Returns the name of data, or a path that its reader expands."""
-    local_path(name, data)
-    return data
 
 
 @contextmanager

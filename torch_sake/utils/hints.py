@@ -20,8 +20,8 @@ from typing import (
 )
 
 from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.files import check_no_address, local_path, local_paths
 from torch_sake.utils.messages import in_words
+from torch_sake.utils.paths import check_no_address, local_path, local_paths
 from torch_sake.utils.plain_checks import (
     check_float,
     check_fraction,
