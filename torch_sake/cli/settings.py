@@ -141,14 +141,12 @@ def _value(where: str, name: str, node: Any, kind: Any) -> Any:
                for entry, one in zip(entries, values)) and is_of_type(
                    given if isinstance(node, list) else given[0], kind):
             hint = ', which is no text without quotes'
-        given = given if isinstance(node, list) else _as_written(node)
+        if not isinstance(node, list):
+            given = node.value or 'null' if node.style is None else (
+                repr(node.value))
         raise ValueError(f"{where}: '{name}' must be {describe_type(kind)} "
                          f"(got {one_line(given)}{hint})")
     return value
-
-
-def _as_written(node: Any) -> str:
-    return (node.value or 'null') if node.style is None else repr(node.value)
 
 
 def _scalar(where: str, name: str, node: Any) -> Any:

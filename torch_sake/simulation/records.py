@@ -9,7 +9,11 @@ from typing import Any, BinaryIO
 
 import numpy
 
-from torch_sake.utils.files import remove_incomplete, replace_when_complete
+from torch_sake.utils.files import (
+    remove_incomplete,
+    replace_when_complete,
+    write_text,
+)
 from torch_sake.utils.messages import one_line
 from torch_sake.utils.plain_checks import require
 
@@ -87,9 +91,8 @@ class Records:
                                                known):
                     self._check_frame(atoms, *row, state)
                     target.write(frame)
-        with replace_when_complete(self.log) as path:
-            with open(path, 'w', newline='') as file:
-                file.writelines(lines)
+        with write_text(self.log) as file:
+            file.writelines(lines)
 
     def _read_log(self, state: dict[str, Any], interval: int
                   ) -> tuple[list[str], list[tuple[float, float]]]:

@@ -79,8 +79,7 @@ def check_periodic(atoms: Any, rule: str) -> None:
 def _check_structure(atoms: Any, name: str, index: int) -> None:
     r"""Checks the numbers of a structure as those of frames of data."""
     source = Source(f"'{name}'", index)
-    if len(atoms) == 0:
-        raise ValueError(f"{source.frame(0)}: 'structure' must have atoms")
+    require(len(atoms) > 0, f"{source.frame(0)}: 'structure' must have atoms")
     check_values(source, {
         'z': torch.from_numpy(atoms.numbers),
         'pos': torch.from_numpy(atoms.positions)}, torch.zeros(1),
@@ -125,28 +124,23 @@ def _structure_of(checkpoint: PathLike) -> Any:
     r"""Returns the structure that a training run left in its checkpoint, the
     first frame of its data. Data that a checkpoint names are not opened.
     """
+    import ase
     path = find_checkpoint(checkpoint)
     with errors_name(path):
         tensors, description = load_checkpoint(path)
         check_kind(description, 'potential')
-        return _build_structure(path, tensors, description)
-
-
-def _build_structure(path: str, tensors: dict[str, torch.Tensor],
-                     description: dict[str, Any]) -> Any:
-    import ase
-    found = {key: tensors[f'structure.{key}'] for key in STRUCTURE
-             if f'structure.{key}' in tensors}
-    if not {'z', 'pos'} <= found.keys():
-        raise ValueError("'structure' must be given, as the checkpoint holds "
-                         "none (got None)")
-    length, _ = check_units(description['units'])
-    # With the checks of any other frame:
-    data = Frames(**found, num_atoms=found['z'].numel(), energy=[0.0], name='',
-                  units=description['units'],
-                  source=f"'{path}': 'structure'")[0]
-    cell = {}
-    if 'cell' in data:
-        cell = {'cell': data.cell[0].numpy() * length,
-                'pbc': data.pbc[0].numpy()}
-    return ase.Atoms(data.z.numpy(), data.pos.numpy() * length, **cell)
+        found = {key: tensors[f'structure.{key}'] for key in STRUCTURE
+                 if f'structure.{key}' in tensors}
+        require({'z', 'pos'} <= found.keys(),
+                "'structure' must be given, as the checkpoint holds none (got "
+                "None)")
+        length, _ = check_units(description['units'])
+        # With the checks of any other frame:
+        data = Frames(**found, num_atoms=found['z'].numel(), energy=[0.0],
+                      name='', units=description['units'],
+                      source=f"'{path}': 'structure'")[0]
+        cell = {}
+        if 'cell' in data:
+            cell = {'cell': data.cell[0].numpy() * length,
+                    'pbc': data.pbc[0].numpy()}
+        return ase.Atoms(data.z.numpy(), data.pos.numpy() * length, **cell)

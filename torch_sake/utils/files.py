@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -86,20 +86,26 @@ def check_folder(folder: PathLike) -> None:
         raise ValueError(f"The folder '{folder}' of the run is gone")
 
 
+@contextmanager
+def write_text(path: PathLike) -> Iterator[TextIO]:
+    r"""Yields a file of text, see :func:`replace_when_complete`."""
+    with replace_when_complete(path) as temporary:
+        with open(temporary, 'w', newline='') as file:
+            yield file
+
+
 def write_json(path: PathLike, content: Any, indent: int = 2) -> None:
     r"""Writes a JSON file."""
-    with replace_when_complete(path) as temporary:
-        with open(temporary, 'w') as file:
-            json.dump(content, file, indent=indent)
+    with write_text(path) as file:
+        json.dump(content, file, indent=indent)
 
 
 def write_rows(path: PathLike, rows: Sequence[dict[str, Any]]) -> None:
     r"""Writes a CSV file of rows with the columns of the first one."""
-    with replace_when_complete(path) as temporary:
-        with open(temporary, 'w', newline='') as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+    with write_text(path) as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def write_settings(path: PathLike, settings: dict[str, Any]) -> None:
@@ -115,11 +121,10 @@ def write_settings(path: PathLike, settings: dict[str, Any]) -> None:
     Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar(
         'tag:yaml.org,2002:str', text, style=None if text.isidentifier()
         else "'"))
-    with replace_when_complete(path) as temporary:
-        with open(temporary, 'w') as file:
-            # Through JSON, which has no tuples:
-            yaml.dump(json.loads(json.dumps(settings)), file, Dumper=Dumper,
-                      sort_keys=False)
+    with write_text(path) as file:
+        # Through JSON, which has no tuples:
+        yaml.dump(json.loads(json.dumps(settings)), file, Dumper=Dumper,
+                  sort_keys=False)
 
 
 def read_arrays(path: PathLike, keys: Sequence[str] = (),
