@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from torch_sake.utils.files import PathLike
+from torch_sake.utils.paths import PathLike
 
 if os.name == 'nt':
     import msvcrt
