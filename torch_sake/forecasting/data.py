@@ -71,12 +71,13 @@ class Batches:
         batch_size (int): Number of systems of a batch.
         order (torch.Tensor, optional): The order of the systems; batches that
             would be smaller are then left out. (default: as they are)
+        first (int, optional): Number of the first batch. (default: :obj:`0`)
 
     Raises:
         ValueError: If systems are of different sizes.
     """
     def __init__(self, dataset: InMemoryDataset, batch_size: int,
-                 order: Tensor | None = None):
+                 order: Tensor | None = None, first: int = 0):
         self.data, slices = dataset._data, dataset.slices
         sizes = slices['pos'].diff()
         if (sizes != sizes[0]).any():
@@ -87,7 +88,7 @@ class Batches:
         if order is None:
             order = torch.arange(len(sizes))
         self.parts = [part for part in order.split(batch_size)
-                      if not drop or len(part) == batch_size]
+                      if not drop or len(part) == batch_size][first:]
 
     def __len__(self) -> int:
         return len(self.parts)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from torch_sake.optim.muon import Muon
+from torch_sake.utils.checks import check_tensor
 from torch_sake.utils.entries import Count, FiniteFloat, check_entry, shown
 from torch_sake.utils.weights import check_tensors
 
@@ -43,7 +44,7 @@ class Row(TypedDict):
 
 
 Weights = dict[str, Tensor]
-RunState = TypedDict('RunState', {
+_Needed = TypedDict('_Needed', {
     'pytorch-lightning_version': Annotated[str, check_version],
     'callbacks': dict[str, Any],
     'config': dict[str, Any],
@@ -55,6 +56,12 @@ RunState = TypedDict('RunState', {
     'optimizer_states': list[OptimizerState],
     'raw': Weights,
 })
+
+
+class RunState(_Needed, total=False):
+    r"""What a checkpoint that a run goes on from must hold."""
+    losses: Annotated[Tensor, lambda name, value: check_tensor(
+        name, value, ('N', ))]
 
 
 def check_run(checkpoint: Mapping[str, Any], hint: Any, last_step: int,

@@ -9,22 +9,18 @@ from torch.optim.swa_utils import AveragedModel
 
 from torch_sake.evaluation.metrics import Metrics, Predictor
 from torch_sake.models import MoleculeModel
-from torch_sake.potentials.description import MODELS, check_kind
+from torch_sake.potentials.description import MODELS
 from torch_sake.potentials.load import assemble
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
-from torch_sake.utils.checks import check_same_data, check_same_settings
 from torch_sake.utils.device import choose_device
-from torch_sake.utils.entries import check_entry, errors_name
+from torch_sake.utils.entries import errors_name
 from torch_sake.utils.global_state import own_global_state
-from torch_sake.utils.inputs import BEST, LAST
+from torch_sake.utils.inputs import LAST
 from torch_sake.utils.locks import hold_folder
 
-# Settings that may change when a run goes on:
-FREE = {'out', 'resume', 'root', 'split', 'val_interval', 'patience', 'device',
-        'devices', 'num_nodes', 'num_workers', 'tensorboard'}
 # The arguments of a model whose atoms make up a property in this way:
 READOUT_ARGUMENTS = {
     'add': {}, 'mean': {'readout': 'mean'}, 'extent': {'readout': 'extent'},
@@ -80,10 +76,11 @@ class Trainer:
     def __init__(self, config: TrainConfig,
                  model: torch.nn.Module | None = None):
         # Here and in fit, as it takes seconds, and simulations do without.
+        from torch_sake.runs.callbacks import check_out
         from torch_sake.training.module import PotentialModule
         self.config = config
         with self._held_folder():
-            self._check_out()
+            check_out(config.out, config.resume)
         self.device = choose_device(config.device)
         if self.device.type == 'cuda':
             available = torch.cuda.device_count()
@@ -181,8 +178,7 @@ class Trainer:
             self._fit(callbacks)
 
     def _fit(self, callbacks: Sequence[Any]) -> None:
-        from torch_sake.runs.lightning import build_trainer, quiet
-        from torch_sake.training.callbacks import Interrupted
+        from torch_sake.runs.lightning import run
         from torch_sake.training.datamodule import FramesModule
         torch.manual_seed(self.config.seed)  # of GPUs
         torch.set_rng_state(self.random_state)
@@ -192,22 +188,31 @@ class Trainer:
             self._restore()
         if self.module.finished:
             return
-        with quiet():
-            trainer = build_trainer(self.module, self.device, callbacks)
-            try:
-                trainer.fit(self.module, ckpt_path=last,
-                            datamodule=FramesModule(self.data, self.config))
-            except Interrupted:
-                raise KeyboardInterrupt from None
-            except SystemExit as error:
-                # What Lightning makes of an interruption that does not wait.
-                if isinstance(error.__context__, KeyboardInterrupt):
-                    raise KeyboardInterrupt from None
-                raise
-            finally:
-                self.random_state = torch.get_rng_state()
-                self.device = trainer.strategy.root_device
-                self.module.to(self.device)
+        try:
+            run(self.module, FramesModule(self.data, self.config), self.device,
+                last, callbacks, **self._lightning_options())
+        finally:
+            self.random_state = torch.get_rng_state()
+            self.device = self.module.device
+
+    def _lightning_options(self) -> dict[str, Any]:
+        from pytorch_lightning.loggers import TensorBoardLogger
+        from pytorch_lightning.strategies import DDPStrategy
+        config = self.config
+        options = dict(devices=config.devices, num_nodes=config.num_nodes,
+                       deterministic=config.deterministic or None)
+        if config.num_processes > 1:
+            # Buffers do not change. All parameters of our models have
+            # gradients, others have to be looked at, which takes time in each
+            # step.
+            own = isinstance(self.potential.model, MoleculeModel)
+            options['strategy'] = DDPStrategy(broadcast_buffers=False,
+                                              find_unused_parameters=not own)
+        if config.tensorboard:
+            options['logger'] = TensorBoardLogger(
+                config.out, name='tensorboard', version='',
+                default_hp_metric=False)
+        return options
 
     def _build_potential(
         self, model: torch.nn.Module | None
@@ -248,40 +253,9 @@ class Trainer:
         last = osp.join(self.config.out, LAST)
         checkpoint = SafetensorsIO().load_checkpoint(last)
         with errors_name(last):
-            self._take_over(checkpoint)
-
-    def _take_over(self, checkpoint: dict[str, Any]) -> None:
-        check_kind(checkpoint, self.module.description['kind'])
-        if 'optimizer_states' not in checkpoint:
-            raise ValueError(
-                f"'resume' needs a run of this version (got one of "
-                f"torch_sake {checkpoint['versions']['torch_sake']} on "
-                f"another loop)")
-        check_entry('config', checkpoint.get('config'), dict[str, Any])
-        check_same_settings(
-            asdict(self.config),
-            {**asdict(TrainConfig()), **checkpoint['config']}, FREE)
-        check_same_data(self.module.description['fingerprint'],
-                        checkpoint.get('fingerprint'), self.config.data)
-        self.module.check_checkpoint(checkpoint)
-        for name, value in vars(self.data.split).items():
-            if not torch.equal(value, checkpoint['split'][name]):
-                raise ValueError(f"'resume' needs the data of the run (the "
-                                 f"frames of '{name}' differ)")
-        self.module.on_load_checkpoint(checkpoint)
-        self.module.load_state_dict(checkpoint['state_dict'])
+            self.module.take_over(checkpoint, asdict(TrainConfig()))
 
     def _held_folder(self) -> AbstractContextManager[None]:
         # Processes of one run share it; the first one has it for all.
         return (hold_folder(self.config.out) if self.is_global_zero else
                 nullcontext())
-
-    def _check_out(self) -> None:
-        last = osp.join(self.config.out, LAST)
-        if osp.exists(last) and not self.config.resume:
-            raise ValueError(f"'out' must not hold a run already, unless it "
-                             f"goes on with 'resume' (got {self.config.out})")
-        for name in (LAST, BEST) if self.config.resume else ():
-            if not osp.exists(osp.join(self.config.out, name)):
-                raise ValueError(f"'resume' needs a run in 'out', which has "
-                                 f"no '{name}' (got {self.config.out})")
