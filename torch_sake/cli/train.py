@@ -11,6 +11,7 @@ from torch_sake.utils.global_state import (
     use_deterministic_algorithms,
 )
 from torch_sake.utils.inputs import BEST, LAST
+from torch_sake.utils.names import is_import_path
 
 
 def train(config: TrainConfig) -> None:
@@ -51,7 +52,8 @@ def report(trainer: Trainer) -> None:
     units = data.frames.units
     plot_learning_curve(trainer.history, units, config.out)
     part = 'test' if data.split.test.numel() > 0 else 'val'
-    potential = load_predictor(config.out)[0]
+    own = config.model if is_import_path(config.model) else None
+    potential = load_predictor(config.out, model=own)[0]
     trivial = trivial_labels(potential, data.batches(part))
     outputs = predict(potential.to(trainer.device), data.batches(part),
                       trainer.device)

@@ -30,6 +30,13 @@ from torch_sake.utils.fingerprint import fingerprint
 SAMPLE = 10000
 
 
+def check_frames(frames: Any) -> AnyFrames:
+    if not isinstance(frames, AnyFrames):
+        raise TypeError(f"'frames' must be Frames or FramesOnDisk "
+                        f"(got {type(frames)})")
+    return frames
+
+
 @dataclass
 class TrainingData:
     r"""The frames of a run, in memory or on disk, and their split, how large a
@@ -49,8 +56,11 @@ class TrainingData:
     fingerprint: str
 
     @classmethod
-    def from_config(cls, config: TrainConfig) -> 'TrainingData':
-        frames = load_config_frames(asdict(config))
+    def from_config(cls, config: TrainConfig,
+                    frames: AnyFrames | None = None) -> 'TrainingData':
+        r"""Returns the data of a run, or the given frames in their place."""
+        if frames is None:
+            frames = load_config_frames(asdict(config))
         if max(frames.elements) >= NUM_ELEMENTS:
             raise ValueError(f"The data must have atomic numbers below "
                              f"{NUM_ELEMENTS}, as the models have (got "
@@ -153,6 +163,17 @@ class TrainingData:
             description['structure'] = {key: first[key] for key in STRUCTURE
                                         if key in first}
         return description
+
+    def check_settings(self, config: TrainConfig) -> None:
+        r"""Raises an error if something is set that these data do not have."""
+        for name in ('zbl', 'energy_per_atom'):
+            if getattr(config, name) and self.frames.label != 'energy':
+                raise ValueError(f"'{name}' must not be set for data without "
+                                 f"energies (got '{self.frames.label}')")
+        if not config.resume and self.volume_per_atom == 0 and (
+                config.stress_weight not in (0, TrainConfig.stress_weight)):
+            raise ValueError(f"'stress_weight' must not be given for data "
+                             f"without stresses (got {config.stress_weight})")
 
     def check_elements(self) -> None:
         r"""Raises an error that names the first frame for validation or for

@@ -1,31 +1,28 @@
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.evaluation.metrics import Metrics, Predictor
 from torch_sake.models import MoleculeModel
-from torch_sake.potentials.description import MODELS
+from torch_sake.models.registry import find_model
 from torch_sake.potentials.load import assemble
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.data import TrainingData
+from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
+from torch_sake.training.model import build_model
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.entries import errors_name
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.utils.inputs import LAST
 from torch_sake.utils.locks import hold_folder
-
-# The arguments of a model whose atoms make up a property in this way:
-READOUT_ARGUMENTS = {
-    'add': {}, 'mean': {'readout': 'mean'}, 'extent': {'readout': 'extent'},
-    'dipole': {'dipole': True}
-}
 
 
 class Trainer:
@@ -60,21 +57,35 @@ class Trainer:
 
     Args:
         config (TrainConfig): What the run is made of.
-        model (torch.nn.Module, optional): A :obj:`model(z, pos, batch)` of
-            your own in the place of that of the configuration. Its
-            checkpoints hold the parameters, but
-            :func:`~torch_sake.load_potential` cannot know how to build it.
+        model (type, str or torch.nn.Module, optional): A
+            :obj:`model(z, pos, batch)` of your own in the place of that of the
+            configuration: its class or import path, from which it is built
+            with the settings that its signature has, as
+            :func:`~torch_sake.load_potential` does again, or the model itself,
+            of which checkpoints hold the parameters only.
+            (default: :obj:`None`)
+        frames (Frames or FramesOnDisk, optional): Labeled structures in the
+            place of :obj:`config.data`, which becomes their source.
+            (default: :obj:`None`)
+        loss (callable, optional): A penalty of your own in the place of
+            :obj:`config.loss`: a function of the errors :math:`(M, C)` of a
+            property in its unit, which returns a number for each row, or a
+            subclass of :class:`~torch_sake.training.losses.WeightedLoss`.
             (default: :obj:`None`)
 
     Raises:
         ImportError: If :obj:`pytorch-lightning` is not installed.
+        TypeError: If an argument is none of these.
         ValueError: If the folder holds a run already and :obj:`config.resume`
             is not set, or is set and the run there has other settings, or if
             another process writes to it.
     """
     @own_global_state()
     def __init__(self, config: TrainConfig,
-                 model: torch.nn.Module | None = None):
+                 model: torch.nn.Module | type | str | None = None,
+                 frames: AnyFrames | None = None,
+                 loss: Callable[[Tensor], Tensor] | type[WeightedLoss]
+                 | None = None):
         # Here and in fit, as it takes seconds, and simulations do without.
         from torch_sake.runs.callbacks import check_out
         from torch_sake.training.module import PotentialModule
@@ -82,11 +93,13 @@ class Trainer:
         with self._held_folder():
             check_out(config.out, config.resume)
         self.device = choose_device(config.device)
-        if self.device.type == 'cuda':
-            available = torch.cuda.device_count()
-            if config.devices > available:
-                raise ValueError(f"'devices' must be at most {available}, the "
-                                 f"number of GPUs here (got {config.devices})")
+        available = torch.cuda.device_count()
+        if self.device.type == 'cuda' and config.devices > available:
+            raise ValueError(f"'devices' must be at most {available}, the "
+                             f"number of GPUs here (got {config.devices})")
+        if frames is not None:
+            self.config = config = replace(config, data=check_frames(
+                frames).source)
         pretrained = None
         if config.init is not None:
             if model is not None:
@@ -94,16 +107,10 @@ class Trainer:
                                  f"your own (got {config.init!r})")
             pretrained = Pretrained(config)
             self.config = config = pretrained.settle(config)
-        self.data = TrainingData.from_config(config)
-        label = self.data.frames.label
-        for name in ('zbl', 'energy_per_atom'):
-            if getattr(config, name) and label != 'energy':
-                raise ValueError(f"'{name}' must not be set for data without "
-                                 f"energies (got '{label}')")
-        if not config.resume and self.data.volume_per_atom == 0 and (
-                config.stress_weight not in (0, TrainConfig.stress_weight)):
-            raise ValueError(f"'stress_weight' must not be given for data "
-                             f"without stresses (got {config.stress_weight})")
+        elif not isinstance(model, torch.nn.Module):
+            model = find_model(config.model if model is None else model)
+        self.data = TrainingData.from_config(config, frames)
+        self.data.check_settings(config)
         torch.manual_seed(config.seed)
         if pretrained is not None:
             self.data = pretrained.adapt(self.data, config)
@@ -114,7 +121,7 @@ class Trainer:
         self.data.check_elements()
         potential.to(getattr(torch, config.precision))
         self.module = PotentialModule(
-            potential, self._build_loss(), config,
+            potential, self._build_loss(loss), config,
             {'config': asdict(config), **description,
              **self.data.description})
         if config.num_processes == 1:  # others have a device each
@@ -215,27 +222,22 @@ class Trainer:
         return options
 
     def _build_potential(
-        self, model: torch.nn.Module | None
+        self, model: torch.nn.Module | type
     ) -> tuple[Predictor, dict[str, Any]]:
         r"""Returns an untrained potential or property and its description."""
         config, data = self.config, self.data
         description = {'model': None, 'prior': None}
-        if model is None:
-            arguments = {**config.model_arguments,
-                         **READOUT_ARGUMENTS[data.frames.readout]}
-            avg_num_neighbors = data.avg_num_neighbors(config.cutoff)
-            if config.model == 'VectorSAKE':
-                arguments['avg_num_neighbors'] = avg_num_neighbors
-            model = MODELS[config.model](**arguments)
-            description['model'] = {'name': config.model,
-                                    'arguments': arguments}
+        if not isinstance(model, torch.nn.Module):
+            model, description['model'] = build_model(model, config, data)
         if config.zbl:
             description['prior'] = {'cutoff': config.cutoff or 5.0,
                                     **data.frames.units}
         return assemble(model, data.atomic_energies, {
             **description, **data.description}), description
 
-    def _build_loss(self) -> WeightedLoss:
+    def _build_loss(
+        self, loss: Callable[[Tensor], Tensor] | type[WeightedLoss] | None
+    ) -> WeightedLoss:
         config, data = self.config, self.data
         # What is learned, and the weight and the unit of its error:
         weights = {data.frames.label: 1.0}
@@ -245,8 +247,10 @@ class Trainer:
         if data.volume_per_atom > 0:  # of frames with a stress
             weights['stress'] = config.stress_weight
             units['stress'] = data.scale / data.volume_per_atom
-        return WeightedLoss(config.loss, weights, units,
-                            config.energy_per_atom)
+        kind, penalty = WeightedLoss, loss or config.loss
+        if isinstance(loss, type) and issubclass(loss, WeightedLoss):
+            kind, penalty = loss, config.loss
+        return kind(penalty, weights, units, config.energy_per_atom)
 
     def _restore(self) -> None:
         from torch_sake.runs.checkpoint_io import SafetensorsIO

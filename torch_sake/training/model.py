@@ -1,0 +1,49 @@
+import inspect
+from typing import Any
+
+import torch
+
+from torch_sake.models.registry import name_of
+from torch_sake.training.config import TrainConfig
+from torch_sake.training.data import TrainingData
+
+# The arguments of a model whose atoms make up a property in this way:
+READOUT_ARGUMENTS = {
+    'add': {}, 'mean': {'readout': 'mean'}, 'extent': {'readout': 'extent'},
+    'dipole': {'dipole': True}
+}
+
+
+def build_model(
+    kind: type, config: TrainConfig, data: TrainingData
+) -> tuple[torch.nn.Module, dict[str, Any]]:
+    r"""Returns an untrained model, and what checkpoints say of it.
+
+    Args:
+        kind (type): The class. It gets those settings of the model that its
+            signature has, and the average number of neighbors of an atom as
+            :obj:`avg_num_neighbors`.
+        config (TrainConfig): The settings.
+        data (TrainingData): The data.
+
+    Raises:
+        ValueError: If something is set that the model does not take.
+    """
+    parameters = inspect.signature(kind).parameters
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD
+                    for parameter in parameters.values())
+    arguments = dict(config.model_arguments)
+    if 'cutoff' not in parameters and not takes_all and (
+            config.cutoff == TrainConfig.cutoff):
+        del arguments['cutoff']  # nobody has asked for it
+    arguments.update(READOUT_ARGUMENTS[data.frames.readout])
+    for name, value in arguments.items():
+        if name not in parameters and not takes_all:
+            raise ValueError(f"'{name}' must not be given for "
+                             f"{name_of(kind)}, which takes "
+                             f"{list(parameters)} (got {value!r})")
+    if 'cutoff' in arguments:
+        avg_num_neighbors = data.avg_num_neighbors(config.cutoff)
+        if 'avg_num_neighbors' in parameters:
+            arguments['avg_num_neighbors'] = avg_num_neighbors
+    return kind(**arguments), {'name': name_of(kind), 'arguments': arguments}
