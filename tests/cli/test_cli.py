@@ -220,22 +220,18 @@ def test_help(command, capsys):
     assert 'usage: torch-sake' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('arguments, option', [
-    (['train'], '--energy_weight'),
-    (['train', '--task', 'potential'], '--energy_weight'),
-    (['train', '--task', 'dynamics'], '--num_rollout'),
-    (['train', '--task=dynamics'], '--num_rollout'),
-    (['dynamics'], '--num_rollout'),
-], ids=str)
-def test_tasks_of_training(arguments, option, capsys):
+@pytest.mark.parametrize('command, option', [
+    ('train', '--energy_weight'), ('dynamics', '--num_rollout')])
+def test_commands_of_training(command, option, capsys):
     with pytest.raises(SystemExit) as exit:
-        main([*arguments, '--help'])
+        main([command, '--help'])
     assert exit.value.code == 0
     assert option in capsys.readouterr().out
 
 
-def test_unknown_task(capsys):
-    with pytest.raises(SystemExit) as exit:
-        main(['train', '--task', 'docking'])
-    assert exit.value.code == 2
-    assert "'docking'" in capsys.readouterr().err
+@pytest.mark.parametrize('arguments', [
+    ['--task', 'dynamics'], ['--task=dynamics'], ['--task', 'potential'],
+    ['--num_steps', '3', '--task', 'docking']], ids=str)
+def test_tasks_are_commands(arguments, capsys):
+    assert main(['train', *arguments]) == 2
+    assert "'torch-sake dynamics' forecasts" in capsys.readouterr().err

@@ -24,19 +24,18 @@ from torch_sake.simulation.restart import (
 )
 from torch_sake.simulation.soundness import Soundness, Unsound
 from torch_sake.simulation.structures import (
+    check_periodic,
     identity_of,
     random_generator,
     read_structure,
+    write_structure,
 )
 from torch_sake.simulation.velocities import draw_velocities
 from torch_sake.utils.device import choose_device
-from torch_sake.utils.files import (
-    check_folder,
-    remove_incomplete,
-    replace_when_complete,
-)
+from torch_sake.utils.files import check_folder, remove_incomplete
 from torch_sake.utils.fingerprint import fingerprint
 from torch_sake.utils.locks import hold_folder
+from torch_sake.utils.plain_checks import require
 
 LAST = 'last.extxyz'
 SECONDS_BETWEEN_SAVES = 10.0
@@ -87,13 +86,11 @@ class Simulation:
         state = load_state(config, self.out, self._settings())
         self.compiled = self._compiles(state)
         self.atoms = read_structure(config.structure, config.checkpoint[0])
-        if config.ensemble == 'npt' and not self.atoms.pbc.all():
-            raise ValueError(f"'ensemble' must not be 'npt' for a structure "
-                             f"that is not periodic in all directions (got "
-                             f"pbc={self.atoms.pbc.tolist()})")
-        if self.atoms.get_number_of_degrees_of_freedom() == 0:
-            raise ValueError("'structure' must have an atom that can move "
-                             "(got constraints on all)")
+        if config.ensemble == 'npt':
+            check_periodic(self.atoms, "'ensemble' must not be 'npt'")
+        require(self.atoms.get_number_of_degrees_of_freedom() > 0,
+                "'structure' must have an atom that can move (got constraints "
+                "on all)")
         self.calculator = SAKECalculator(
             config.checkpoint, compile=self.compiled,
             device=choose_device(config.device),
@@ -302,7 +299,5 @@ class Simulation:
         return dict(asdict(self.config), checkpoint=self.fingerprints)
 
     def _write_last(self) -> None:
-        import ase.io
-        atoms = self.atoms.copy()  # without energies that may not belong to it
-        with replace_when_complete(osp.join(self.out, LAST)) as path:
-            ase.io.write(path, atoms, format='extxyz')
+        # Without energies, which may not belong to it:
+        write_structure(osp.join(self.out, LAST), self.atoms.copy())

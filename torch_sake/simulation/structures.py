@@ -17,10 +17,11 @@ from torch_sake.datasets.frames.frames import STRUCTURE, Frames
 from torch_sake.neighbors import neighbor_list
 from torch_sake.potentials.description import check_kind
 from torch_sake.utils.bounds import MAX_LABEL
-from torch_sake.utils.entries import errors_name
-from torch_sake.utils.files import PathLike
+from torch_sake.utils.files import PathLike, replace_when_complete
 from torch_sake.utils.fingerprint import fingerprint
 from torch_sake.utils.inputs import find_checkpoint, find_structure
+from torch_sake.utils.messages import errors_name
+from torch_sake.utils.plain_checks import require
 from torch_sake.utils.units import check_units
 
 # What a structure consists of, beside its cell and constraints:
@@ -58,6 +59,22 @@ def read_structure(path: PathLike | None, checkpoint: PathLike) -> Any:
                          f"(got '{path}')") from None
     _check_structure(atoms, name, index)
     return _without_labels(atoms)
+
+
+def write_structure(path: PathLike, atoms: Any) -> None:
+    r"""Writes a structure to a file of extended XYZ."""
+    import ase.io
+    with replace_when_complete(path) as temporary:
+        ase.io.write(temporary, atoms, format='extxyz')
+
+
+def check_periodic(atoms: Any, rule: str) -> None:
+    r"""Raises an error, with what must not be asked for, if a structure is not
+    periodic in all directions.
+    """
+    require(atoms.pbc.all(),
+            f"{rule} for a structure that is not periodic in all directions "
+            f"(got pbc={atoms.pbc.tolist()})")
 
 
 def _check_structure(atoms: Any, name: str, index: int) -> None:

@@ -14,6 +14,7 @@ from torch_sake.datasets import (
     random_split,
     read_split,
 )
+from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
 from torch_sake.models.readout import NUM_ELEMENTS
@@ -24,9 +25,8 @@ from torch_sake.training.batching import (
 )
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.label_statistics import summarize
-from torch_sake.utils.fingerprint import fingerprint
 
-# Of frames that say how many neighbors an atom has, and what the data are:
+# Of frames that say how many neighbors an atom has:
 SAMPLE = 10000
 
 
@@ -190,12 +190,3 @@ class TrainingData:
                         f"The split must have all elements in 'train' (got "
                         f"atomic numbers {unknown} in frame {index}, of "
                         f"'{name}' only)")
-
-
-def frames_fingerprint(frames: AnyFrames) -> str:
-    r"""Returns what tells data apart, in memory or on disk: how many atoms
-    each frame has, and what up to 10,000 frames consist of.
-    """
-    sample = frames[::math.ceil(len(frames) / SAMPLE)]
-    return fingerprint([{'num_atoms': frames.num_atoms},
-                        *(data.to_dict() for data in sample)])

@@ -1,4 +1,6 @@
-r"""Writing files completely or not at all, and reading arrays from them."""
+r"""Paths of this machine, writing files completely or not at all, and reading
+arrays from them.
+"""
 
 import csv
 import json
@@ -13,12 +15,14 @@ from typing import Any, Union
 
 import numpy as np
 
+# For those who have them from here:
+from torch_sake.utils.messages import in_words, one_line  # noqa: F401
+
 PathLike = Union[str, 'os.PathLike[str]']
 INCOMPLETE = '.incomplete-'
 # What fsspec, by which PyG and Lightning open files, would take for one: a
 # scheme, a chain of them, or data in the place of a path.
 ADDRESS = re.compile(r'.*://|[\w.+-]+::|data:', re.DOTALL | re.IGNORECASE)
-MAX_CHARACTERS = 200  # of a message about what was found in a file
 
 
 def local_path(name: str, path: PathLike) -> str:
@@ -62,21 +66,19 @@ def check_file(path: PathLike, name: str = 'data') -> str:
     return path
 
 
-def one_line(text: Any, longest: int = MAX_CHARACTERS) -> str:
-    r"""Returns an error or a text as one line that is not too long."""
-    if isinstance(text, BaseException):
-        text = f'{type(text).__name__}: {text}'
-    text = ' '.join(''.join(
-        character if character.isprintable() else ' '
-        for character in str(text)).split())
-    return text if len(text) <= longest else f'{text[:longest]}...'
+def local_paths(name: str, paths: PathLike | Sequence[PathLike]) -> list[str]:
+    r"""Returns a path, or several, as a list, see :func:`local_path`."""
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    if len(paths) == 0:
+        raise ValueError(f"'{name}' must be at least one (got {paths})")
+    return [local_path(name, path) for path in paths]
 
 
-def in_words(value: Any) -> str:
-    r"""Returns what a message says of a value."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        value = value.tolist()
-    return one_line(repr(value))
+def check_no_address(name: str, data: str) -> str:
+    r"""Returns the name of data, or a path that its reader expands."""
+    local_path(name, data)
+    return data
 
 
 @contextmanager
