@@ -37,7 +37,7 @@ class ModelArguments(TypedDict, total=False):
     cutoff: PositiveFloat | None
     avg_num_neighbors: PositiveFloat
     num_layers: PositiveInt
-    readout: Literal['add', 'mean', 'extent']
+    readout: Literal[READOUTS]
 
 
 class OwnModel(TypedDict):

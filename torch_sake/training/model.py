@@ -7,12 +7,6 @@ from torch_sake.models.registry import name_of
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
 
-# The arguments of a model whose atoms make up a property in this way:
-READOUT_ARGUMENTS = {
-    'add': {}, 'mean': {'readout': 'mean'}, 'extent': {'readout': 'extent'},
-    'dipole': {'dipole': True}
-}
-
 
 def build_model(
     kind: type, config: TrainConfig, data: TrainingData
@@ -36,7 +30,8 @@ def build_model(
     if 'cutoff' not in parameters and not takes_all and (
             config.cutoff == TrainConfig.cutoff):
         del arguments['cutoff']  # nobody has asked for it
-    arguments.update(READOUT_ARGUMENTS[data.frames.readout])
+    if data.frames.readout != 'add':
+        arguments['readout'] = data.frames.readout
     for name, value in arguments.items():
         if name not in parameters and not takes_all:
             raise ValueError(f"'{name}' must not be given for "
