@@ -74,8 +74,10 @@ def test_class_of_a_model(config, as_text, monkeypatch):
         assert torch.equal(value, expected[key]), key
     with pytest.raises(ValueError, match=f"its model is '{name}'"):
         load_potential(config.out)
-    resumed = Trainer(replace(config, cutoff=2.5, resume=True), model)
-    assert resumed.step == 12
+    # The run names the model.
+    resumed = Trainer(replace(config, cutoff=2.5, resume=True, model=name))
+    assert resumed.step == 12 and resumed.config == replace(
+        trainer.config, resume=True)
 
 
 @pytest.fixture
@@ -95,6 +97,15 @@ def test_settings_that_a_model_does_not_take(config):
     for model in (3, 'SchNet', 'torch_sake.models:find_nothing', dict):
         with pytest.raises((TypeError, ValueError), match="'model' must be"):
             Trainer(config, model)
+
+
+def test_class_without_import_path(config):
+    class Local(PairModel):
+        pass
+
+    Trainer(replace(config, num_steps=1), Local).fit()
+    with pytest.raises(ValueError, match='of a model of torch_sake'):
+        load_potential(config.out)
 
 
 def test_class_of_this_package(config):

@@ -3,14 +3,22 @@ from typing import Any
 
 import torch
 
-from torch_sake.models.registry import name_of
+from torch_sake.models.registry import MODELS, name_of
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
+from torch_sake.utils.names import is_import_path
+from torch_sake.utils.plain_checks import require
+
+
+def path_of(kind: type) -> str | None:
+    r"""Returns the name by which checkpoints know a class, if it has one."""
+    name = name_of(kind)
+    return name if name in MODELS or is_import_path(name) else None
 
 
 def build_model(
     kind: type, config: TrainConfig, data: TrainingData
-) -> tuple[torch.nn.Module, dict[str, Any]]:
+) -> tuple[torch.nn.Module, dict[str, Any] | None]:
     r"""Returns an untrained model, and what checkpoints say of it.
 
     Args:
@@ -33,12 +41,12 @@ def build_model(
     if data.frames.readout != 'add':
         arguments['readout'] = data.frames.readout
     for name, value in arguments.items():
-        if name not in parameters and not takes_all:
-            raise ValueError(f"'{name}' must not be given for "
-                             f"{name_of(kind)}, which takes "
-                             f"{list(parameters)} (got {value!r})")
+        require(name in parameters or takes_all,
+                f"'{name}' must not be given for {name_of(kind)}, which takes "
+                f"{list(parameters)} (got {value!r})")
     if 'cutoff' in arguments:
         avg_num_neighbors = data.avg_num_neighbors(config.cutoff)
         if 'avg_num_neighbors' in parameters:
             arguments['avg_num_neighbors'] = avg_num_neighbors
-    return kind(**arguments), {'name': name_of(kind), 'arguments': arguments}
+    name = path_of(kind)
+    return kind(**arguments), name and {'name': name, 'arguments': arguments}

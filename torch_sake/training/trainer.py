@@ -17,12 +17,13 @@ from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
-from torch_sake.training.model import build_model
+from torch_sake.training.model import build_model, path_of
 from torch_sake.utils.device import choose_device
-from torch_sake.utils.entries import errors_name
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.utils.inputs import LAST
 from torch_sake.utils.locks import hold_folder
+from torch_sake.utils.messages import errors_name
+from torch_sake.utils.plain_checks import require
 
 
 class Trainer:
@@ -62,7 +63,8 @@ class Trainer:
             configuration: its class or import path, from which it is built
             with the settings that its signature has, as
             :func:`~torch_sake.load_potential` does again, or the model itself,
-            of which checkpoints hold the parameters only.
+            of which checkpoints hold the parameters only (as of a class that
+            has no import path).
             (default: :obj:`None`)
         frames (Frames or FramesOnDisk, optional): Labeled structures in the
             place of :obj:`config.data`, which becomes their source.
@@ -94,21 +96,21 @@ class Trainer:
             check_out(config.out, config.resume)
         self.device = choose_device(config.device)
         available = torch.cuda.device_count()
-        if self.device.type == 'cuda' and config.devices > available:
-            raise ValueError(f"'devices' must be at most {available}, the "
-                             f"number of GPUs here (got {config.devices})")
+        require(self.device.type != 'cuda' or config.devices <= available,
+                f"'devices' must be at most {available}, the number of GPUs "
+                f"here (got {config.devices})")
         if frames is not None:
-            self.config = config = replace(config, data=check_frames(
-                frames).source)
+            config = replace(config, data=check_frames(frames).source)
         pretrained = None
         if config.init is not None:
-            if model is not None:
-                raise ValueError("'init' must not be given for a model of "
-                                 f"your own (got {config.init!r})")
+            require(model is None, f"'init' must not be given for a model of "
+                                   f"your own (got {config.init!r})")
             pretrained = Pretrained(config)
-            self.config = config = pretrained.settle(config)
+            config = pretrained.settle(config)
         elif not isinstance(model, torch.nn.Module):
             model = find_model(config.model if model is None else model)
+            config = replace(config, model=path_of(model) or config.model)
+        self.config = config
         self.data = TrainingData.from_config(config, frames)
         self.data.check_settings(config)
         torch.manual_seed(config.seed)
