@@ -12,6 +12,7 @@ from torch_sake.datasets import (
 )
 from torch_sake.utils.checks import check_positive_int
 from torch_sake.utils.files import PathLike
+from torch_sake.utils.plain_checks import require
 
 FIRST_FRAME, FRAMES = 30, 10  # of the published setting of charged particles
 WALK_FRAMES = 30
@@ -80,9 +81,9 @@ class Batches:
                  order: Tensor | None = None, first: int = 0):
         self.data, slices = dataset._data, dataset.slices
         sizes = slices['pos'].diff()
-        if (sizes != sizes[0]).any():
-            raise ValueError(f"The systems must be of one size (got "
-                             f"{int(sizes.min())} to {int(sizes.max())})")
+        require((sizes == sizes[0]).all(),
+                f"The systems must be of one size (got {int(sizes.min())} to "
+                f"{int(sizes.max())})")
         self.num_nodes, self.edge_slices = int(sizes[0]), slices['edge_index']
         drop = order is not None and len(order) >= batch_size
         if order is None:

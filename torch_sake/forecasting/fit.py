@@ -16,12 +16,13 @@ from torch_sake.runs.callbacks import check_out
 from torch_sake.runs.checkpoint_io import SafetensorsIO
 from torch_sake.runs.lightning import run
 from torch_sake.utils.device import choose_device
-from torch_sake.utils.entries import errors_name
 from torch_sake.utils.files import remove_incomplete, write_json
 from torch_sake.utils.fingerprint import fingerprint
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.utils.inputs import LAST
 from torch_sake.utils.locks import hold_folder
+from torch_sake.utils.messages import errors_name
+from torch_sake.utils.plain_checks import require
 
 
 @own_global_state()
@@ -118,13 +119,11 @@ def build(config: DynamicsConfig, train: InMemoryDataset) -> Forecaster:
         train.slices['edge_index'].diff())
     vec = data.pos[first + source] - data.pos[first + target]
     dist = vec.norm(dim=1)
-    if not bool((dist > 0).any()):
-        raise ValueError(f"The training systems must have edges between nodes "
-                         f"apart (got {dist.numel()} edges)")
-    if config.cutoff is not None and not bool((dist < config.cutoff).any()):
-        raise ValueError(f"'cutoff' must be larger than the shortest edge of "
-                         f"the training systems, {float(dist.min()):.4g} "
-                         f"(got {config.cutoff})")
+    require((dist > 0).any(), f"The training systems must have edges between "
+                              f"nodes apart (got {dist.numel()} edges)")
+    require(config.cutoff is None or (dist < config.cutoff).any(),
+            f"'cutoff' must be larger than the shortest edge of the training "
+            f"systems, {float(dist.min()):.4g} (got {config.cutoff})")
     return Forecaster(
         config.model, 0 if data.x is None else data.x.size(1),
         0 if data.edge_attr is None else data.edge_attr.size(1),
