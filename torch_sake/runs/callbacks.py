@@ -19,6 +19,7 @@ from torch_sake.utils.files import (
     write_settings,
 )
 from torch_sake.utils.inputs import BEST, LAST
+from torch_sake.utils.plain_checks import require
 
 
 class Interrupted(Exception):
@@ -31,13 +32,13 @@ def check_out(folder: str, resume: bool) -> None:
     r"""Raises an error if a folder holds a run and none is to go on, or has
     none that could.
     """
-    if osp.exists(osp.join(folder, LAST)) and not resume:
-        raise ValueError(f"'out' must not hold a run already, unless it "
-                         f"goes on with 'resume' (got {folder})")
+    require(resume or not osp.exists(osp.join(folder, LAST)),
+            f"'out' must not hold a run already, unless it goes on with "
+            f"'resume' (got {folder})")
     for name in (LAST, BEST) if resume else ():
-        if not osp.exists(osp.join(folder, name)):
-            raise ValueError(f"'resume' needs a run in 'out', which has no "
-                             f"'{name}' (got {folder})")
+        require(osp.exists(osp.join(folder, name)),
+                f"'resume' needs a run in 'out', which has no '{name}' "
+                f"(got {folder})")
 
 
 class RunFolder(Checkpoint):

@@ -17,7 +17,7 @@ from torch_sake.runs.distributed import num_processes, sum_over_processes
 from torch_sake.runs.diverged import check_finite
 from torch_sake.runs.resume import RunState, check_run, leave_to_module
 from torch_sake.utils.checks import check_same_data, check_same_settings
-from torch_sake.utils.entries import check_entry
+from torch_sake.utils.hints import check_entry
 from torch_sake.utils.weights import check_tensors
 
 Metrics = dict[str, float]
