@@ -109,9 +109,20 @@ def test_class_without_import_path(config):
 
 
 def test_class_of_this_package(config):
-    trainer = Trainer(config, VectorSAKE)
-    assert trainer.module.description['model'] == (
-        Trainer(config).module.description['model'])
+    class Own(VectorSAKE):
+        pass
+
+    trainer = Trainer(config)
+    description = trainer.module.description['model']
+    assert description == {'name': 'VectorSAKE', 'arguments': {
+        'hidden_channels': 8, 'cutoff': 5.0, 'avg_num_neighbors': 2.0}}
+    assert Trainer(config, VectorSAKE).module.description['model'] == (
+        description)
+    first, *_ = Trainer(config, Own).potential.model.stack.convs
+    assert first.avg_num_neighbors == 2.0
+    published = Trainer(replace(config, model='SAKE')).module.description
+    assert published['model'] == {'name': 'SAKE', 'arguments': {
+        'hidden_channels': 8, 'cutoff': 5.0}}
 
 
 class PerAtom(WeightedLoss):

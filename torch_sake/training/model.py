@@ -3,6 +3,7 @@ from typing import Any
 
 import torch
 
+from torch_sake.models import VectorSAKE
 from torch_sake.models.registry import MODELS, name_of
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
@@ -46,7 +47,7 @@ def build_model(
                 f"{list(parameters)} (got {value!r})")
     if 'cutoff' in arguments:
         avg_num_neighbors = data.avg_num_neighbors(config.cutoff)
-        if 'avg_num_neighbors' in parameters:
+        if 'avg_num_neighbors' in parameters or issubclass(kind, VectorSAKE):
             arguments['avg_num_neighbors'] = avg_num_neighbors
     name = path_of(kind)
     return kind(**arguments), name and {'name': name, 'arguments': arguments}
