@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from torch_sake.datasets import load_frames
-from torch_sake.datasets.frames import load
+from torch_sake.datasets.frames import xtb
 
 
 def test_load_frames_md17(tmp_path):
@@ -55,7 +55,7 @@ def test_load_frames_npz(tmp_path):
 
 def test_load_frames_xtb(monkeypatch):
     calls = []
-    monkeypatch.setattr(load, 'xtb_frames',
+    monkeypatch.setattr(xtb, 'xtb_frames',
                         lambda *args, **kwargs: calls.append((args, kwargs)))
     load_frames('xtb:acetic acid', root='cache', seed=7, num_frames=5)
     assert calls == [(('acetic acid', ),

@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
@@ -200,6 +201,18 @@ class Frames(InMemoryDataset):
     def __repr__(self) -> str:
         return (f"{self.__class__.__name__}({len(self)}, "
                 f"source='{self.source}')")
+
+
+def molecule_frames(z: Any, pos: Any, energy: Any, force: Any,
+                    **about: Any) -> Frames:
+    r"""Returns the frames of one molecule.
+
+    Shapes:
+        - **input:** atomic numbers :math:`(n)`, positions :math:`(M, n, 3)`,
+          energies :math:`(M)`, forces :math:`(M, n, 3)`
+    """
+    return Frames(numpy.tile(z, len(pos)), pos.reshape(-1, 3), energy,
+                  force.reshape(-1, 3), num_atoms=len(z), **about)
 
 
 def label_name(units: dict[str, str]) -> str:
