@@ -1,3 +1,7 @@
+r"""The labels of structures of ASE. Messages begin with :obj:`where`, the file
+and the frame.
+"""
+
 from typing import Any
 
 import numpy
@@ -11,11 +15,7 @@ ENDINGS = ('stress', 'virial', 'virials')
 
 
 def energy_of(atoms: Any, where: str) -> Any:
-    r"""Returns the energy of a structure of ASE.
-
-    Args:
-        atoms (ase.Atoms): The structure.
-        where (str): File and frame, for errors.
+    r"""Returns the energy of an :class:`ase.Atoms`.
 
     Raises:
         ValueError: If there is none, it is no real number, or there are two
@@ -33,12 +33,8 @@ def energy_of(atoms: Any, where: str) -> Any:
 
 
 def forces_of(atoms: Any, where: str) -> numpy.ndarray | None:
-    r"""Returns the forces of a structure of ASE, or :obj:`None` if it has
+    r"""Returns the forces of an :class:`ase.Atoms`, or :obj:`None` if it has
     none, without what constraints would make of them.
-
-    Args:
-        atoms (ase.Atoms): The structure.
-        where (str): File and frame, for errors.
 
     Raises:
         ValueError: If they are no real numbers, there are two that differ, or
@@ -53,15 +49,8 @@ def forces_of(atoms: Any, where: str) -> numpy.ndarray | None:
 
 
 def stress_of(atoms: Any, where: str) -> numpy.ndarray:
-    r"""Returns the stress of a structure of ASE, or that of its virial, or NaN
-    if it has neither.
-
-    Args:
-        atoms (ase.Atoms): The structure.
-        where (str): File and frame, for errors.
-
-    Shapes:
-        - **output:** stress :math:`[3, 3]`
+    r"""Returns the stress of an :class:`ase.Atoms`, :math:`(3, 3)`, or that of
+    its virial, or NaN if it has neither.
 
     Raises:
         ValueError: If there are several that do not agree, or none under that
@@ -110,10 +99,8 @@ def _label(atoms: Any, name: str, where: str) -> numpy.ndarray | None:
 
 
 def real_numbers(name: str, value: Any, where: str) -> numpy.ndarray:
-    r"""Returns real numbers as an array.
-
-    Raises:
-        ValueError: If they are Boolean, complex, text or none at all.
+    r"""Returns real numbers as an array, or raises an error if they are
+    Boolean, complex, text or none at all.
     """
     try:
         array = numpy.asarray(value)

@@ -24,10 +24,8 @@ class NoStructure(IndexError):
 
 
 def ase_structures(path: PathLike) -> Iterator[Any]:
-    r"""Yields the :class:`ase.Atoms` of a file, one after the other.
-
-    Args:
-        path (str or os.PathLike): The file. An :obj:`@` is part of its name.
+    r"""Yields the :class:`ase.Atoms` of a file, one after the other. An
+    :obj:`@` is part of its name.
 
     Raises:
         ValueError: If there is no file, or it cannot be read, with the number
@@ -48,11 +46,8 @@ def ase_structures(path: PathLike) -> Iterator[Any]:
 
 
 def ase_structure(path: PathLike, index: int) -> Any:
-    r"""Returns one :class:`ase.Atoms` of a file.
-
-    Args:
-        path (str or os.PathLike): The file. An :obj:`@` is part of its name.
-        index (int): Which one; negative ones count from the end.
+    r"""Returns one :class:`ase.Atoms` of a file; a negative index counts from
+    the end.
 
     Raises:
         ValueError: As :func:`ase_structures`.

@@ -8,11 +8,8 @@ from torch_geometric.data import Data, InMemoryDataset
 from torch_sake.datasets.frames.frame_arrays import (
     Source,
     check_cells,
-    check_shapes,
     check_values,
-    concatenate,
-    count_atoms,
-    to_slices,
+    to_rows,
     to_tensor,
 )
 from torch_sake.datasets.frames.split import Split
@@ -141,15 +138,8 @@ class Frames(InMemoryDataset):
         arrays = {'z': z, 'pos': pos}
         if force is not None:
             arrays['force'] = force
-        if num_atoms is None:
-            num_atoms = count_atoms(source, z, num_frames)
-            arrays = {key: concatenate(source, key, value, num_atoms)
-                      for key, value in arrays.items()}
-        arrays = {key: to_tensor(source, key, value)
-                  for key, value in arrays.items()}
-        atom_slices = to_slices(source, num_atoms, num_frames)
-        check_shapes(source, arrays, num_atoms=int(atom_slices[-1]))
-        check_values(source, arrays, energy, atom_slices)
+        arrays, atom_slices = to_rows(source, arrays, num_atoms, num_frames)
+        check_values(source, {**arrays, 'energy': energy}, atom_slices)
         if test_start is not None and not 0 < test_start < num_frames:
             raise ValueError(f"'test_start' must lie between 1 and "
                              f"{num_frames - 1} (got {test_start})")

@@ -1,4 +1,3 @@
-import json
 import os.path as osp
 from typing import Any
 
@@ -7,6 +6,7 @@ import torch
 from torch_geometric.data import InMemoryDataset
 
 from torch_sake.datasets.frames.split import SPLITS
+from torch_sake.datasets.generated import compute_once
 from torch_sake.datasets.motion.particles import (
     INTERACTIONS,
     Forces,
@@ -23,12 +23,7 @@ from torch_sake.utils.checks import (
     check_positive_int,
     check_seed,
 )
-from torch_sake.utils.files import (
-    PathLike,
-    local_path,
-    read_arrays,
-    replace_when_complete,
-)
+from torch_sake.utils.files import PathLike, local_path
 
 ARRAYS = ('pos', 'vel', 'y', 'y_vel', 'charge', 'coupling')
 MAX_PAIRS = 1 << 18  # of all systems that are simulated at a time
@@ -138,19 +133,10 @@ class NBody(InMemoryDataset):
         self.time = timestep * stride * (frames[1] - frames[0])
         self.sign = -1.0 if interaction == 'gravity' else 1.0
         path = osp.join(local_path('root', root), _file_name(parameters))
-        if not osp.isfile(path):
-            arrays = _simulate(**parameters)
-            with replace_when_complete(path) as temporary:
-                numpy.savez(temporary, **arrays,
-                            parameters=json.dumps(parameters))
-        self._fill(path, parameters)
-
-    def _fill(self, path: str, parameters: dict[str, Any]) -> None:
-        arrays = read_arrays(path, (*ARRAYS, 'parameters'))
-        found = json.loads(str(arrays['parameters']))
-        if found != parameters:
-            raise ValueError(f"'{path}' must be of {parameters} (got {found})")
-        arrays = {name: torch.from_numpy(arrays[name]) for name in ARRAYS}
+        arrays = {name: torch.from_numpy(array) for name, array in
+                  compute_once(path, parameters, ARRAYS,
+                               lambda: _simulate(**parameters),
+                               key='parameters').items()}
         states = {name: arrays[name] for name in ('pos', 'vel', 'y', 'y_vel')}
         fill(self, dict(states, charge=arrays['charge'].unsqueeze(2)), {},
              self._edges(arrays))
