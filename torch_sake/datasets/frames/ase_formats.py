@@ -20,10 +20,8 @@ READABLE = frozenset('''
 
 
 def check_format(name: str) -> str:
-    r"""Returns ASE's name of a format.
-
-    Raises:
-        ValueError: If its reader might execute something or open other files.
+    r"""Returns ASE's name of a format, or raises an error if its reader might
+    execute something or open other files.
     """
     if name not in READABLE:
         raise ValueError(f"files of the format {name!r} may name other files "

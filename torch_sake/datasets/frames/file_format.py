@@ -56,12 +56,9 @@ class Description(TypedDict):
 
 
 def row_digest(arrays: Sequence[Any], energy: float) -> int:
-    r"""Returns what tells apart the arrays of a row and its energy, a CRC-32,
-    which is to be seen in damage, and not by who means to deceive.
-
-    Args:
-        arrays (list): The arrays, as anything that has their bytes.
-        energy (float): The energy.
+    r"""Returns what tells apart the arrays of a row, as anything that has
+    their bytes, and its energy: a CRC-32, which is to be seen in damage, and
+    not by who means to deceive.
     """
     sizes = [memoryview(value).nbytes for value in arrays]
     out = zlib.crc32(struct.pack(f'<d{len(sizes)}Q', energy, *sizes))
