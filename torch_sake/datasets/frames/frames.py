@@ -20,7 +20,31 @@ from torch_sake.utils.checks import check_option
 STRUCTURE = ('z', 'pos', 'cell', 'pbc')
 
 
-class Frames(InMemoryDataset):
+class LabeledFrames:
+    r"""What frames in memory and those on disk have in common."""
+    units: dict[str, str]
+    source: str
+    test_start: int | None
+    split_seed: int | None
+    splits: dict[str, Split]
+
+    @property
+    def label(self) -> str:
+        r"""The name of what the frames are labeled with."""
+        return label_name(self.units)
+
+    def index_select(self, idx: Any) -> Any:
+        frames = super().index_select(idx)
+        frames.test_start = frames.split_seed = None
+        frames.splits = {}
+        return frames
+
+    def __repr__(self) -> str:
+        return (f"{self.__class__.__name__}({len(self)}, "
+                f"source='{self.source}')")
+
+
+class Frames(LabeledFrames, InMemoryDataset):
     r"""Structures labeled with energies and, if these are known, forces and
     stresses, in memory.
 
@@ -121,7 +145,7 @@ class Frames(InMemoryDataset):
         self.units = dict(units)
         self.source = source
         self.test_start = test_start
-        self.splits: dict[str, Split] = {}
+        self.splits = {}
         self.split_seed = split_seed
         self.readout = check_option('readout', readout, READOUTS)
         if self.label != 'energy':
@@ -153,11 +177,6 @@ class Frames(InMemoryDataset):
         }
 
     @property
-    def label(self) -> str:
-        r"""The name of what the frames are labeled with."""
-        return label_name(self.units)
-
-    @property
     def has_forces(self) -> bool:
         r"""Whether the frames are labeled with forces."""
         return 'force' in self._data
@@ -177,20 +196,10 @@ class Frames(InMemoryDataset):
         r"""The number of atoms of each frame."""
         return self.slices['z'].diff()[torch.as_tensor(self.indices())]
 
-    def index_select(self, idx: Any) -> 'Frames':
-        frames = super().index_select(idx)
-        frames.test_start = frames.split_seed = None
-        frames.splits = {}
-        return frames
-
     def copy(self, idx: Any | None = None) -> 'Frames':
         if idx is not None:
             return self.index_select(idx).copy()
         return super().copy()
-
-    def __repr__(self) -> str:
-        return (f"{self.__class__.__name__}({len(self)}, "
-                f"source='{self.source}')")
 
 
 def molecule_frames(z: Any, pos: Any, energy: Any, force: Any,

@@ -28,13 +28,12 @@ from torch_sake.datasets.frames.file_format import (
     find_format,
     row_digest,
 )
-from torch_sake.datasets.frames.frames import label_name
-from torch_sake.datasets.frames.split import Split
+from torch_sake.datasets.frames.frames import LabeledFrames
 from torch_sake.utils.entries import check_entry, errors_name
 from torch_sake.utils.files import PathLike, local_path, one_line
 
 
-class FramesOnDisk(OnDiskDataset):
+class FramesOnDisk(LabeledFrames, OnDiskDataset):
     r"""Structures labeled with energies and, if these are known, forces and
     stresses, in a file that :func:`write_frames` wrote. A frame is read when
     it is asked for; what it consists of is what
@@ -51,6 +50,13 @@ class FramesOnDisk(OnDiskDataset):
             frame cannot be read or is not what was written. The error has the
             number of the frame.
     """
+    name: str
+    has_forces: bool
+    has_stress: bool
+    has_cells: bool
+    elements: list[int]
+    readout: str
+
     def __init__(self, path: PathLike):
         self.path = osp.abspath(local_path('data', path))
         self.source = os.fspath(path)
@@ -66,16 +72,9 @@ class FramesOnDisk(OnDiskDataset):
             warnings.warn(f"'{path}' is of an older version of torch_sake, "
                           f"without a digest: damage to all but its rows "
                           f"would not be seen")
-        self.name: str = about['name']
-        self.units: dict[str, str] = about['units']
-        self.has_forces: bool = about['has_forces']
-        self.has_stress: bool = about['has_stress']
-        self.has_cells: bool = about['has_cells']
-        self.elements: list[int] = about['elements']
-        self.readout: str = about['readout']
-        self.test_start = about['test_start']
-        self.split_seed = about['split_seed']
-        self.splits: dict[str, Split] = {}  # published ones are not kept
+        for key in Description.__annotations__:
+            setattr(self, key, about[key])
+        self.splits = {}  # published ones are not kept
         self._num_atoms = num_atoms
         self._numel = num_atoms.size
 
@@ -121,11 +120,6 @@ class FramesOnDisk(OnDiskDataset):
     @property
     def processed_file_names(self) -> str:
         return osp.basename(self.path)
-
-    @property
-    def label(self) -> str:
-        r"""The name of what the frames are labeled with."""
-        return label_name(self.units)
 
     @property
     def num_atoms(self) -> Tensor:
@@ -183,16 +177,13 @@ class FramesOnDisk(OnDiskDataset):
         data[self.label] = torch.tensor([row['energy']], dtype=torch.double)
         if self.has_forces:
             data.force = row['force'].clone()
-        if self.has_cells:
-            known = row['pbc'].size(0) > 0
-            data.cell = row['cell'].clone() if known else torch.zeros(
-                1, 3, 3, dtype=torch.double)
-            data.pbc = row['pbc'].clone() if known else torch.zeros(
-                1, 3, dtype=torch.bool)
-        if self.has_stress:
-            known = row['stress'].size(0) > 0
-            data.stress = row['stress'].clone() if known else torch.full(
-                (1, 3, 3), torch.nan, dtype=torch.double)
+        for key, there, unknown in (('cell', self.has_cells, 0.0),
+                                    ('pbc', self.has_cells, False),
+                                    ('stress', self.has_stress, torch.nan)):
+            if there:
+                value = row[key]
+                data[key] = value.clone() if value.size(0) > 0 else torch.full(
+                    (1, *value.shape[1:]), unknown, dtype=value.dtype)
         return data
 
     # One by one, which is faster than what SQLiteDatabase does with several.
@@ -204,12 +195,7 @@ class FramesOnDisk(OnDiskDataset):
         # A tensor: the numbers of a list are counted by each worker that looks
         # at them, and the memory they are in is copied then.
         frames._indices = torch.as_tensor(frames._indices, dtype=torch.long)
-        frames.test_start = frames.split_seed = None
         return frames
-
-    def __repr__(self) -> str:
-        return (f"{self.__class__.__name__}({len(self)}, "
-                f"source='{self.source}')")
 
 
 class _ReadOnly(SQLiteDatabase):
