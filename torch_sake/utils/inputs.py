@@ -5,7 +5,7 @@ anything is imported that reads them.
 import os
 import os.path as osp
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch_sake.utils.files import PathLike, local_path
 
@@ -74,12 +74,14 @@ def find_structure(path: PathLike) -> tuple[str, int]:
     return name, index
 
 
-def find_data_set(data: str) -> tuple[DataSet | None, list[str]]:
-    r"""Returns the data set of a name such as :obj:`'md17:aspirin'`, if there
-    is one, and what stands behind the colon, if there is one.
+def find_data_set(data: str, data_sets: dict[str, Any] = FRAMES
+                  ) -> tuple[Any, list[str]]:
+    r"""Returns the data set of a name such as :obj:`'md17:aspirin'`, or
+    :obj:`None` if there is none, and what stands behind the colon, if there is
+    one.
     """
     kind, colon, name = data.partition(':')
-    for key, data_set in FRAMES.items():
+    for key, data_set in data_sets.items():
         if key.partition(':')[:2] == (kind, colon) and bool(colon) == bool(
                 name):
             return data_set, [name] if name else []

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric.data import InMemoryDataset
 
 from torch_sake.datasets.frames.split import SPLITS
-from torch_sake.datasets.motion.windows import VELOCITIES, Windows, fill
+from torch_sake.datasets.motion.windows import VELOCITIES, Windows, fill, join
 from torch_sake.neighbors import neighbor_list
 from torch_sake.utils.bounds import MAX_LENGTH, check_cutoff
 from torch_sake.utils.checks import (
@@ -114,8 +114,7 @@ class Trajectories(InMemoryDataset):
                 own = x if x.dim() == 2 else x[trajectory]
                 states['x'] = own.expand(len(some), *own.shape)
             parts.append(states)
-        states = {key: torch.cat([part[key] for part in parts]).float()
-                  for key in parts[0]}
+        states = join(parts)
         for key, value in states.items():  # of a time step that is too small
             check_finite(key, value)
         if edge_index is not None:
