@@ -35,11 +35,10 @@ class CMUMotion(InMemoryDataset):
     trials :obj:`<root>/raw/35_01.amc` and so on, as they are or compressed
     (:obj:`.gz`). They are read each time, 20 trials in about two seconds.
 
-    Each sample is a :class:`~torch_geometric.data.Data` object with
-    :obj:`pos`, :obj:`vel` (:obj:`[31, 3]`), the targets :obj:`y` and
-    :obj:`y_vel` (:obj:`[31, 3]`), the number of each joint as a unit vector
-    :obj:`x` (:obj:`[31, 31]`), and edges :obj:`edge_index` between the ends of
-    a bone (:obj:`edge_attr` 1) and between joints two bones apart (2).
+    Each sample is a :class:`~torch_geometric.data.Data` object as those of
+    :class:`~torch_sake.datasets.Trajectories`. :obj:`x` (:obj:`[31, 31]`) is
+    the number of each joint as a unit vector, and edges are between the ends
+    of a bone (:obj:`edge_attr` 1) and between joints two bones apart (2).
     Positions are in the unit of the files, 0.0564 m, or in meters. Velocities
     are differences of two frames, in this unit per frame; there are 120 frames
     in a second.
@@ -60,12 +59,9 @@ class CMUMotion(InMemoryDataset):
         trials (list, optional): The trials of the three splits, of which every
             sample is taken, such as :obj:`([1, 2], [3], [4])`.
             (default: those of the published protocol)
-        horizon (int, optional): Number of frames from input to target.
-            (default: :obj:`30`)
-        velocity (str, optional): :obj:`"next"` for the next frame minus this
-            one, as in the published protocol, which looks a frame ahead;
-            :obj:`"previous"` for this frame minus the previous.
-            (default: :obj:`"next"`)
+        horizon, velocity (optional): As for
+            :class:`~torch_sake.datasets.Trajectories`. The published protocol
+            has velocities from the :obj:`"next"` frame, the default.
         in_meters (bool, optional): Whether positions are in meters.
             (default: :obj:`False`)
 
