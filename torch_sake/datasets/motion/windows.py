@@ -15,12 +15,13 @@ VELOCITIES = {'next': 1, 'previous': -1}
 
 class Windows(NamedTuple):
     r"""What all windows of a data set have in common: the number of frames
-    from input to target, and whether velocities are the next frame minus this
-    one (:obj:`"next"`), this one minus the previous (:obj:`"previous"`) or
-    those that the trajectories have (:obj:`None`).
+    from input to target, whether velocities are the next frame minus this one
+    (:obj:`"next"`), this one minus the previous (:obj:`"previous"`) or those
+    that the trajectories have (:obj:`None`), and the time of a frame.
     """
     horizon: int
     velocity: str | None
+    time_step: float = 1.0
 
     def check(self) -> 'Windows':
         check_positive_int('horizon', self.horizon)
@@ -50,7 +51,7 @@ class Windows(NamedTuple):
             if self.velocity is None:
                 return vel[frame]
             step = VELOCITIES[self.velocity]
-            return step * (pos[frame + step] - pos[frame])
+            return step * (pos[frame + step] - pos[frame]) / self.time_step
 
         return dict(pos=pos[start], vel=velocity(start), y=pos[end],
                     y_vel=velocity(end))
