@@ -107,11 +107,13 @@ def _read_trajectory(paths: list[str], name: str, source: str) -> Frames:
             raise ValueError(f"'{path}' holds another molecule than "
                              f"'{paths[0]}'")
         read_units(path, UNITS, units)  # the same
+    if len(parts) == 1:
+        return molecule_frames(**parts[0], name=name, units=units,
+                               source=source)
     arrays = {key: np.concatenate([part[key] for part in parts])
               for key in ('pos', 'energy', 'force')}
-    return molecule_frames(
-        z, **arrays, name=name, units=units, source=source,
-        test_start=len(parts[0]['pos']) if len(parts) > 1 else None)
+    return molecule_frames(z, **arrays, name=name, units=units, source=source,
+                           test_start=len(parts[0]['energy']))
 
 
 def _read_splits(folder: str) -> dict[str, Split]:
