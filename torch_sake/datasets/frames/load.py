@@ -6,7 +6,7 @@ from torch_sake.datasets.frames.frames import Frames
 from torch_sake.datasets.frames.npz_file import npz_frames
 from torch_sake.datasets.frames.on_disk import FramesOnDisk, is_frames_on_disk
 from torch_sake.utils.files import PathLike, local_path
-from torch_sake.utils.inputs import check_data, find_data_set
+from torch_sake.utils.inputs import FRAMES, check_data, find_data_set
 
 AnyFrames = Frames | FramesOnDisk
 
@@ -49,7 +49,8 @@ def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
     data_set, name = find_data_set(data)
     generated = data_set is not None and data_set.generated
     if options and not generated:
-        raise TypeError(f"{sorted(options)} are options of 'xtb:NAME' only "
+        names = [key for key, found in FRAMES.items() if found.generated]
+        raise TypeError(f"{sorted(options)} are options of {names} only "
                         f"(got data={data!r})")
     check_data(data, root)
     if data_set is not None:

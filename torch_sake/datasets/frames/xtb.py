@@ -24,26 +24,13 @@ from torch_sake.utils.units import ASE_UNITS
 
 # Common names of molecules that ASE knows by their formulas.
 FORMULAS = {
-    'acetaldehyde': 'CH3CHO',
-    'acetamide': 'CH3CONH2',
-    'acetic acid': 'CH3COOH',
-    'acetone': 'CH3COCH3',
-    'ammonia': 'NH3',
-    'benzene': 'C6H6',
-    'dimethyl ether': 'CH3OCH3',
-    'dimethyl sulfoxide': 'C2H6SO',
-    'ethane': 'C2H6',
-    'ethanol': 'CH3CH2OH',
-    'ethylene': 'C2H4',
-    'formaldehyde': 'H2CO',
-    'formic acid': 'HCOOH',
-    'furan': 'C4H4O',
-    'methane': 'CH4',
-    'methanol': 'CH3OH',
-    'propane': 'C3H8',
-    'pyridine': 'C5H5N',
-    'pyrrole': 'C4H4NH',
-    'thiophene': 'C4H4S',
+    'acetaldehyde': 'CH3CHO', 'acetamide': 'CH3CONH2',
+    'acetic acid': 'CH3COOH', 'acetone': 'CH3COCH3', 'ammonia': 'NH3',
+    'benzene': 'C6H6', 'dimethyl ether': 'CH3OCH3',
+    'dimethyl sulfoxide': 'C2H6SO', 'ethane': 'C2H6', 'ethanol': 'CH3CH2OH',
+    'ethylene': 'C2H4', 'formaldehyde': 'H2CO', 'formic acid': 'HCOOH',
+    'furan': 'C4H4O', 'methane': 'CH4', 'methanol': 'CH3OH', 'propane': 'C3H8',
+    'pyridine': 'C5H5N', 'pyrrole': 'C4H4NH', 'thiophene': 'C4H4S',
     'water': 'H2O',
 }
 
