@@ -1,4 +1,3 @@
-import json
 import os
 import os.path as osp
 from array import array
@@ -6,24 +5,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-import numpy
 import torch
 from torch_geometric.data import SQLiteDatabase
 from tqdm import tqdm
 
 from torch_sake.datasets.frames.ase_file import ase_blocks
 from torch_sake.datasets.frames.file_format import (
-    ABOUT,
-    APPLICATION_ID,
     ARRAYS,
-    COUNT,
-    DIGEST,
-    FORMAT,
     SCHEMA,
     TABLE,
     Description,
-    digest_of_all,
+    begin_file,
     row_digest,
+    write_about,
 )
 from torch_sake.datasets.frames.frame_arrays import ATOMIC
 from torch_sake.datasets.frames.frames import Frames
@@ -117,11 +111,7 @@ def write_frames(blocks: Iterable[Frames], out: PathLike) -> None:
 
 
 def _write(database: SQLiteDatabase, blocks: Iterable[Frames]) -> None:
-    # A file that is not completed is thrown away: no journal has to save it.
-    for pragma in ('journal_mode = OFF', 'synchronous = OFF',
-                   f'application_id = {APPLICATION_ID}',
-                   f'user_version = {FORMAT}'):
-        database.cursor.execute(f'PRAGMA {pragma}')
+    begin_file(database.cursor)
     summary = _Summary()
     for block in blocks:
         first = len(summary.num_atoms)
@@ -133,15 +123,8 @@ def _write(database: SQLiteDatabase, blocks: Iterable[Frames]) -> None:
         database.multi_insert(range(first, first + len(block)), rows)
     if not summary.num_atoms:
         raise ValueError('There are no frames')
-    text = json.dumps(summary.description())
-    num_atoms = numpy.array(summary.num_atoms, COUNT)
-    digests = numpy.array(summary.digests, DIGEST)
-    database.cursor.execute(f'CREATE TABLE {ABOUT} (description TEXT, '
-                            f'num_atoms BLOB, digests BLOB, digest TEXT)')
-    database.cursor.execute(
-        f'INSERT INTO {ABOUT} VALUES (?, ?, ?, ?)',
-        (text, num_atoms.tobytes(), digests.tobytes(),
-         digest_of_all(num_atoms, digests, text)))
+    write_about(database.cursor, summary.description(), summary.num_atoms,
+                summary.digests)
 
 
 def _rows(block: Frames) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,3 @@
-import json
 import os
 import os.path as osp
 import sqlite3
@@ -8,28 +7,22 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-import numpy
 import torch
 from torch import Tensor
 from torch_geometric.data import Data, OnDiskDataset, SQLiteDatabase
 
 from torch_sake.datasets.frames.file_format import (
-    ABOUT,
-    ARRAYS,
-    COUNT,
-    DIGEST,
     OLD_FORMAT,
-    OLD_SCHEMA,
     SCHEMA,
+    SCHEMAS,
     TABLE,
     Description,
-    checksum,
-    digest_of_all,
     find_format,
-    row_digest,
+    is_intact,
+    read_about,
 )
 from torch_sake.datasets.frames.frames import LabeledFrames
-from torch_sake.utils.entries import check_entry, errors_name
+from torch_sake.utils.entries import errors_name
 from torch_sake.utils.files import PathLike, local_path, one_line
 
 
@@ -67,7 +60,8 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
         super().__init__(osp.dirname(self.path), schema=SCHEMA, log=False)
         self._databases: dict[int, SQLiteDatabase] = {}
         with errors_name(path):
-            about, num_atoms, self._digests = self._read_about()
+            about, num_atoms, self._digests = read_about(self.db.cursor,
+                                                         self.format)
         if self.format == OLD_FORMAT:
             warnings.warn(f"'{path}' is of an older version of torch_sake, "
                           f"without a digest: damage to all but its rows "
@@ -77,41 +71,6 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
         self.splits = {}  # published ones are not kept
         self._num_atoms = num_atoms
         self._numel = num_atoms.size
-
-    def _read_about(self) -> tuple[dict[str, Any], numpy.ndarray,
-                                   numpy.ndarray]:
-        r"""Returns the description, and the numbers of atoms and the digests
-        of all frames.
-        """
-        old, cursor = self.format == OLD_FORMAT, self.db.cursor
-        tables = cursor.execute(
-            'SELECT type, name FROM sqlite_master').fetchall()
-        if sorted(tables) != [('table', ABOUT), ('table', TABLE)]:
-            raise ValueError(f"The file must have the tables '{ABOUT}' and "
-                             f"'{TABLE}' and nothing else (got {tables})")
-        rows = cursor.execute(f'SELECT * FROM {ABOUT}').fetchmany(2)
-        types = [str, bytes] if old else [str, bytes, bytes, str]
-        if [list(map(type, row)) for row in rows] != [types]:
-            raise ValueError(f"The table '{ABOUT}' must have one row of "
-                             f"{len(types)} columns")
-        text, *values = rows[0]
-        num_atoms = numpy.frombuffer(bytearray(values[0]), COUNT)
-        digests = numpy.frombuffer(b'' if old else values[1], DIGEST)
-        if not old and values[2] != digest_of_all(num_atoms, digests, text):
-            raise ValueError("The file is damaged: What it says of its frames "
-                             "is not what was written")
-        about, end = json.loads(text), num_atoms.size
-        check_entry('description', about, Description)
-        # Each of the two is found without a look at what is in between.
-        ids = cursor.execute(f'SELECT (SELECT MIN(id) FROM {TABLE}), '
-                             f'(SELECT MAX(id) FROM {TABLE})').fetchone()
-        if ids != (0, end - 1) or digests.size != (0 if old else end):
-            raise ValueError(f"The file must have the rows 0 to {end - 1} "
-                             f"(got {ids[0]} to {ids[1]})")
-        if about['test_start'] is not None and about['test_start'] >= end:
-            raise ValueError(f"'description.test_start' must be below {end} "
-                             f"(got {about['test_start']})")
-        return about, num_atoms, digests
 
     @property
     def processed_dir(self) -> str:
@@ -132,9 +91,8 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
     def db(self) -> SQLiteDatabase:
         process = os.getpid()
         if process not in self._databases:
-            self._databases[process] = _ReadOnly(
-                self.path, TABLE,
-                OLD_SCHEMA if self.format == OLD_FORMAT else SCHEMA)
+            self._databases[process] = _ReadOnly(self.path, TABLE,
+                                                 SCHEMAS[self.format])
         return self._databases[process]
 
     def close(self) -> None:
@@ -166,10 +124,8 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
                  if key != 'force' or self.has_forces}
         if sizes != {self._num_atoms[idx]}:
             return False
-        if self.format == OLD_FORMAT:
-            return row['checksum'] == checksum(row)
-        return self._digests[idx] == row_digest(values[:len(ARRAYS)],
-                                                row['energy'])
+        digest = self._digests[idx] if self._digests.size else None
+        return is_intact(self.format, values, row, digest)
 
     def deserialize(self, row: dict[str, Any]) -> Data:
         # Copies, as the tensors of a row lie in memory that must not change.
