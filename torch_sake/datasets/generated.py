@@ -40,8 +40,9 @@ def compute_once(path: PathLike, about: dict[str, Any], keys: Sequence[str],
 def save_computed(path: PathLike, about: dict[str, Any], arrays: Arrays,
                   key: str = 'metadata') -> None:
     r"""Writes arrays and what they follow from."""
+    content: dict[str, Any] = {key: json.dumps(about), **arrays}
     with replace_when_complete(path) as temporary:
-        np.savez(temporary, **{key: json.dumps(about)}, **arrays)
+        np.savez(temporary, **content)
 
 
 def read_computed(path: PathLike, about: dict[str, Any], keys: Sequence[str],

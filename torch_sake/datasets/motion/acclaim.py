@@ -135,7 +135,9 @@ def read_motion(path: PathLike, skeleton: Skeleton) -> Motion:
         if bone.channels:
             slices[bone.name] = (width, width + len(bone.channels))
             width += len(bone.channels)
-    degrees, first, rows, missing = skeleton.degrees, None, [], {}
+    degrees, first = skeleton.degrees, 0
+    rows: list[np.ndarray] = []
+    missing: dict[str, tuple[int, int]] = {}
     line = Line(str(path), 0, [])
     for line in _read_lines(path):
         word = line.words[0]
@@ -148,7 +150,7 @@ def read_motion(path: PathLike, skeleton: Skeleton) -> Motion:
             if not word.isdigit() or len(word) > MAX_DIGITS or (
                     rows and int(word) != first + len(rows)):
                 line.fail('the number of the next frame')
-            first = int(word) if first is None else first
+            first = first if rows else int(word)
             rows.append(np.empty(width))
             missing = dict(slices)
         elif word not in missing:
@@ -215,7 +217,7 @@ def _bone(lines: list[Line]) -> Bone:
 
 def _blocks(lines: list[Line]) -> Iterator[list[Line]]:
     r"""Yields the lines from each begin to its end, with the end."""
-    block = None
+    block: list[Line] | None = None
     for line in lines:
         begins = line.words[0] == 'begin'
         if begins == (block is not None):
