@@ -82,7 +82,7 @@ def _check_structure(atoms: Any, name: str, index: int) -> None:
     require(len(atoms) > 0, f"{source.frame(0)}: 'structure' must have atoms")
     check_values(source, {
         'z': torch.from_numpy(atoms.numbers),
-        'pos': torch.from_numpy(atoms.positions)}, torch.zeros(1),
+        'pos': torch.from_numpy(atoms.positions)},
         torch.tensor([0, len(atoms)]))
     check_cells(source, 1, atoms.cell.array[None], atoms.pbc[None], None)
     for key, value in (('momenta', atoms.get_momenta()),
