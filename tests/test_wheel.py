@@ -13,8 +13,8 @@ import pytest
 import torch_sake
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILD = ('from setuptools import build_meta; '
-         'print(build_meta.build_wheel("dist"), build_meta.build_sdist("dist"))')
+BUILD = ('from setuptools import build_meta as build; '
+         'build.build_wheel("dist"); build.build_sdist("dist")')
 
 
 @pytest.fixture(scope='module')
