@@ -58,4 +58,4 @@ torch.jit.script = warn
 warnings.simplefilter('error', FutureWarning)
 {statement}
 """
-    subprocess.run([sys.executable, '-c', code], check=True)
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=300)

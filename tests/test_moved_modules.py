@@ -37,7 +37,7 @@ assert DynamicsConfig is forecasting.DynamicsConfig
 assert Rollout is evaluation.Rollout
 assert torch_sake.files.PathLike is not None
 """
-    subprocess.run([sys.executable, '-c', code], check=True)
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=300)
 
 
 def test_unknown_names():

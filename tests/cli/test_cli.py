@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -118,15 +117,15 @@ def test_config_file_of_a_run_repeats_it(water_file, tmp_path, small):
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
 @pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_and_resume(water_file, tmp_path, signum, small):
+def test_interrupt_and_resume(water_file, tmp_path, signum, small,
+                              wait_until):
     out = str(tmp_path / 'run')
     command = [sys.executable, '-c', 'import sys; from torch_sake.cli import '
                'main; sys.exit(main())', 'train', '--data', water_file,
                '--out', out, *small, '--num_steps', '100000']
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not os.path.exists(os.path.join(out, 'metrics.csv')):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
+    wait_until(process, lambda: os.path.exists(
+        os.path.join(out, 'metrics.csv')))
     process.send_signal(signum)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and 'interrupted' in errors

@@ -61,7 +61,7 @@ def run(tmp_path):
             TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS='0')
         done = subprocess.run([sys.executable, '-c', SCRIPT], text=True,
                               capture_output=True, env=environment,
-                              start_new_session=True)
+                              start_new_session=True, timeout=300)
         return (done.stdout.strip(), done.stderr.strip(),
                 len(calls.read_text().splitlines()))
 

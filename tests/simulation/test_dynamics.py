@@ -398,19 +398,17 @@ def test_bad_input(checkpoint, molecule_file, crystal_file, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='POSIX signals')
-def test_kill(checkpoint, molecule_file, tmp_path):
+def test_kill(checkpoint, molecule_file, tmp_path, wait_until):
     path, out = checkpoint('run'), tmp_path / 'md'
     command = [sys.executable, '-c', 'from torch_sake.cli import main; '
                'import sys; sys.exit(main())', 'md', '--checkpoint', path,
                '--structure', molecule_file, '--out', str(out), '--num_steps',
                '100000', '--interval', '1', '--compile', 'false']
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    while not (out / 'log.csv').exists():
-        assert process.poll() is None
-        time.sleep(0.1)
+    wait_until(process, (out / 'log.csv').exists)
     time.sleep(1.0)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(60)
     simulation = Simulation(MDConfig(path, structure=molecule_file, interval=1,
                                      out=str(out), num_steps=30, resume=True))
     simulation.run()
@@ -418,11 +416,9 @@ def test_kill(checkpoint, molecule_file, tmp_path):
     process = subprocess.Popen([*command, '--resume'],
                                stderr=subprocess.DEVNULL)
     size = os.path.getsize(out / 'log.csv')
-    while os.path.getsize(out / 'log.csv') <= size:
-        assert process.poll() is None
-        time.sleep(0.1)
+    wait_until(process, lambda: os.path.getsize(out / 'log.csv') > size)
     process.send_signal(signal.SIGTERM)
-    assert process.wait() == 130
+    assert process.wait(60) == 130
     rows = table(out)
     assert [int(row['step']) for row in rows] == list(range(len(rows)))
     assert (out / 'md.png').exists()
