@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy
 import pytest
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[1] / 'examples'
 WATER = numpy.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
 

@@ -340,6 +340,7 @@ def test_missing_openmm(monkeypatch):
 
 
 @pytest.mark.parametrize('periodic', [False, True])
+@pytest.mark.slow
 def test_example(periodic, tmp_path):
     ase_io, build = pytest.importorskip('ase.io'), pytest.importorskip(
         'ase.build')

@@ -39,6 +39,7 @@ def test_train_and_evaluate(water_file, tmp_path, capsys, small):
     assert '(30)' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_fine_tuning(water_file, tmp_path, capsys, small):
     out = str(tmp_path / 'run')
     arguments = ['train', '--data', water_file, *small]
@@ -117,6 +118,8 @@ def test_config_file_of_a_run_repeats_it(water_file, tmp_path, small):
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
 @pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.compile
+@pytest.mark.slow
 def test_interrupt_and_resume(water_file, tmp_path, signum, small,
                               wait_until):
     out = str(tmp_path / 'run')
@@ -160,6 +163,7 @@ def test_dynamics_that_is_interrupted(step, saved, tmp_path, capsys,
     assert ('--resume' in capsys.readouterr().out) == saved
 
 
+@pytest.mark.slow
 def test_resume_flag(water_file, tmp_path, small):
     out = str(tmp_path / 'run')
     arguments = ['train', '--data', water_file, '--out', out, *small]

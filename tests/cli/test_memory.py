@@ -18,6 +18,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 '''
 
 
+@pytest.mark.slow
 def test_memory_is_kept():
     if platform.libc_ver()[0] != 'glibc':
         pytest.skip('The C library is not that of GNU')

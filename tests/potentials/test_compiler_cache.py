@@ -69,6 +69,8 @@ def run(tmp_path):
     return run
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_killed_while_it_compiles(run):
     # The compiler has begun to write when all of its session is killed:
     out, _, _ = run("""
@@ -101,6 +103,8 @@ def test_libraries_that_are_not_whole(run):
     assert run() == ('compiled', '', 0)
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compiler_that_fails_once(run, tmp_path):
     # Such as one killed for its memory; files of other names are probes.
     out, error, _ = run(f"""
@@ -114,6 +118,8 @@ def test_compiler_that_fails_once(run, tmp_path):
      'CppCompileError: x.cpp:3: error: no'),
     ('kill -9 $$', 'CppCompileError: '),
 ])
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compiler_that_always_fails(run, before, cause):
     out, error, _ = run(before)
     assert out == 'not compiled'

@@ -36,6 +36,7 @@ def read(out):
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
+@pytest.mark.slow
 def test_killed_run_ends_where_an_uninterrupted_one_does(water_file, tmp_path):
     arguments = ['train', '--data', water_file, '--num_train', '16',
                  '--num_val', '4', '--num_steps', str(NUM_STEPS),

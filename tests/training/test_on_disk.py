@@ -125,6 +125,7 @@ def test_limits_that_exclude_each_other(config):
             replace(config, **{name: 0})
 
 
+@pytest.mark.slow
 def test_commands(copper_file, tmp_path, capsys):
     path, out = str(tmp_path / 'some.frames'), str(tmp_path / 'run')
     assert main(['convert', '--data', copper_file, '--out', path]) == 0
@@ -150,6 +151,7 @@ def test_commands(copper_file, tmp_path, capsys):
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
+@pytest.mark.slow
 def test_workers_leave_interruptions_to_the_run(water_file, tmp_path,
                                                 wait_until):
     # SLURM ends all processes of a command, as a terminal does.
