@@ -87,6 +87,8 @@ def test_killed_while_it_compiles(run):
     assert run() == ('compiled', '', 0)  # from the folder
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_libraries_that_are_not_whole(run):
     assert run()[:2] == ('compiled', '')
     sizes = {path: path.stat().st_size for path in run.libraries()}
