@@ -166,6 +166,7 @@ def test_units(energy, length, expected):
 
 
 @pytest.mark.parametrize('periodic', [False, True])
+@pytest.mark.slow
 def test_constant_energy(periodic):
     potential, (z, pos) = vector_sake(), atoms(6)
     spreads = []

@@ -106,6 +106,7 @@ def test_run_without_test_frames(water_file, tmp_path, capsys, small):
     assert 'without test frames' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_config_file_of_a_run_repeats_it(water_file, tmp_path, small):
     out = str(tmp_path / 'run')
     assert main(['train', '--data', water_file, '--out', out, *small]) == 0

@@ -41,6 +41,7 @@ def scale_some_labels(frames):
     scale_some_labels, scale_labels, lambda frames: frames[::-1],
     lambda frames: frames[:26]
 ], ids=['a few labels', 'other units', 'other order', 'fewer frames'])
+@pytest.mark.slow
 def test_data_that_have_changed(train, water_file, tmp_path, capsys, change):
     run = str(tmp_path / 'run')
     assert train(water_file) == 0
