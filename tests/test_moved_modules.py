@@ -20,6 +20,7 @@ def test_old_names_warn_and_work(old):
         assert getattr(module, name) is getattr(new, name)
 
 
+@pytest.mark.slow
 def test_imports_as_they_were():
     code = """
 import warnings

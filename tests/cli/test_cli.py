@@ -124,8 +124,8 @@ def test_config_file_of_a_run_repeats_it(water_file, tmp_path, small):
 def test_interrupt_and_resume(water_file, tmp_path, signum, small,
                               wait_until):
     out = str(tmp_path / 'run')
-    # Of the size of a compiled run in tests/training/test_trainer.py: what torch
-    # has compiled once, it finds in its cache.
+    # Of the size of a compiled run in tests/training/test_trainer.py: what
+    # torch has compiled once, it finds in its cache.
     small += ['--num_layers', '2', '--num_rbf', '8']
     command = [sys.executable, '-c', 'import sys; from torch_sake.cli import '
                'main; sys.exit(main())', 'train', '--data', water_file,

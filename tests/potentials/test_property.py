@@ -131,6 +131,7 @@ def test_numbers_of_float32_keep_the_digits_of_the_references():
 
 
 @pytest.mark.compile
+@pytest.mark.slow
 def test_compiled(monkeypatch):
     # Tests of potentials go all the way to machine code.
     monkeypatch.setattr(
