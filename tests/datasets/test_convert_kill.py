@@ -17,6 +17,7 @@ NUM_KILLS = int(os.environ.get('TORCH_SAKE_KILLS', 3))
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
+@pytest.mark.slow
 def test_killed_conversion_starts_clean(water_file, tmp_path, monkeypatch):
     from torch_sake.datasets.frames import convert
     monkeypatch.setattr(convert, 'BLOCK', 300)

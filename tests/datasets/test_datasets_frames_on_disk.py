@@ -249,7 +249,8 @@ def test_nothing_is_pickled(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ['m']  # and nothing beside the file
 
 
-@pytest.mark.parametrize('context', [None, 'fork', 'spawn'])
+@pytest.mark.parametrize('context', [
+    None, 'fork', pytest.param('spawn', marks=pytest.mark.slow)])
 def test_workers(context, tmp_path):
     if context not in (None, *multiprocessing.get_all_start_methods()):
         pytest.skip(f"There is no '{context}' here")

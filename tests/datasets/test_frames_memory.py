@@ -42,6 +42,7 @@ def write(path, connection):
     connection.send(report)
 
 
+@pytest.mark.slow
 def test_memory_is_flat(tmp_path):
     # Processes of their own, which nothing else allocates memory in.
     context = multiprocessing.get_context('fork')
