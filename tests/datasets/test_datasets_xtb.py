@@ -50,7 +50,6 @@ def short(monkeypatch):
     monkeypatch.setattr(xtb_walker, 'INTERVAL', 5)
 
 
-@pytest.mark.slow
 def test_xtb_frames(cache, no_walkers):
     from ase import Atoms
     from tblite.ase import TBLite
