@@ -86,6 +86,7 @@ def test_variants():
         assert len(build_cases(entry, False, CPU, torch.float)) == 1
 
 
+@pytest.mark.slow
 def test_command(tmp_path, capsys):
     pytest.importorskip('jsonargparse')
     pytest.importorskip('ase')

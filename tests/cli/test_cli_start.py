@@ -23,7 +23,8 @@ sys.exit(main())
 
 def answer(arguments, folder):
     process = subprocess.run([sys.executable, '-c', START, *arguments],
-                             capture_output=True, text=True, cwd=folder)
+                             capture_output=True, text=True, cwd=folder,
+                             timeout=300)
     assert process.stdout.splitlines()[-1] == '[]', 'slow imports'
     assert 'Traceback' not in process.stderr
     return process

@@ -344,6 +344,8 @@ def test_repr():
     (SAKEConv, dict(cutoff=2.5, edge_dim=2)),
     (VectorSAKEConv, dict(cutoff=2.5, vec_input=True, vec_output=True)),
 ], ids=name)
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compile(conv_class, options):
     conv, inputs = build(conv_class, **options)
     compiled = torch.compile(conv, fullgraph=True)

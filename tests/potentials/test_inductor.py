@@ -41,6 +41,8 @@ def whole_numbers(*sizes):
     return torch.randint(-99, 100, sizes).float()
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_operators_for_cpu(fast_onednn):
     compiled, targets = compile_and_record(products_and_sums)
     for num_rows in (600, 700):
@@ -59,6 +61,8 @@ def test_operators_for_cpu(fast_onednn):
     assert count(aten.addmm.default) == 0
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_products_of_transposed_matrices(fast_onednn):
 
     def products(x, y):
@@ -92,6 +96,8 @@ def test_other_devices_are_left_alone(fast_onednn):
 
 @pytest.mark.skipif(torch.__version__ < (2, 12),
                     reason='This compiler makes wrong derivatives')
+@pytest.mark.compile
+@pytest.mark.slow
 def test_derivatives_of_models_that_are_compiled_as_they_are(fresh_compiler):
     r"""Left alone, torch 2.13 makes wrong ones of six layers that move."""
     torch.manual_seed(0)
@@ -127,6 +133,8 @@ def test_operators_of_edges_and_nodes():
         assert torch.autograd.gradgradcheck(function, argument)
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compiled_potential(fresh_compiler):
     r"""It is computed as it is, and so are its forces."""
     torch.manual_seed(0)

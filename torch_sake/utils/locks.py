@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 from torch_sake.utils.paths import PathLike
 
-if os.name == 'nt':
+if sys.platform == 'win32':
     import msvcrt
 
     def _lock(descriptor: int) -> None:
