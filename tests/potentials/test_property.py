@@ -12,7 +12,7 @@ from torch_sake import (
     RadiusInteractionGraph,
     VectorSAKE,
 )
-from torch_sake.models.readout import READOUTS
+from torch_sake.models.readout import READOUTS, Readout
 from torch_sake.testing import assert_equivariant
 
 ase_data = pytest.importorskip('ase.data')
@@ -170,6 +170,30 @@ def test_pyg_features():
     other.load_state_dict(model.state_dict())
     assert torch.equal(other(Z, pos, BATCH), out)
     assert "y, readout='extent'" in str(model)
+
+
+class Twice(Readout):
+    """Of a user, linear in the parts."""
+    name = 'twice'
+
+    def forward(self, parts, z, pos, batch, batch_size):
+        return super().forward(2 * parts, z, pos, batch, batch_size)
+
+
+def test_readouts_of_a_user():
+    """What they make of parts is what they make of references."""
+    model, pos = build('add'), positions()
+    expected = 2 * model(Z, pos, BATCH)
+    model.model.readout = Twice()
+    other = Property(model.model, 3.0, REFERENCES, Twice(), 'y')
+    assert torch.allclose(other(Z, pos, BATCH), expected, rtol=1e-12)
+    assert other.readout == 'twice' and "readout='twice'" in str(other)
+
+    class Largest(Readout):
+        has_references = False
+
+    with pytest.raises(ValueError, match="'references' must not be given"):
+        Property(model.model, 1.0, REFERENCES, Largest('max'))
 
 
 def test_moments_have_no_parts_of_atoms():

@@ -1,7 +1,7 @@
 from torch import Tensor
 
 from torch_sake.neighbors.edges import Edges, given_or_found_edges
-from torch_sake.neighbors.search import neighbor_list
+from torch_sake.neighbors.search import find_edges
 from torch_sake.utils.checks import check_batch, check_devices, check_pos
 
 
@@ -27,6 +27,5 @@ def check_graph(
         check_batch(batch, pos.size(0))
     check_devices(pos, batch=batch)
     return given_or_found_edges(
-        pos, edge_index, edge_shift,
-        lambda: Edges(neighbor_list(pos, cutoff, batch).index),
+        pos, edge_index, edge_shift, lambda: find_edges(pos, cutoff, batch),
         edge_attr=edge_attr)

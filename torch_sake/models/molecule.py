@@ -8,8 +8,9 @@ from torch_geometric.nn.aggr import Aggregation
 
 from torch_sake.models.readout import NUM_ELEMENTS, Readout, find_readout
 from torch_sake.models.stack import SAKEStack
-from torch_sake.neighbors import Edges, RadiusInteractionGraph, neighbor_list
+from torch_sake.neighbors import Edges, RadiusInteractionGraph
 from torch_sake.neighbors.edges import given_or_found_edges
+from torch_sake.neighbors.search import find_edges
 from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.utils.checks import (
@@ -241,8 +242,7 @@ class MoleculeModel(torch.nn.Module):
         if cell is not None and type(graph) is RadiusInteractionGraph:
             graph, cutoff = None, graph.cutoff  # which knows no cells
         if graph is None:
-            edges = neighbor_list(pos, cutoff, batch, cell, pbc)
-            return edges if cell is not None else Edges(edges[0])
+            return find_edges(pos, cutoff, batch, cell, pbc)
         if cell is not None:
             raise ValueError("'cell' must not be given to a model with an "
                              "'interaction_graph' of its own")

@@ -33,7 +33,8 @@ class Readout(torch.nn.Module):
         - **output:** properties :math:`(B, 1)`
     """
     name = 'add'
-    # Whether atoms have parts of their own: a mean and references.
+    # Whether it is linear in the parts, so that elements may have constant
+    # ones, the references.
     has_references = True
     # It grows with this power of the mean square distance of atoms from the
     # center of mass.
@@ -47,13 +48,6 @@ class Readout(torch.nn.Module):
                 batch_size: int) -> Tensor:
         """"""
         return self.aggr(parts, batch, dim_size=batch_size, dim=0)
-
-    def weights(self, z: Tensor, pos: Tensor, batch: Tensor, batch_size: int,
-                dtype: torch.dtype = torch.double) -> Tensor:
-        r"""Returns the weights of the atoms in the sum that makes up the
-        property, :math:`(N, 1)`.
-        """
-        return torch.ones_like(batch, dtype=dtype).unsqueeze(1)
 
     @property
     def is_sum(self) -> bool:
@@ -69,50 +63,28 @@ class Mean(Readout):
     def __init__(self):
         super().__init__('mean')
 
-    def weights(self, z: Tensor, pos: Tensor, batch: Tensor, batch_size: int,
-                dtype: torch.dtype = torch.double) -> Tensor:
-        """"""
-        ones = torch.ones_like(batch, dtype=dtype).unsqueeze(1)
-        return ones / sum_edges(ones, Segments(batch, batch_size))[batch]
 
-
-class Moment(Readout):
-    r"""A moment about the center of mass, which needs :obj:`ase` for the
-    masses.
-    """
-    def __init__(self):
-        super().__init__()
-        self.register_buffer('atomic_mass', atomic_masses(), persistent=False)
-
-    def arms(self, z: Tensor, pos: Tensor, batch: Tensor,
-             batch_size: int) -> Tensor:
-        r"""Returns the positions relative to the center of mass,
-        :math:`(N, 3)`.
-        """
-        return center(pos, self.atomic_mass[z], batch, batch_size)
-
-
-class Extent(Moment):
+class Extent(Readout):
     r"""The electronic spatial extent, :math:`\sum_i q_i {|\vec{r}_i -
-    \vec{r}_\mathrm{c}|}^2`.
+    \vec{r}_\mathrm{c}|}^2`, about the center of mass. It needs :obj:`ase` for
+    the masses.
     """
     name = 'extent'
     power = 1.0
 
-    def weights(self, z: Tensor, pos: Tensor, batch: Tensor, batch_size: int,
-                dtype: torch.dtype = torch.double) -> Tensor:
-        """"""
-        return self.arms(z, pos, batch, batch_size).to(dtype).square().sum(
-            dim=1, keepdim=True)
+    def __init__(self):
+        super().__init__()
+        self.register_buffer('atomic_mass', atomic_masses(), persistent=False)
 
     def forward(self, parts: Tensor, z: Tensor, pos: Tensor, batch: Tensor,
                 batch_size: int) -> Tensor:
         """"""
-        weights = self.weights(z, pos, batch, batch_size, parts.dtype)
-        return super().forward(parts * weights, z, pos, batch, batch_size)
+        arm = center(pos, self.atomic_mass[z], batch, batch_size)  # [N, 3]
+        square = arm.to(parts.dtype).square().sum(dim=1, keepdim=True)
+        return super().forward(parts * square, z, pos, batch, batch_size)
 
 
-class Dipole(Moment):
+class Dipole(Extent):
     r"""The dipole moment, :math:`\left| \sum_i q_i (\vec{r}_i -
     \vec{r}_\mathrm{c}) \right|`, of charges that need not add up to zero.
     """
@@ -123,9 +95,10 @@ class Dipole(Moment):
     def forward(self, parts: Tensor, z: Tensor, pos: Tensor, batch: Tensor,
                 batch_size: int) -> Tensor:
         """"""
-        arms = self.arms(z, pos, batch, batch_size).to(parts.dtype)
-        return super().forward(parts * arms, z, pos, batch, batch_size).norm(
-            dim=-1, keepdim=True)
+        arm = center(pos, self.atomic_mass[z], batch, batch_size)  # [N, 3]
+        moment = Readout.forward(self, parts * arm.to(parts.dtype), z, pos,
+                                 batch, batch_size)
+        return moment.norm(dim=-1, keepdim=True)
 
 
 _CLASSES = {kind.name: kind for kind in (Readout, Mean, Extent, Dipole)}

@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 
 from torch_sake.neighbors.cell_list import vesin_pairs
-from torch_sake.neighbors.edges import Edges
+from torch_sake.neighbors.edges import Edges, is_periodic
 from torch_sake.neighbors.lattice import (
     Lattice,
     build_lattice,
@@ -94,9 +94,7 @@ def neighbor_list(
         check_batch(batch, pos.size(0))
         check_devices(pos, batch=batch)
     cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)
-    lattice = None
-    if cell is not None and bool(pbc.any()):
-        lattice = build_lattice(cell, pbc)
+    lattice = build_lattice(cell, pbc) if is_periodic(cell, pbc) else None
     edge_index, images = find_pairs(pos, cutoff, batch, lattice, backend)
     if images is None:
         shift = pos.new_zeros(edge_index.size(1), pos.size(1))
@@ -105,6 +103,15 @@ def neighbor_list(
         shift = lattice.shifts(images, torch.zeros_like(target)
                                if batch is None else batch[target])
     return Edges(edge_index, shift)
+
+
+def find_edges(pos: Tensor, cutoff: float | None, batch: Tensor | None = None,
+               cell: Tensor | None = None, pbc: Tensor | None = None) -> Edges:
+    r"""Returns the edges of :func:`neighbor_list`, without shifts where there
+    is no cell.
+    """
+    edges = neighbor_list(pos, cutoff, batch, cell, pbc)
+    return Edges(edges.index) if cell is None else edges
 
 
 def find_pairs(

@@ -1,7 +1,7 @@
 import torch
 from torch import Tensor
 
-from torch_sake.neighbors.edges import Edges
+from torch_sake.neighbors.edges import Edges, is_periodic
 from torch_sake.neighbors.lattice import Lattice, build_lattice, check_cell
 from torch_sake.neighbors.pairs import is_close
 from torch_sake.neighbors.search import find_pairs
@@ -67,7 +67,7 @@ class SkinNeighborList:
             check_batch(batch, pos.size(0))
         cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)
         vectors = None
-        if cell is not None and bool(pbc.any()):
+        if is_periodic(cell, pbc):
             vectors = torch.where(pbc.unsqueeze(2), cell, 0.0)
         if not self._is_valid(pos, batch, vectors):
             self._search(pos, batch, vectors, cell, pbc)

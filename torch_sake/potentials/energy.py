@@ -7,9 +7,10 @@ from torch import Tensor
 
 from torch_sake.models import MoleculeModel
 from torch_sake.models.readout import center
-from torch_sake.neighbors import Edges, RadiusInteractionGraph, neighbor_list
+from torch_sake.neighbors import Edges, RadiusInteractionGraph
 from torch_sake.neighbors.edges import given_or_found_edges, is_periodic
 from torch_sake.neighbors.lattice import check_cell
+from torch_sake.neighbors.search import find_edges
 from torch_sake.ops.autocast import type_of_parameters
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
@@ -117,7 +118,7 @@ class EnergyModel(Compilable):
             if is_ours:
                 return self.model.find_edges(pos, batch, cell, pbc)
             if self._graph is not None:
-                return neighbor_list(pos, self.cutoff, batch, cell, pbc)
+                return find_edges(pos, self.cutoff, batch, cell, pbc)
             if not (always or is_periodic(cell, pbc)):
                 return Edges(None)  # the model finds them
             raise TypeError(
@@ -199,12 +200,7 @@ class EnergyModel(Compilable):
         if self.atomic_energies is None:
             return torch.zeros(batch_size, dtype=torch.double,
                                device=pos.device)
-        return sum_edges(self._atomic_references(z, pos, batch, batch_size),
-                         Segments(batch, batch_size))
-
-    def _atomic_references(self, z: Tensor, pos: Tensor, batch: Tensor,
-                           batch_size: int) -> Tensor:
-        return self.atomic_energies[z]
+        return sum_edges(self.atomic_energies[z], Segments(batch, batch_size))
 
     def extra_repr(self) -> str:
         return f'energy_scale={self.energy_scale}'

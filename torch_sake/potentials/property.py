@@ -69,7 +69,7 @@ class Property(EnergyModel):
                 raise ValueError(f"'references' must not be given for a "
                                  f"{readout.name}, which is no sum of numbers "
                                  f"of atoms")
-            self.weighing = readout
+            self.readout_of_references = readout
 
     @without_autocast
     def forward(
@@ -90,10 +90,17 @@ class Property(EnergyModel):
         """
         return self._evaluate(z, pos, batch, None, None, **kwargs)
 
-    def _atomic_references(self, z: Tensor, pos: Tensor, batch: Tensor,
-                           batch_size: int) -> Tensor:
-        return self.atomic_energies[z] * self.weighing.weights(
-            z, pos.double(), batch, batch_size).squeeze(1)
+    def references(self, z: Tensor, pos: Tensor, batch: Tensor,
+                   batch_size: int) -> Tensor:
+        r"""Returns what there is without the model, :math:`(B)`: what the
+        references of the elements make up, see
+        :meth:`torch_sake.Potential.references`.
+        """
+        if self.atomic_energies is None:
+            return super().references(z, pos, batch, batch_size)
+        return self.readout_of_references(
+            self.atomic_energies[z].unsqueeze(1), z, pos.double(), batch,
+            batch_size).squeeze(1)
 
     def extra_repr(self) -> str:
         return f"{self.name}, readout='{self.readout}'"

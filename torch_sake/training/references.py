@@ -71,8 +71,13 @@ def fit_atomic_energies(z: Tensor, batch: Tensor, energy: Tensor,
 
 
 def batch_weights(readout: str, data: Data) -> Tensor:
-    r"""Returns the weights :math:`(N)` of the atoms of a batch in a property,
-    see :meth:`torch_sake.models.readout.Readout.weights`.
+    r"""Returns the weights :math:`(N)` of the atoms of a batch in a property:
+    what a :class:`~torch_sake.models.readout.Readout` multiplies their parts
+    by.
     """
-    return find_readout(readout).weights(
-        data.z, data.pos.double(), data.batch, data.num_graphs).squeeze(1)
+    with torch.enable_grad():
+        parts = torch.ones(data.num_nodes, 1, dtype=torch.double,
+                           requires_grad=True)
+        out = find_readout(readout)(parts, data.z, data.pos.double(),
+                                    data.batch, data.num_graphs)
+        return torch.autograd.grad(out.sum(), parts)[0].squeeze(1)

@@ -96,13 +96,16 @@ def check_finite(name: str, value: Tensor) -> None:
                          f"in row {row})")
 
 
-def check_index(name: str, value: Any, length: int | None) -> Tensor:
-    r"""Checks type and shape of a vector of integers."""
+def _check_integers(name: str, value: Any, expected: str) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"'{name}' must be a tensor (got {type(value)})")
     if value.dtype not in INTEGERS:
-        raise TypeError(f"'{name}' must be of integer type, torch.int64 "
-                        f"(got {value.dtype})")
+        raise TypeError(f"'{name}' must be of {expected} (got {value.dtype})")
+
+
+def check_index(name: str, value: Any, length: int | None) -> Tensor:
+    r"""Checks type and shape of a vector of integers."""
+    _check_integers(name, value, 'integer type, torch.int64')
     if value.dim() != 1 or (length is not None and value.numel() != length):
         expected = '[N]' if length is None else f'[{length}]'
         raise ValueError(f"'{name}' must have shape {expected} "
@@ -145,12 +148,7 @@ def check_known_elements(subject: str, numbers: Iterable[int],
 
 def check_edge_index(edge_index: Any, num_nodes: int,
                      look: bool = True) -> Tensor:
-    if not isinstance(edge_index, Tensor):
-        raise TypeError(f"'edge_index' must be a tensor "
-                        f"(got {type(edge_index)})")
-    if edge_index.dtype not in INTEGERS:
-        raise TypeError(f"'edge_index' must be of type torch.int64 "
-                        f"(got {edge_index.dtype})")
+    _check_integers('edge_index', edge_index, 'type torch.int64')
     if edge_index.dim() != 2 or edge_index.size(0) != 2:
         raise ValueError(f"'edge_index' must have shape [2, E] "
                          f"(got {list(edge_index.shape)})")
