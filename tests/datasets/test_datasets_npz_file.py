@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from torch_sake.datasets import convert_frames
+from torch_sake.datasets import convert_frames, load_frames, md17_frames
 
 
 @pytest.fixture
@@ -69,3 +69,18 @@ def test_given_units(save, tmp_path):
     with pytest.raises(ValueError, match="'length_unit' must be one of .*Bohr"
                        ".*got 'eV'"):
         convert_frames(path, tmp_path / 'c', length_unit='eV')
+
+
+def test_any_order_of_memory(tmp_path):
+    """Of files that are read as a whole; blocks need one row after another."""
+    rng = np.random.default_rng(0)
+    arrays = dict(z=np.array([1, 8]), R=rng.normal(size=(5, 2, 3)),
+                  E=rng.normal(size=(5, 1)), F=rng.normal(size=(5, 2, 3)))
+    np.savez(tmp_path / 'md17_ethanol.npz', **{
+        key: np.asfortranarray(value) for key, value in arrays.items()})
+    for frames in (md17_frames(tmp_path, 'ethanol'),
+                   load_frames(tmp_path / 'md17_ethanol.npz')):
+        assert len(frames) == 5
+        for index, data in enumerate(frames):
+            assert np.array_equal(data.pos, arrays['R'][index])
+            assert np.array_equal(data.force, arrays['F'][index])

@@ -110,23 +110,28 @@ def assert_smooth_at_cutoff(
                            pbc)
     for name, values, tol in (('energy', energy.view(-1, 1), energy_tol),
                               ('forces', forces.flatten(1), force_tol)):
-        scale = float((values.amax(dim=0) - values.amin(dim=0)).max())
-        rounding = 1e-15 * float(values.abs().max())
-        # Not the other way round, here and below: NaN must fail.
-        assert tol * scale > rounding, (
-            f"'{name}' along the line: largest change {scale:.3e} is too "
-            f"small to be told from rounding errors")
-        windows = values[NUM_COARSE:].view(crossings.numel(), fine.numel(), -1)
-        second = windows.diff(n=2, dim=1)
-        if name == 'energy':
-            second = second - second.median(dim=1, keepdim=True).values
-        second = second.abs().amax(dim=(1, 2)) / scale
-        worst = int(second.argmax())
-        assert float(second[worst]) <= tol, (
-            f"'{name}' where atom {atom} has moved by "
-            f"{float(crossings[worst]):.6g} and another one crosses the "
-            f"cutoff: second difference {float(second[worst]):.3e} of the "
-            f"scale {scale:.3e} is above {tol:.1e}")
+        _assert_smooth(name, values, tol, crossings, atom)
+
+
+def _assert_smooth(name: str, values: Tensor, tol: float, crossings: Tensor,
+                   atom: int) -> None:
+    scale = float((values.amax(dim=0) - values.amin(dim=0)).max())
+    rounding = 1e-15 * float(values.abs().max())
+    # Not the other way round, here and below: NaN must fail.
+    assert tol * scale > rounding, (
+        f"'{name}' along the line: largest change {scale:.3e} is too small to "
+        f"be told from rounding errors")
+    windows = values[NUM_COARSE:].view(crossings.numel(), 2 * NUM_FINE + 1, -1)
+    second = windows.diff(n=2, dim=1)
+    if name == 'energy':
+        second = second - second.median(dim=1, keepdim=True).values
+    second = second.abs().amax(dim=(1, 2)) / scale
+    worst = int(second.argmax())
+    assert float(second[worst]) <= tol, (
+        f"'{name}' where atom {atom} has moved by "
+        f"{float(crossings[worst]):.6g} and another one crosses the cutoff: "
+        f"second difference {float(second[worst]):.3e} of the scale "
+        f"{scale:.3e} is above {tol:.1e}")
 
 
 def _crossings(pos: Tensor, cutoff: float, atom: int, direction: Tensor,

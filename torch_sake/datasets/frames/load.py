@@ -2,9 +2,10 @@ from pkgutil import resolve_name
 from typing import Any
 
 from torch_sake.datasets.frames.ase_file import read_frames
+from torch_sake.datasets.frames.file_format import find_format
 from torch_sake.datasets.frames.frames import Frames
 from torch_sake.datasets.frames.npz_file import npz_frames
-from torch_sake.datasets.frames.on_disk import FramesOnDisk, is_frames_on_disk
+from torch_sake.datasets.frames.on_disk import FramesOnDisk
 from torch_sake.utils.files import PathLike, local_path
 from torch_sake.utils.inputs import FRAMES, check_data, find_data_set
 
@@ -57,7 +58,7 @@ def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
         read = resolve_name(data_set.reader)
         return (read(*name, root=root, seed=seed, **options) if generated else
                 read(root, *name))
-    if is_frames_on_disk(data):
+    if find_format(data) is not None:
         return FramesOnDisk(data)
     return (npz_frames if data.endswith('.npz') else read_frames)(data)
 

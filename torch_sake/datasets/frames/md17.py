@@ -7,7 +7,7 @@ from torch_geometric.datasets import MD17
 
 from torch_sake.datasets.frames.frames import Frames, molecule_frames
 from torch_sake.datasets.frames.npz_file import UNITS, array_blocks
-from torch_sake.datasets.frames.raw_files import DownloadOnly, find_raw_files
+from torch_sake.datasets.frames.raw_files import download_files, find_raw_files
 from torch_sake.datasets.frames.split import Split, read_indices
 from torch_sake.utils.checks import check_option
 from torch_sake.utils.files import PathLike
@@ -17,10 +17,6 @@ MD22_URL = 'http://www.quantum-machine.org/gdml/repo/datasets'
 MD22_NAMES = {name: f"md22_{name.replace(' ', '_')}.npz" for name in (
     'Ac-Ala3-NHMe', 'DHA', 'stachyose', 'AT-AT', 'AT-AT-CG-CG',
     'buckyball-catcher', 'double-walled nanotube')}
-
-
-class _MD17Download(DownloadOnly, MD17):
-    pass
 
 
 def md17_frames(root: PathLike, name: str) -> Frames:
@@ -59,7 +55,7 @@ def md17_frames(root: PathLike, name: str) -> Frames:
         file_names = [f'{stem}-train.npz', f'{stem}-test.npz']
     paths = find_raw_files(
         root, folder, file_names, f"MD17 '{name}'",
-        lambda root: _MD17Download(root, name, 'CCSD' in name or None))
+        lambda root: download_files(MD17, root, name, 'CCSD' in name or None))
     frames = _read_trajectory(paths, name, f'md17:{name}')
     if 'revised' in name:
         frames.splits = _read_splits(osp.dirname(paths[0]))

@@ -120,12 +120,11 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
 
     def _is_intact(self, idx: int, values: Sequence[Any],
                    row: dict[str, Any]) -> bool:
-        sizes = {row[key].size(0) for key in ('z', 'pos', 'force')
-                 if key != 'force' or self.has_forces}
-        if sizes != {self._num_atoms[idx]}:
-            return False
+        keys = ('z', 'pos', 'force') if self.has_forces else ('z', 'pos')
         digest = self._digests[idx] if self._digests.size else None
-        return is_intact(self.format, values, row, digest)
+        return {row[key].size(0) for key in keys} == {
+            self._num_atoms[idx]} and is_intact(self.format, values, row,
+                                                digest)
 
     def deserialize(self, row: dict[str, Any]) -> Data:
         # Copies, as the tensors of a row lie in memory that must not change.
@@ -169,12 +168,3 @@ class _ReadOnly(SQLiteDatabase):
                             f'{self.name} WHERE id = ?', (index, ))
         values = self.cursor.fetchone()
         return values, self._deserialize(values)
-
-
-def is_frames_on_disk(path: PathLike) -> bool:
-    r"""Returns whether a file is one of :class:`FramesOnDisk`.
-
-    Raises:
-        ValueError: If it is one that is truncated or of another version.
-    """
-    return find_format(path) is not None

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.datasets import QM9
 from torch_geometric.datasets.qm9 import conversion
 
-from torch_sake.datasets.frames.raw_files import DownloadOnly
+from torch_sake.datasets.frames.raw_files import download_files
 
 ORIGINAL = ('gdb9.sdf', 'gdb9.sdf.csv', 'uncharacterized.txt')
 TENSORS = 'qm9_v3.pt'  # of PyG, with the same content
@@ -36,10 +36,6 @@ class Molecules(NamedTuple):
     y: Tensor
 
 
-class _Download(DownloadOnly, QM9):
-    pass
-
-
 def read_molecules(root: str) -> Molecules:
     r"""Returns the molecules of a folder, from the original files if they are
     there, or else from that of PyG. If there are none, PyG downloads some.
@@ -48,7 +44,7 @@ def read_molecules(root: str) -> Molecules:
     original = [osp.join(folder, name) for name in ORIGINAL]
     tensors = osp.join(folder, TENSORS)
     if not all(map(osp.isfile, original)) and not osp.isfile(tensors):
-        _Download(root)
+        download_files(QM9, root)
     if all(map(osp.isfile, original)):
         return _read_original(*original)
     return _read_tensors(tensors)

@@ -5,16 +5,20 @@ from typing import Any
 from torch_sake.utils.files import PathLike, local_path
 
 
-class DownloadOnly:
-    r"""What makes a data set of PyG download its files and no more. What it
-    would keep of them beside, in the folder :obj:`processed`, is pickled, and
-    whoever made that folder could have it execute anything.
-    """
+class _DownloadOnly:
     def _process(self) -> None:
         pass
 
     def load(self, *args: Any, **kwargs: Any) -> None:
         pass
+
+
+def download_files(dataset: type, *args: Any) -> None:
+    r"""Has a data set of PyG download its files and no more. What it would
+    keep of them beside, in the folder :obj:`processed`, is pickled, and
+    whoever made that folder could have it execute anything.
+    """
+    type(dataset.__name__, (_DownloadOnly, dataset), {})(*args)
 
 
 def find_raw_files(root: PathLike, folder: str, names: Sequence[str],

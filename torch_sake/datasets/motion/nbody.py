@@ -14,6 +14,7 @@ from torch_sake.datasets.motion.particles import (
     Particles,
     initial_particles,
     pairs,
+    products,
     simulate,
 )
 from torch_sake.datasets.motion.windows import fill
@@ -134,7 +135,6 @@ class NBody(InMemoryDataset):
                for name, value in positive.items()})
         self.cutoff = cutoff
         self.time = timestep * stride * (frames[1] - frames[0])
-        self.sign = -1.0 if interaction == 'gravity' else 1.0
         path = osp.join(local_path('root', root), _file_name(parameters))
         arrays = {name: torch.from_numpy(array) for name, array in
                   compute_once(path, parameters, ARRAYS,
@@ -142,22 +142,22 @@ class NBody(InMemoryDataset):
                                key='parameters').items()}
         states = {name: arrays[name] for name in ('pos', 'vel', 'y', 'y_vel')}
         fill(self, dict(states, charge=arrays['charge'].unsqueeze(2)), {},
-             self._edges(arrays))
+             self._edges(arrays, interaction))
 
-    def _edges(self, arrays: dict[str, torch.Tensor]):
+    def _edges(self, arrays: dict[str, torch.Tensor], interaction: str
+               ) -> list[tuple[torch.Tensor, ...]]:
         r"""Returns the edges of each system and their couplings."""
         edges = []
-        row, column = pairs(arrays['charge'].size(1))
-        table = arrays['coupling'].new_zeros(2 * [arrays['charge'].size(1)])
+        size = arrays['charge'].size(1)
+        both, table = pairs(size), arrays['coupling'].new_zeros(size, size)
         for pos, charge, coupling in zip(arrays['pos'], arrays['charge'],
                                          arrays['coupling']):
             edge_index, _ = neighbor_list(pos, self.cutoff)
-            if coupling.numel() > 0:
-                table[row, column] = table[column, row] = coupling
+            if interaction == 'spring':
+                table[both] = table[both[::-1]] = coupling
                 values = table[edge_index[0], edge_index[1]]
             else:
-                values = self.sign * (charge[edge_index[0]] *
-                                      charge[edge_index[1]])
+                values = products(interaction, charge, *edge_index)
             edges.append((edge_index, values.view(-1, 1)))
         return edges
 

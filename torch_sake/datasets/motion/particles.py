@@ -9,6 +9,7 @@ from torch_sake.neighbors import SkinNeighborList
 from torch_sake.nn.envelope import PolynomialEnvelope
 
 INTERACTIONS = ('charge', 'gravity', 'spring')
+SIGNS = {'charge': 1.0, 'gravity': -1.0}
 SOFTENING = 0.1  # of gravity, which would make close pairs too fast
 SKIN = 0.3  # of the neighbor list, in units of the cutoff
 
@@ -54,15 +55,20 @@ def initial_particles(
     charge = torch.ones(shape[:2], dtype=torch.double)
     row, column = pairs(num_particles)
     if interaction == 'charge':
-        charge = 2.0 * torch.randint(2, shape[:2], generator=generator) - 1.0
+        charge = 2 * torch.randint(2, shape[:2], generator=generator) - 1
         charge = charge.double()
-        coupling = charge[:, row] * charge[:, column]
-    elif interaction == 'gravity':
-        coupling = -charge[:, row] * charge[:, column]
-    else:
+    if interaction == 'spring':
         coupling = -torch.randint(2, (num_systems, row.numel()),
                                   generator=generator).double()
+    else:
+        coupling = products(interaction, charge, row, column)
     return Particles(pos, vel, charge, coupling)
+
+
+def products(interaction: str, charge: Tensor, row: Tensor,
+             column: Tensor) -> Tensor:
+    r"""Returns the couplings of pairs of charges or masses."""
+    return SIGNS[interaction] * charge[..., row] * charge[..., column]
 
 
 class Forces:
@@ -122,8 +128,8 @@ class Forces:
         (column, row), _ = self.neighbors(pos, self.batch)
         once = row < column
         row, column = row[once], column[once]
-        sign = -1.0 if self.interaction == 'gravity' else 1.0
-        return row, column, sign * self.charge[row] * self.charge[column]
+        return row, column, products(self.interaction, self.charge, row,
+                                     column)
 
 
 def simulate(particles: Particles, forces: Forces, timestep: float,
