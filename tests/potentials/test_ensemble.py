@@ -29,6 +29,11 @@ def test_means_of_the_members(ensemble):
                           rtol=1e-12)
 
 
+def test_what_it_was_called():
+    with pytest.raises(TypeError, match="'torch_sake.Ensemble'"):
+        Potential.ensemble([])
+
+
 def test_kernels_are_for_all_members(ensemble):
     for kernels in (True, False):
         ensemble.compile(kernels=kernels)

@@ -49,6 +49,8 @@ class SAKECalculator(Calculator):
         compile (bool, optional): If set to :obj:`True`, the potential is
             compiled at the first call, which takes up to a minute.
             (default: :obj:`False`)
+        model (str or type, optional): As that of :class:`Evaluator`.
+            (default: :obj:`None`)
         **kwargs (optional): Additional arguments of
             :class:`ase.calculators.calculator.Calculator`.
 
@@ -69,10 +71,12 @@ class SAKECalculator(Calculator):
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         compile: bool = False,
+        model: str | type | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.evaluator = Evaluator(potential, units, device, dtype, compile)
+        self.evaluator = Evaluator(potential, units, device, dtype, compile,
+                                   model)
         self._wants_stress = False
         self._lock = ThreadLock()
 

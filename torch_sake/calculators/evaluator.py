@@ -55,6 +55,9 @@ class Evaluator:
         compile (bool, optional): If set to :obj:`True`, the potential is
             compiled, see :meth:`torch_sake.Potential.compile`.
             (default: :obj:`False`)
+        model (str or type, optional): The class of the model, where that of a
+            checkpoint is not of this package, see
+            :func:`torch_sake.load_potential`. (default: :obj:`None`)
 
     Raises:
         TypeError, ValueError: If the potential, a unit or a type is none of
@@ -67,6 +70,7 @@ class Evaluator:
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         compile: bool = False,
+        model: str | type | None = None,
     ):
         self.elements: list[int] | None = None
         if not isinstance(potential, (Potential, Ensemble)):
@@ -74,7 +78,11 @@ class Evaluator:
                 raise ValueError(f"'units' must not be given with a "
                                  f"checkpoint, which knows its own "
                                  f"(got {units})")
-            potential, units, self.elements = load_checkpoints(potential)
+            potential, units, self.elements = load_checkpoints(potential,
+                                                               model)
+        elif model is not None:
+            raise ValueError(f"'model' must be given with checkpoints only "
+                             f"(got {model!r})")
         else:  # what is done to it here is not to be seen by its owner
             potential = copy.deepcopy(potential)
         self._known = numpy.empty(0)

@@ -32,6 +32,7 @@ def openmm_force(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     compile: bool = False,
+    model: str | type | None = None,
 ) -> openmm.PythonForce:
     r"""Returns a potential as a force of OpenMM (8.5 or later).
 
@@ -64,6 +65,8 @@ def openmm_force(
         compile (bool, optional): If set to :obj:`True`, the potential is
             compiled at the first step, which takes up to a minute.
             (default: :obj:`False`)
+        model (str or type, optional): As that of :class:`Evaluator`.
+            (default: :obj:`None`)
 
     Raises:
         ImportError: If OpenMM is too old.
@@ -75,7 +78,7 @@ def openmm_force(
         raise ImportError(f"'openmm_force' needs OpenMM 8.5 or later (got "
                           f"{openmm.__version__}): "
                           f"pip install 'torch-sake[openmm]'")
-    evaluator = Evaluator(potential, units, device, dtype, compile)
+    evaluator = Evaluator(potential, units, device, dtype, compile, model)
     z = torch.as_tensor(z).cpu()
     numbers = check_atomic_numbers(z, MAX_ATOMIC_NUMBER + 1).numpy().copy()
     if not numbers.all():

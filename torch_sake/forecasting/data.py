@@ -12,6 +12,7 @@ from torch_sake.datasets import (
 )
 from torch_sake.utils.checks import check_positive_int
 from torch_sake.utils.files import PathLike
+from torch_sake.utils.plain_checks import require
 
 FIRST_FRAME, FRAMES = 30, 10  # of the published setting of charged particles
 WALK_FRAMES = 30
@@ -71,23 +72,24 @@ class Batches:
         batch_size (int): Number of systems of a batch.
         order (torch.Tensor, optional): The order of the systems; batches that
             would be smaller are then left out. (default: as they are)
+        first (int, optional): Number of the first batch. (default: :obj:`0`)
 
     Raises:
         ValueError: If systems are of different sizes.
     """
     def __init__(self, dataset: InMemoryDataset, batch_size: int,
-                 order: Tensor | None = None):
+                 order: Tensor | None = None, first: int = 0):
         self.data, slices = dataset._data, dataset.slices
         sizes = slices['pos'].diff()
-        if (sizes != sizes[0]).any():
-            raise ValueError(f"The systems must be of one size (got "
-                             f"{int(sizes.min())} to {int(sizes.max())})")
+        require((sizes == sizes[0]).all(),
+                f"The systems must be of one size (got {int(sizes.min())} to "
+                f"{int(sizes.max())})")
         self.num_nodes, self.edge_slices = int(sizes[0]), slices['edge_index']
         drop = order is not None and len(order) >= batch_size
         if order is None:
             order = torch.arange(len(sizes))
         self.parts = [part for part in order.split(batch_size)
-                      if not drop or len(part) == batch_size]
+                      if not drop or len(part) == batch_size][first:]
 
     def __len__(self) -> int:
         return len(self.parts)

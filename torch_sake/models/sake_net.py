@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.nn import Linear, Sequential, SiLU
 
 from torch_sake.models.flax import read_flax
-from torch_sake.models.graph import given_or_found_edges
+from torch_sake.models.graph import check_graph
 from torch_sake.models.stack import SAKEStack
 from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.derivatives import with_zero_derivatives
-from torch_sake.utils.checks import check_pos, check_positive_int, check_tensor
+from torch_sake.utils.checks import check_positive_int, check_tensor
 
 
 class SAKENet(torch.nn.Module):
@@ -149,13 +149,11 @@ class SAKENet(torch.nn.Module):
                 :obj:`pos[j] - pos[i]`; needs :obj:`edge_index`.
                 (default: :obj:`None`)
         """
-        dtype = self.lin_in.weight.dtype
-        check_tensor('x', x, ('N', self.in_channels), dtype)
-        check_pos(pos, x.size(0), dtype=dtype)
-        edge_index = given_or_found_edges(pos, edge_index, batch, self.cutoff,
-                                          edge_attr, edge_shift)
-        x, pos, vel = self.stack(self.lin_in(x), pos, edge_index, vel,
-                                 edge_attr, edge_shift)
+        check_tensor('x', x, ('N', self.in_channels), self.lin_in.weight.dtype)
+        edges = check_graph(x, pos, edge_index, batch, self.cutoff, edge_attr,
+                            edge_shift)
+        x, pos, vel = self.stack(self.lin_in(x), pos, edges.index, vel,
+                                 edge_attr, edges.shift)
         # Without velocities, and at the end, features need no update of them.
         x = with_zero_derivatives(self.mlp_out(x), chain.from_iterable(
             conv.kinetic_parameters() for conv in self.stack.convs))

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from torch_sake.models import MoleculeModel
 from torch_sake.models.readout import center
-from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
+from torch_sake.neighbors import Edges, RadiusInteractionGraph, neighbor_list
+from torch_sake.neighbors.edges import given_or_found_edges, is_periodic
 from torch_sake.neighbors.lattice import check_cell
 from torch_sake.ops.autocast import type_of_parameters
 from torch_sake.ops.compilation import Compilable
@@ -19,8 +20,6 @@ from torch_sake.utils.checks import (
     check_atomic_numbers,
     check_batch,
     check_devices,
-    check_edge_index,
-    check_edge_shift,
     check_pos,
     check_positive_float,
 )
@@ -105,32 +104,29 @@ class EnergyModel(Compilable):
         and of all that are periodic.
         """
         kwargs = dict(kwargs)
-        if isinstance(self.model, MoleculeModel) and cell is not None:
-            kwargs.setdefault('batch_size', cell.size(0))
-        if kwargs.get('edge_index') is not None:
-            check_edge_index(kwargs['edge_index'], pos.size(0))
-            if kwargs.get('edge_shift') is not None:
-                check_edge_shift(kwargs['edge_shift'], kwargs['edge_index'],
-                                 pos)
-            elif pbc is not None and bool(pbc.any()):
-                raise ValueError("'edge_index' needs 'edge_shift' in a "
-                                 "periodic cell (got None)")
-            return kwargs
-        if kwargs.get('edge_shift') is not None:
-            raise ValueError("'edge_shift' needs 'edge_index' (got None)")
-        if isinstance(self.model, MoleculeModel):
-            edges = self.model.find_edges(pos, batch, cell, pbc)
-        elif self._graph is not None:
-            edges = neighbor_list(pos, self.cutoff, batch, cell, pbc)
-        elif always or (pbc is not None and bool(pbc.any())):
+        is_ours = isinstance(self.model, MoleculeModel)
+
+        def find() -> Edges:
+            if is_ours:
+                return self.model.find_edges(pos, batch, cell, pbc)
+            if self._graph is not None:
+                return neighbor_list(pos, self.cutoff, batch, cell, pbc)
+            if not (always or is_periodic(cell, pbc)):
+                return Edges(None)  # those of others find them
             raise TypeError(
                 f"'model' must be one of this package, or have its "
                 f"RadiusInteractionGraph as 'interaction_graph', to be "
                 f"periodic or give energies of atoms (got "
                 f"{type(self.model)})")
-        else:
-            return kwargs
-        return dict(kwargs, edge_index=edges[0], edge_shift=edges[1])
+
+        edges = given_or_found_edges(pos, kwargs.pop('edge_index', None),
+                                     kwargs.pop('edge_shift', None), find,
+                                     cell, pbc)
+        if edges.index is not None:
+            kwargs.update(edge_index=edges.index, edge_shift=edges.shift)
+        if is_ours and cell is not None:
+            kwargs.setdefault('batch_size', cell.size(0))
+        return kwargs
 
     def _evaluate(self, z: Tensor, pos: Tensor, batch: Tensor | None,
                   cell: Tensor | None, pbc: Tensor | None,

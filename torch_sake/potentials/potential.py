@@ -1,13 +1,13 @@
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch_geometric.nn.aggr import SumAggregation
 
 from torch_sake.models import MoleculeModel
+from torch_sake.models.readout import sums_over_atoms
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.compilation import compile_function
 from torch_sake.ops.linear import constant_weights
@@ -208,12 +208,10 @@ class Potential(EnergyModel):
                 over atoms.
         """
         cell, pbc = self._check_inputs(z, pos, batch, cell, pbc)
-        readout = getattr(self.model, 'readout', None)
-        if any(getattr(self.model, moment, False) for moment in
-               ('dipole', 'extent')) or not isinstance(readout,
-                                                       SumAggregation):
+        if not sums_over_atoms(self.model):
             raise ValueError(f"'model' must sum over atoms to have energies "
-                             f"of atoms (got the readout {readout})")
+                             f"of atoms (got the readout "
+                             f"{getattr(self.model, 'readout', None)})")
         z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
         kwargs = self._find_edges(pos, batch, cell, pbc, kwargs, always=True)
         # Edges are known: it only matters for the sums what a graph is.
@@ -222,12 +220,8 @@ class Potential(EnergyModel):
                             **kwargs)
 
     @staticmethod
-    def ensemble(potentials: Sequence['Potential']) -> torch.nn.Module:
-        r"""Returns several potentials as one, see
-        :class:`~torch_sake.Ensemble`.
-        """
-        from torch_sake.potentials.ensemble import Ensemble
-        return Ensemble(potentials)
+    def ensemble(*args, **kwargs) -> NoReturn:
+        raise TypeError("'Potential.ensemble' is called 'torch_sake.Ensemble'")
 
     @torch.compiler.disable  # derivatives are taken within
     def _call_eagerly(self, z: Tensor, pos: Tensor, batch: Tensor | None,

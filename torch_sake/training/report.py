@@ -7,6 +7,7 @@ from torch_sake.utils.global_state import (
     own_global_state,
     use_deterministic_algorithms,
 )
+from torch_sake.utils.names import is_import_path
 
 
 @own_global_state()
@@ -20,7 +21,8 @@ def report_run(trainer: Trainer) -> None:
     units = data.frames.units
     plot_learning_curve(trainer.history, units, config.out)
     part = 'test' if data.split.test.numel() > 0 else 'val'
-    potential = load_predictor(config.out)[0]
+    own = config.model if is_import_path(config.model) else None
+    potential = load_predictor(config.out, model=own)[0]
     trivial = trivial_labels(potential, data.batches(part))
     outputs = predict(potential.to(trainer.device), data.batches(part),
                       trainer.device)
