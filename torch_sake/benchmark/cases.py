@@ -8,12 +8,10 @@ import yaml
 from torch_sake.benchmark import official
 from torch_sake.benchmark.peers import PEERS, PeerInputs, peer_versions
 from torch_sake.benchmark.systems import System
-from torch_sake.models import SAKE, VectorSAKE
+from torch_sake.models.registry import MODELS as OWN
 from torch_sake.neighbors import neighbor_list
 from torch_sake.nn.spatial_attention import HAS_TRITON
 from torch_sake.potentials.potential import Potential
-
-OWN = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
 
 
 class Case(NamedTuple):

@@ -51,12 +51,8 @@ class SAKENet(torch.nn.Module):
     the parameters of that.
 
     Shapes:
-        - **input:** node features :math:`(N, F_{in})`, positions
-          :math:`(N, D)`, edges :math:`(2, E)` *(optional)*, velocities
-          :math:`(N, D)` *(optional)*, edge features :math:`(E, A)`
-          *(optional)*, graphs :math:`(N)` *(optional)*
-        - **output:** node features :math:`(N, F_{out})`, positions
-          :math:`(N, D)`, velocities :math:`(N, D)` or :obj:`None`
+        As those of :class:`~torch_sake.nn.SAKEConv`, with the graph of each
+        node :math:`(N)` *(optional)*.
 
     Raises:
         TypeError, ValueError: If an argument is of the wrong type, shape or
