@@ -46,7 +46,8 @@ class Relaxation:
             free_atoms(self.atoms)
         from torch_sake.calculators import SAKECalculator
         self.atoms.calc = SAKECalculator(
-            config.checkpoint, model=config.model, dtype=getattr(torch, config.precision),
+            config.checkpoint, model=config.model,
+            dtype=getattr(torch, config.precision),
             device=choose_device(config.device))
         self.soundness = Soundness(self.atoms,
                                    self.atoms.calc.evaluator.cutoff)
