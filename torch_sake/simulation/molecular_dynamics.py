@@ -75,7 +75,7 @@ class Simulation:
         except ImportError as error:
             raise ImportError("Simulations need ASE 3.27 or newer: "
                               "pip install 'torch-sake[train]'") from error
-        from torch_sake.calculators import SAKECalculator
+        from torch_sake.calculators.ase import SAKECalculator
 
         self.config = config
         self.out = config.out or osp.join(folder_of(config.checkpoint[0]),
