@@ -24,52 +24,30 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         import ase  # noqa: F401
 
-        from torch_sake.cli.settings import (
-            Parser,
-            SettingsFile,
-            check_typed,
-            files_first,
-        )
+        from torch_sake.cli.parser import parse_arguments
     except ImportError as error:
         print(f"torch-sake needs '{error.name}': "
               f"pip install 'torch-sake[train]'", file=sys.stderr)
         return 2
     commands = configurations()
-    parser = Parser(
-        prog='torch-sake', description='SAKE: equivariant potentials, from '
-        'data to a trained model and to simulations.')
-    subcommands = parser.add_subcommands(dest='command')
-    for name, (config, description) in commands.items():
-        command = Parser(description=description, config=config)
-        command.add_argument('--config', action=SettingsFile,
-                             help='A YAML file with these settings.')
-        command.add_settings(config)
-        subcommands.add_subcommand(name, command, help=description)
-
     keep_memory()
     # A scheduler's polite end of a job is an interruption, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        if arguments[:1] and arguments[0] in commands:
-            check_typed(arguments[1:], commands[arguments[0]][0])
-            arguments = arguments[:1] + files_first(arguments[1:])
-        settings = parser.parse_args(arguments)
+        name, values = parse_arguments(
+            sys.argv[1:] if arguments is None else arguments, commands)
     except (ValueError, OverflowError) as error:
         return fail('torch-sake', error)
-    config_class, _ = commands[settings.command]
-    values = settings[settings.command].as_dict()
-    values.pop('config', None)
     try:
-        config = config_class(**values)
-        check_inputs(settings.command, config)
+        config = commands[name][0](**values)
+        check_inputs(name, config)
     except (ValueError, TypeError, OSError) as error:
-        return fail(f'torch-sake {settings.command}', error)
+        return fail(f'torch-sake {name}', error)
     before, warnings.formatwarning = warnings.formatwarning, format_warning
     try:
-        return run_command(settings.command, config)
+        return run_command(name, config)
     except KeyboardInterrupt:
-        print(f'torch-sake {settings.command}: interrupted', file=sys.stderr)
+        print(f'torch-sake {name}: interrupted', file=sys.stderr)
         return 130
     finally:
         warnings.formatwarning = before

@@ -1,4 +1,4 @@
-r"""Settings in files and on the command line.
+r"""Settings in files.
 
 YAML has several spellings of a number, of which few people know all: 010 is
 eight, and 1:30 is ninety. Settings are read with the rules of YAML, but what
@@ -6,22 +6,9 @@ may be taken for two things is refused.
 """
 
 import re
-import sys
 from collections.abc import Iterator
-from dataclasses import field, fields, make_dataclass
-from functools import reduce
-from itertools import islice
-from operator import or_
-from typing import (
-    Any,
-    NoReturn,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
-
-from jsonargparse import ActionConfigFile, ArgumentParser
+from dataclasses import fields
+from typing import Any
 
 from torch_sake.utils.hints import describe_type, is_of_type
 from torch_sake.utils.messages import in_words, one_line
@@ -34,9 +21,6 @@ FLOAT = re.compile(r'[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?')
 AMBIGUOUS = re.compile(r'[-+]?(0[0-9_]+|0[box][0-9a-fA-F_]+|'
                        r'\.?[0-9][0-9.]*_[0-9_.]*([eE][-+]?[0-9_]+)?|'
                        r'[0-9][0-9_]*(:[0-9][0-9_.]*)+)')
-# What the parser says of a value of another type:
-WRONG_TYPE = re.compile(r'Parser key "(?:\w+\.)?(\w+)":.*value: (.*)',
-                        re.DOTALL)
 
 
 def read_settings(path: PathLike, config: type) -> dict[str, Any]:
@@ -171,110 +155,3 @@ def _scalar(where: str, name: str, node: Any) -> Any:
     if kind == 'float':  # one of .inf and .nan
         return float(text.lower().replace('.', ''))
     return None if kind == 'null' else text
-
-
-def check_typed(arguments: list[str], config: type) -> None:
-    r"""Checks that numbers on a command line can be taken for one thing only,
-    by the rules of files.
-
-    Args:
-        arguments (list of str): The arguments, names and values.
-        config (type): The class of the settings.
-
-    Raises:
-        ValueError: If one cannot, with its name.
-    """
-    kinds = {f'--{field.name}': field.type for field in fields(config)}
-    names = [argument.partition('=')[0] for argument in arguments]
-    if '--task' in names:
-        raise ValueError("'--task' is gone: 'torch-sake train' trains "
-                         "potentials, 'torch-sake dynamics' forecasts")
-    if names.count('--checkpoint') > 1:
-        raise ValueError("'--checkpoint' must be given once: several are "
-                         "'[a, b]'")
-    for index, (name, argument) in enumerate(zip(names, arguments)):
-        # Parsers take the beginning of a name for it.
-        found = [known for known in kinds if known.startswith(name)]
-        name = name if name in kinds else ''.join(found[:1])
-        value = argument.partition('=')[2]
-        if '=' not in argument:
-            value = ' '.join(arguments[index + 1:index + 2])
-        if name not in kinds or is_of_type('text', kinds[name]):
-            continue
-        for part in re.split(r'[\s,\[\]]+', value):
-            if AMBIGUOUS.fullmatch(part):
-                raise ValueError(f"'{name} {part}' is ambiguous in YAML: "
-                                 f"write a decimal number")
-
-
-def files_first(arguments: list[str]) -> list[str]:
-    r"""Returns the arguments of a command with all :obj:`--config` before the
-    others, which take precedence wherever they stand.
-    """
-    files: list[str] = []
-    others: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
-        if argument == '--config':
-            files += [argument, *islice(rest, 1)]
-        elif argument.startswith('--config='):
-            files.append(argument)
-        else:
-            others.append(argument)
-    return files + others
-
-
-class Parser(ArgumentParser):
-    r"""Says what is wrong in one line.
-
-    Args:
-        config (type, optional): The class of the settings, if there are some.
-            (default: :obj:`None`)
-    """
-    def __init__(self, *args: Any, config: type | None = None,
-                 **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.config = config
-
-    def add_settings(self, config: type) -> None:
-        r"""Adds an option for each setting of a class, of its plain type: what
-        is checked of the values is nothing for a help text.
-        """
-        hints = get_type_hints(config)
-        plain = make_dataclass(config.__name__, [
-            (one.name, reduce(or_, get_args(hints[one.name]))
-             if get_origin(hints[one.name]) is Union else hints[one.name],
-             field(default=one.default, default_factory=one.default_factory))
-            for one in fields(config)])
-        plain.__doc__ = config.__doc__
-        resumes = 'resume' in hints
-        self.add_class_arguments(plain, as_group=False,
-                                 skip={'resume'} if resumes else set())
-        if resumes:
-            self.add_argument('--resume', action='store_true',
-                              help="Go on with the run in 'out'.")
-
-    def error(self, message: str,
-              ex: Exception | None = None) -> NoReturn:
-        parser = getattr(ex, 'subcommand_parser', None) or self
-        prog = parser.prog.replace(' [options]', '')
-        found = re.fullmatch(r'(.* required:) (\w+)\.(\w+)', message)
-        if found:
-            prog, message = f'{prog} {found[2]}', f'{found[1]} --{found[3]}'
-        found = WRONG_TYPE.match(message)
-        if found and getattr(parser, 'config', None) is not None:
-            kinds = {field.name: field.type
-                     for field in fields(parser.config)}
-            message = (f"'{found[1]}' must be "
-                       f"{describe_type(kinds[found[1]])} (got {found[2]})")
-        sys.stderr.write(f"{prog}: {one_line(message)} "
-                         f"(see '{prog} --help')\n")
-        self.exit(2)
-
-
-class SettingsFile(ActionConfigFile):
-    r"""The option :obj:`--config`."""
-    @staticmethod
-    def apply_config(parser: Parser, cfg: Any, dest: str, value: str) -> None:
-        for name, setting in read_settings(value, parser.config).items():
-            cfg[name] = setting

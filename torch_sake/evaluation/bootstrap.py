@@ -15,16 +15,10 @@ Interval = list[float] | None
 def resampled_sums(sums: Tensor, num_samples: int = NUM_SAMPLES,
                    seed: int = 0) -> Tensor:
     r"""Returns the sums over frames that are drawn anew, as many as there are
-    and with replacement.
-
-    Args:
-        sums (torch.Tensor): What each frame adds.
-        num_samples (int, optional): How often they are drawn.
-            (default: :obj:`1000`)
-        seed (int, optional): Seed of the draws. (default: :obj:`0`)
+    and with replacement, :obj:`num_samples` times.
 
     Shapes:
-        - **input:** :math:`(M, *)`
+        - **input:** what each frame adds :math:`(M, *)`
         - **output:** :math:`(B, *)` in float64
     """
     num_frames = sums.size(0)

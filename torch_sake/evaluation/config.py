@@ -3,6 +3,7 @@ from typing import Literal
 
 from torch_sake.utils.hints import (
     Data,
+    ModelPath,
     Path,
     Paths,
     PositiveInt,
@@ -36,6 +37,8 @@ class EvaluateConfig:
             several.
         seed: Seed of the bootstrap of the confidence intervals.
         device: Where to compute; 'auto' takes a GPU if there is one.
+        model: Import path of the class of the model, for a checkpoint with one
+            of your own, such as 'my_package.my_module:MyModel'.
     """
     checkpoint: Paths
     data: Data | None = None
@@ -47,6 +50,7 @@ class EvaluateConfig:
     out: Path | None = None
     seed: Seed = 0
     device: str = 'auto'
+    model: ModelPath | None = None
 
     def __post_init__(self):
         check_settings(self)

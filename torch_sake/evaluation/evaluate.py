@@ -35,11 +35,13 @@ def evaluate(config: EvaluateConfig) -> None:
     """
     device = choose_device(config.device)
     path = config.checkpoint[0]
-    potential, tensors, description = load_predictor(path)
+    potential, tensors, description = load_predictor(
+        path, model=config.model)
     name, elements = 'evaluation', description['elements']
     if len(config.checkpoint) > 1:
         name = 'ensemble'
-        potential, _, elements = load_checkpoints(config.checkpoint)
+        potential, _, elements = load_checkpoints(config.checkpoint,
+                                                  config.model)
     with errors_name(find_checkpoint(path)):
         check_entry('', description, RunDescription)
     frames = load_data(config, description)

@@ -5,6 +5,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from torch_sake.utils.plain_checks import require
+
 # Of the iteration, such that small singular values grow as fast as they can
 # (K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks",
 # 2024):
@@ -43,22 +45,17 @@ class Muon(Optimizer):
         super().__init__(params, {'lr': lr, 'momentum': momentum})
         for group in self.param_groups:
             for parameter in group['params']:
-                if parameter.dim() != 2:
-                    raise ValueError(f"'params' must be matrices (got one of "
-                                     f"shape {list(parameter.shape)})")
+                require(parameter.dim() == 2,
+                        f"'params' must be matrices (got one of shape "
+                        f"{list(parameter.shape)})")
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None) -> Tensor | None:
-        r"""Moves all parameters that have gradients.
-
-        Args:
-            closure (callable, optional): Computes the gradients anew and
-                returns the loss. (default: :obj:`None`)
+        r"""Moves all parameters that have gradients, after the
+        :obj:`closure`, if there is one, has computed them and the loss.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
         for group in self.param_groups:
             alike: dict[tuple, list[Tensor]] = defaultdict(list)
             for value in group['params']:

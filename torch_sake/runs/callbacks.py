@@ -2,8 +2,7 @@ import os.path as osp
 from dataclasses import asdict, replace
 from typing import Any
 
-from pytorch_lightning import Callback
-from pytorch_lightning import Trainer as LightningTrainer
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from tqdm import tqdm
 
@@ -54,8 +53,7 @@ class RunFolder(Checkpoint):
         self.folder = folder
         self.interrupt = DeferredInterrupt()
 
-    def on_fit_start(self, trainer: LightningTrainer,
-                     module: RunModule) -> None:
+    def on_fit_start(self, trainer: Trainer, module: RunModule) -> None:
         if trainer.is_global_zero:
             remove_incomplete(self.folder)
             write_settings(osp.join(self.folder, 'config.yaml'),
@@ -63,19 +61,17 @@ class RunFolder(Checkpoint):
 
     # Lightning has handlers of signals of its own, which do not save, from
     # before this hook to after the other two.
-    def on_train_start(self, trainer: LightningTrainer,
-                       module: RunModule) -> None:
+    def on_train_start(self, trainer: Trainer, module: RunModule) -> None:
         self.interrupt.__enter__()
 
-    def on_train_end(self, trainer: LightningTrainer,
-                     module: RunModule) -> None:
+    def on_train_end(self, trainer: Trainer, module: RunModule) -> None:
         self.interrupt.__exit__()
 
-    def on_exception(self, trainer: LightningTrainer, module: RunModule,
+    def on_exception(self, trainer: Trainer, module: RunModule,
                      exception: BaseException) -> None:
         self.interrupt.__exit__()
 
-    def on_train_batch_end(self, trainer: LightningTrainer,
+    def on_train_batch_end(self, trainer: Trainer,
                            module: RunModule, *args: Any) -> None:
         if module.validates:
             return  # after that
@@ -88,8 +84,7 @@ class RunFolder(Checkpoint):
             trainer.save_checkpoint(osp.join(self.folder, LAST))
             raise Interrupted
 
-    def on_validation_end(self, trainer: LightningTrainer,
-                          module: RunModule) -> None:
+    def on_validation_end(self, trainer: Trainer, module: RunModule) -> None:
         if trainer.is_global_zero:
             check_folder(self.folder)
             write_rows(osp.join(self.folder, 'metrics.csv'), module.history)
@@ -106,8 +101,7 @@ class RunFolder(Checkpoint):
 
 class Progress(Callback):
     r"""One bar for all steps of a run, drawn once in a second."""
-    def on_train_start(self, trainer: LightningTrainer,
-                       module: RunModule) -> None:
+    def on_train_start(self, trainer: Trainer, module: RunModule) -> None:
         self.bar = tqdm(total=module.num_steps, initial=module.step,
                         unit='step', desc='training', mininterval=1.0,
                         dynamic_ncols=True,
@@ -116,8 +110,7 @@ class Progress(Callback):
     def on_train_batch_end(self, *args: Any) -> None:
         self.bar.update()
 
-    def on_validation_end(self, trainer: LightningTrainer,
-                          module: RunModule) -> None:
+    def on_validation_end(self, trainer: Trainer, module: RunModule) -> None:
         self.bar.set_postfix({name: f'{value:.4g}'
                               for name, value in module.shown.items()})
 

@@ -68,17 +68,12 @@ class RunState(_Needed, total=False):
 def check_run(checkpoint: Mapping[str, Any], hint: Any, last_step: int,
               weights: Mapping[str, torch.nn.Module],
               optimizers: Sequence[Optimizer]) -> None:
-    r"""Checks that a checkpoint is one that a run can go on from.
-
-    Args:
-        checkpoint (dict): The checkpoint.
-        hint (type): What it must hold.
-        last_step (int): The number of steps of the whole run.
-        weights (dict): The modules whose tensors it has, by their entries.
-        optimizers (list): The optimizers.
+    r"""Checks that a checkpoint holds what a :obj:`hint` says, the tensors of
+    modules, by their entries, and the states of optimizers, of a run of which
+    :obj:`last_step` is the number of steps.
 
     Raises:
-        TypeError, ValueError: If it is not. The error has the entry.
+        TypeError, ValueError: If it does not. The error has the entry.
     """
     check_entry('', dict(checkpoint), hint)
     step = checkpoint['step']

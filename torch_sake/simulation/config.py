@@ -3,6 +3,7 @@ from typing import Literal
 
 from torch_sake.utils.hints import (
     FiniteFloat,
+    ModelPath,
     NotNegative,
     Path,
     Paths,
@@ -48,6 +49,8 @@ class MDConfig:
         compile: Whether the potential is compiled, which takes up to a
             minute. If not given, simulations of at least 20,000 steps with
             models of this package are.
+        model: Import path of the class of the model, for a checkpoint with one
+            of your own, such as 'my_package.my_module:MyModel'.
     """
     checkpoint: Paths
     structure: Path | None = None
@@ -67,6 +70,7 @@ class MDConfig:
     precision: Literal['float32', 'float64'] | None = None
     device: str = 'auto'
     compile: bool | None = None
+    model: ModelPath | None = None
 
     def __post_init__(self):
         check_settings(self)
@@ -103,6 +107,8 @@ class RelaxConfig:
             of forces.
         precision: Type of the numbers.
         device: Where to compute; 'auto' takes a GPU if there is one.
+        model: Import path of the class of the model, for a checkpoint with one
+            of your own, such as 'my_package.my_module:MyModel'.
     """
     checkpoint: Path
     structure: Path | None = None
@@ -114,6 +120,7 @@ class RelaxConfig:
     vibrations: bool = False
     precision: Literal['float32', 'float64'] = 'float64'
     device: str = 'auto'
+    model: ModelPath | None = None
 
     def __post_init__(self):
         check_settings(self)

@@ -75,7 +75,7 @@ class Simulation:
         except ImportError as error:
             raise ImportError("Simulations need ASE 3.27 or newer: "
                               "pip install 'torch-sake[train]'") from error
-        from torch_sake.calculators import SAKECalculator
+        from torch_sake.calculators.ase import SAKECalculator
 
         self.config = config
         self.out = config.out or osp.join(folder_of(config.checkpoint[0]),
@@ -93,7 +93,7 @@ class Simulation:
                 "'structure' must have an atom that can move (got constraints "
                 "on all)")
         self.calculator = SAKECalculator(
-            config.checkpoint, compile=self.compiled,
+            config.checkpoint, compile=self.compiled, model=config.model,
             device=choose_device(config.device),
             dtype=config.precision and getattr(torch, config.precision))
         self.soundness = Soundness(self.atoms,
@@ -251,9 +251,9 @@ class Simulation:
             compiled = json.loads(str(state['config'])).get('compiled')
             if compiled is not None:
                 return compiled
-        return self.config.num_steps >= 20_000 and all(
-            load_checkpoint(path)[1].get('model') is not None
-            for path in self.config.checkpoint)
+        return (self.config.num_steps >= 20_000 and self.config.model is None
+                and all(load_checkpoint(path)[1].get('model') is not None
+                        for path in self.config.checkpoint))
 
     def _save(self) -> None:
         check_folder(self.out)

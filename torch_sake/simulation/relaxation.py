@@ -44,9 +44,10 @@ class Relaxation:
             check_periodic(self.atoms, "'cell' must not be set")
         if config.vibrations:
             free_atoms(self.atoms)
-        from torch_sake.calculators import SAKECalculator
+        from torch_sake.calculators.ase import SAKECalculator
         self.atoms.calc = SAKECalculator(
-            config.checkpoint, dtype=getattr(torch, config.precision),
+            config.checkpoint, model=config.model,
+            dtype=getattr(torch, config.precision),
             device=choose_device(config.device))
         self.soundness = Soundness(self.atoms,
                                    self.atoms.calc.evaluator.cutoff)

@@ -20,7 +20,7 @@ from torch_sake.utils.plain_checks import require
 RESTART = 'restart.npz'
 # Settings that may change when a simulation goes on:
 FREE = {'out', 'resume', 'num_steps', 'device', 'compile', 'max_force_std',
-        'structure'}
+        'structure', 'model'}
 
 DIGEST = 'digest'
 # Kinds of numpy's types and shapes of what is in the file; N is the number of

@@ -21,6 +21,7 @@ from typing import (
 
 from torch_sake.utils.bounds import check_cutoff
 from torch_sake.utils.messages import in_words
+from torch_sake.utils.names import check_import_path
 from torch_sake.utils.paths import check_no_address, local_path, local_paths
 from torch_sake.utils.plain_checks import (
     check_float,
@@ -41,6 +42,7 @@ NotNegative = Annotated[float, check_not_negative]
 Fraction = Annotated[float, check_fraction]
 Cutoff = Annotated[float, check_cutoff]
 Data = Annotated[str, check_no_address]  # a name or a file
+ModelPath = Annotated[str, check_import_path]
 Path = Annotated[str, local_path]
 Paths = Annotated[str | list[str], local_paths]
 
