@@ -24,7 +24,12 @@ test = [
     'tensorboard>=2.14',
     'triton>=3.0; platform_system == "Linux"',  # comes with torch for CUDA
 ]
-docs = ['sphinx>=7.2']
+docs = [
+    'furo>=2024.8.6',
+    'latex2mathml>=3.77',
+    'sphinx>=7.4',
+    'sphinx-copybutton>=0.5',
+]
 
 setup(
     name='torch-sake',
