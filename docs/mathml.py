@@ -17,6 +17,9 @@ def to_mathml(tex, display='inline'):
         r'(?:<mi mathvariant="normal">\w</mi>){2,}',
         lambda name: '<mi>{}</mi>'.format(
             ''.join(re.findall(r'>(\w)<', name[0]))), mathml)
+    mathml = re.sub(  # the space of 'exp x', which is not there in 'exp(x)'
+        r'(<mi>(?:exp|log|max|min|tanh)</mi>)(?=<m(?:i|sub|sup|over)>)',
+        r'\1<mspace width="0.17em" />', mathml)
     return re.sub(  # browsers ignore this attribute
         r'<mi mathvariant="bold-italic">&#x(\w+);</mi>',
         lambda letter: f'<mi>{bold(chr(int(letter[1], 16)))}</mi>', mathml)
