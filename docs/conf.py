@@ -20,8 +20,9 @@ extensions = [
 ]
 exclude_patterns = ['_build']
 nitpicky = True
-nitpick_ignore = [  # words for types
-    ('py:class', word) for word in ('callable', 'iterable', 'optional')]
+# Words for types, and what is left of such as 'tuple[int, int]':
+nitpick_ignore_regex = [
+    ('py:class', r'callable|iterable|optional|(dict|list|tuple)\[.*')]
 
 html_theme = 'furo'
 html_title = f'torch_sake {version}'

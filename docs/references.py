@@ -5,6 +5,7 @@ of their documentation.
 """
 
 import importlib
+import inspect
 import sys
 
 from docutils.nodes import reference
@@ -52,6 +53,9 @@ def resolve(app, env, node, content):
     parts = [node.get('py:module'), node.get('py:class'), name]
     for prefix in (parts, parts[::2], parts[2:]):
         found = find('.'.join(filter(None, prefix)))
+        if inspect.ismodule(found):
+            documented = found.__name__
+            break
         if found is not None and hasattr(found, '__qualname__'):
             documented = f'{found.__module__}.{found.__qualname__}'
             break

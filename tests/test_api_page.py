@@ -15,8 +15,14 @@ PACKAGES = ['torch_sake', 'torch_sake.calculators', 'torch_sake.datasets',
 # Of modules with other names that are not public:
 ONE_BY_ONE = ['torch_sake.checkpoint.load_checkpoint',
               'torch_sake.checkpoint.save_checkpoint',
+              'torch_sake.models.readout.Readout',
+              'torch_sake.models.registry.find_model',
+              'torch_sake.nn.kinetic_conv.EdgeGeometry',
+              'torch_sake.ops.scatter.sum_edges',
               'torch_sake.optim.muon.Muon',
-              'torch_sake.transforms.NeighborList']
+              'torch_sake.training.losses.WeightedLoss',
+              'torch_sake.transforms.NeighborList',
+              'torch_sake.utils.inputs.DataSet']
 
 
 def find(name):
