@@ -37,7 +37,8 @@ autodoc_member_order = 'bysource'
 autodoc_typehints_format = 'short'
 maximum_signature_line_length = 79
 python_use_unqualified_type_names = True
-napoleon_custom_sections = [('Shapes', 'notes_style')]
+napoleon_custom_sections = [('Shapes', 'notes_style'),
+                            ('Shapes, Raises', 'notes_style')]
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
