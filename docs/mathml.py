@@ -20,17 +20,23 @@ def to_mathml(tex, display='inline'):
     mathml = re.sub(  # the space of 'exp x', which is not there in 'exp(x)'
         r'(<mi>(?:exp|log|max|min|tanh)</mi>)(?=<m(?:i|sub|sup|over)>)',
         r'\1<mspace width="0.17em" />', mathml)
-    return re.sub(  # browsers ignore this attribute
+    # Browsers ignore these attributes:
+    mathml = re.sub(
         r'<mi mathvariant="bold-italic">&#x(\w+);</mi>',
         lambda letter: f'<mi>{bold(chr(int(letter[1], 16)))}</mi>', mathml)
+    return re.sub(r'<mn mathvariant="bold">(\d)</mn>',
+                  lambda digit: f'<mn>{bold(digit[1])}</mn>', mathml)
 
 
-def bold(letter):
-    """Returns a lower case Greek letter in bold italics."""
-    return unicodedata.lookup('MATHEMATICAL BOLD ITALIC ' + {
-        'ϕ': 'PHI SYMBOL', 'ϵ': 'EPSILON SYMBOL'}.get(
-            letter, unicodedata.name(letter).replace('GREEK ', '').replace(
-                'LETTER ', '')))
+def bold(character):
+    """Returns a digit in bold, or a Greek letter in bold italics."""
+    if character.isdigit():
+        return unicodedata.lookup(
+            f'MATHEMATICAL BOLD {unicodedata.name(character)}')
+    name = {'ϕ': 'PHI SYMBOL', 'ϵ': 'EPSILON SYMBOL'}.get(
+        character, unicodedata.name(character).removeprefix(
+            'GREEK ').replace('LETTER ', ''))
+    return unicodedata.lookup(f'MATHEMATICAL BOLD ITALIC {name}')
 
 
 def visit_inline(self, node):
