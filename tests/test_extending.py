@@ -46,6 +46,9 @@ def test_models_train_and_load(path, water_file, tmp_path):
     assert potential.model.num_layers == 2
     with pytest.raises(ValueError, match='Nothing is imported'):
         load_potential(out)
+    evaluate = ['evaluate', '--checkpoint', out, '--data', water_file]
+    assert main([*evaluate, '--model', path]) == 0
+    assert main(evaluate) == 2
 
 
 def test_layer_takes_velocities_and_its_inputs(capsys):

@@ -20,6 +20,7 @@ class Top(Readout):
     \mathrm{softmax}_i(q_i)`, which does not grow with the molecule.
     """
     name = 'top'
+    has_references = False  # it is not linear in the parts
 
     def forward(self, parts, z, pos, batch, batch_size):
         weights = softmax(parts, batch, num_nodes=batch_size)
