@@ -14,14 +14,12 @@ import copy
 
 import torch
 from torch_geometric.loader import DataLoader
+from torch_geometric.utils import scatter
 
 from torch_sake import SAKE
 from torch_sake.datasets import qm9_frames, random_split
 from torch_sake.datasets.frames.qm9 import TARGETS
-from torch_sake.training.references import (
-    fit_atomic_energies,
-    sum_atomic_energies,
-)
+from torch_sake.training.references import fit_atomic_energies
 
 UNITS = ['D', 'a0^3'] + 3 * ['meV'] + ['a0^2'] + 5 * ['meV'] + ['cal/(mol K)']
 
@@ -66,8 +64,7 @@ else:
         options = dict(readout='mean')
     else:
         atomref = fit_atomic_energies(train.z, train.batch, values)
-        values = values - sum_atomic_energies(atomref, train.z, train.batch,
-                                              train.num_graphs)
+        values = values - scatter(atomref[train.z], train.batch)
         values = values / train.ptr.diff()  # mean and std are those of an atom
         options = dict(readout='add', atomref=atomref)
     options.update(mean=float(values.mean()), std=float(values.std()))

@@ -61,13 +61,13 @@ def torch_steps(train, batch_size):
     from torch_sake.forecasting import DynamicsConfig
     from torch_sake.forecasting.data import Batches
     from torch_sake.forecasting.fit import build
-    from torch_sake.forecasting.module import MAX_GRAD_NORM, DynamicsModule
+    from torch_sake.forecasting.module import DynamicsModule
     torch.set_num_threads(1)
 
     def build_step(**options):
         config = DynamicsConfig(batch_size=batch_size, **SIZES, **options)
         module = DynamicsModule(config, build(config, train), 30)
-        optimizer = module.configure_optimizers()
+        optimizers = module.configure_optimizers()
         order = torch.arange(len(train))
         batches = iter(())
 
@@ -77,14 +77,7 @@ def torch_steps(train, batch_size):
             if batch is None:
                 batches = iter(Batches(train, batch_size, order))
                 batch = next(batches)
-            module.losses = []
-            loss = module.training_step(batch, 0)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(module.forecaster.parameters(),
-                                           MAX_GRAD_NORM)
-            optimizer.step()
-            module.on_train_batch_end()
+            module.take_step(batch, optimizers)
 
         return step
 

@@ -186,9 +186,7 @@ def test_ensembles(tmp_path):
         atoms.calc = SAKECalculator(path)
         singles.append((atoms.get_potential_energy(), atoms.get_forces()))
     energies, forces = map(numpy.stack, zip(*singles))
-    for source in (paths, Ensemble([load_potential(path) for path in paths]),
-                   Potential.ensemble([load_potential(path)
-                                       for path in paths])):
+    for source in (paths, Ensemble([load_potential(path) for path in paths])):
         atoms.calc = SAKECalculator(source)
         assert atoms.get_potential_energy() == pytest.approx(energies.mean())
         assert numpy.allclose(atoms.get_forces(), forces.mean(axis=0))

@@ -148,8 +148,8 @@ def test_settings_have_types():
 def test_home_folder_in_settings(tmp_path, monkeypatch):
     from pathlib import Path
 
-    from torch_sake.cli.evaluate import EvaluateConfig
-    from torch_sake.cli.relax import RelaxConfig
+    from torch_sake.evaluation.config import EvaluateConfig
+    from torch_sake.simulation.config import RelaxConfig
     monkeypatch.setenv('HOME', str(tmp_path))
     own = os.path.join(tmp_path, 'x')
     config = TrainConfig(data=Path('~/x'), root='~/x', split='~/x', out='~/x',
@@ -194,7 +194,7 @@ def test_written_settings_are_read_as_they_were(tmp_path, text):
 
 
 def test_numbers_that_are_too_large():
-    from torch_sake.cli.configs import RelaxConfig
+    from torch_sake.simulation.config import RelaxConfig
     for build in (lambda: RelaxConfig('x', pressure=10**400, cell=True),
                   lambda: TrainConfig(energy_weight=10**400),
                   lambda: MDConfig('x', pressure=10**400, ensemble='npt')):

@@ -252,6 +252,7 @@ def test_run(run, config, options):
         load_potential(config.out)
 
 
+@pytest.mark.slow
 def test_learns(run, config):
     result = run(replace(config, sizes=(200, 40, 40), num_epochs=15,
                          batch_size=20, hidden_channels=16, conv='vector',
@@ -261,6 +262,7 @@ def test_learns(run, config):
                                     row['constant velocity'])
 
 
+@pytest.mark.slow
 def test_resume(run, config, monkeypatch):
     from torch_sake.forecasting.module import DynamicsModule
     expected = run(replace(config, out=config.out + '-whole'))
@@ -276,7 +278,7 @@ def test_resume(run, config, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             run(config)
     assert load_checkpoint(os.path.join(config.out, LAST))[1]['step'] == 8
-    with pytest.raises(ValueError, match="'out' must be the folder of a run"):
+    with pytest.raises(ValueError, match="'out' must not hold a run already"):
         run(config)
     with pytest.raises(ValueError, match="'learning_rate' must be 0.002"):
         run(replace(config, resume=True, learning_rate=0.1))
@@ -292,7 +294,7 @@ def test_resume(run, config, monkeypatch):
     # Nothing is left to do, but the errors can be had again:
     again = run(replace(config, resume=True))
     assert again['test_mse'] == result['test_mse']
-    with pytest.raises(ValueError, match="'out' must be the folder of a run"):
+    with pytest.raises(ValueError, match="'resume' needs a run in 'out'"):
         run(replace(config, resume=True, out=config.out + '-none'))
 
 
@@ -400,7 +402,7 @@ def test_learning_rate(root):
     rates = {}
     for step in (0, 5, 10, 505, 1000):
         module.step = step
-        rates[step] = module.learning_rate()
+        rates[step] = module.learning_rate
     assert rates[0] == pytest.approx(0.5 / 11)
     assert rates[5] == pytest.approx(0.5 * 6 / 11)
     assert rates[10] == 0.5 and rates[1000] == pytest.approx(0)

@@ -2,14 +2,15 @@
 
 import os
 import shutil
+import signal
 from dataclasses import replace
 
 import pytest
 import torch
 
 from torch_sake.checkpoint import load_checkpoint, save_checkpoint
-from torch_sake.forecasting import DynamicsConfig
-from torch_sake.utils.inputs import LAST
+from torch_sake.forecasting import DynamicsConfig, load_forecaster
+from torch_sake.utils.inputs import BEST, LAST
 
 pytest.importorskip('pytorch_lightning')
 pytest.importorskip('matplotlib')
@@ -42,6 +43,7 @@ def interrupted(config, monkeypatch):
     return replace(config, resume=True)
 
 
+@pytest.mark.slow
 def test_what_is_lightnings_does_not_matter(interrupted):
     """As in the checkpoints of older versions, which had it."""
     whole = replace(interrupted, resume=False, out=interrupted.out + '-whole')
@@ -56,6 +58,52 @@ def test_what_is_lightnings_does_not_matter(interrupted):
     tensors, description = load_checkpoint(path)
     expected, _ = load_checkpoint(os.path.join(whole.out, LAST))
     assert description['step'] == 6 and tensors.keys() == expected.keys()
+    assert all(value.equal(expected[key]) for key, value in tensors.items())
+
+
+@pytest.mark.parametrize('step', [1, 3, 4])
+def test_interrupted_run_ends_where_an_uninterrupted_one_does(
+        step, config, monkeypatch):
+    """It keeps the steps of an epoch that it has not ended, as training."""
+    whole = replace(config, out=config.out + '-whole')
+    run_dynamics(whole)
+    take_step = DynamicsModule.training_step
+
+    def stop(self, batch, batch_idx):
+        if self.step == step - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return take_step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DynamicsModule, 'training_step', stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_dynamics(config)
+    assert load_checkpoint(os.path.join(config.out, LAST))[1]['step'] == step
+    load_forecaster(config.out)  # can be used
+    run_dynamics(replace(config, resume=True))
+    for name in (LAST, BEST):
+        (tensors, found), (expected, other) = (
+            load_checkpoint(os.path.join(out, name))
+            for out in (config.out, whole.out))
+        assert tensors.keys() == expected.keys()
+        assert all(value.equal(expected[key])
+                   for key, value in tensors.items())
+        for row, like in zip(found['history'], other['history'], strict=True):
+            assert dict(row, seconds=0) == dict(like, seconds=0)
+
+
+def test_runs_of_the_loop_before(interrupted):
+    """They ended with an epoch, and kept no random numbers."""
+    whole = replace(interrupted, resume=False, out=interrupted.out + '-whole')
+    run_dynamics(whole)
+    path = os.path.join(interrupted.out, LAST)
+    tensors, description = load_checkpoint(path)
+    for name in ('random_state', 'losses'):
+        del tensors[name], description[name]
+    save_checkpoint(path, tensors, description)
+    run_dynamics(interrupted)
+    tensors, _ = load_checkpoint(path)
+    expected, _ = load_checkpoint(os.path.join(whole.out, LAST))
     assert all(value.equal(expected[key]) for key, value in tensors.items())
 
 

@@ -2,9 +2,17 @@ import copy
 
 import pytest
 import torch
+from torch_geometric.nn.aggr import SumAggregation
 from torch_geometric.nn.models import SchNet
 
-from torch_sake import SAKE, RadiusInteractionGraph, VectorSAKE, neighbor_list
+from torch_sake import (
+    SAKE,
+    Potential,
+    RadiusInteractionGraph,
+    VectorSAKE,
+    neighbor_list,
+)
+from torch_sake.models.readout import Readout
 
 Z = torch.tensor([8, 1, 1, 6, 1, 1, 1, 1])
 BATCH = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])
@@ -126,6 +134,83 @@ def test_references_of_atoms_are_a_copy():
     assert torch.equal(copy.deepcopy(model).initial_atomref, ATOMREF)
 
 
+class Largest(Readout):
+    """One of a user: the largest part, times the square of a number."""
+    name = 'largest'
+
+    def __init__(self):
+        super().__init__('max')
+        self.gain = torch.nn.Parameter(torch.tensor(2.0))
+
+    def reset_parameters(self):
+        torch.nn.init.constant_(self.gain, 2.0)
+
+    def forward(self, parts, z, pos, batch, batch_size):
+        out = super().forward(parts, z, pos, batch, batch_size)
+        return self.gain.square() * out
+
+
+@MODELS
+def test_readout_of_a_user(model_class):
+    model, pos = build(model_class, readout=Largest())
+    other, _ = build(model_class, readout='max')
+    other.load_state_dict(model.state_dict(), strict=False)
+    out = model(Z, pos, BATCH)
+    assert torch.equal(out, 4 * other(Z, pos, BATCH))
+    out.sum().backward()
+    assert model.readout.gain.grad is not None
+    with torch.no_grad():
+        model.readout.gain.fill_(7.0)
+    model.reset_parameters()
+    assert model.readout.gain == 2.0
+    potential = Potential(model)
+    with pytest.raises(ValueError, match="'model' must sum over atoms"):
+        potential.site_energies(Z, pos, BATCH)
+    assert Potential(build(model_class, readout=SumAggregation())[0]
+                     ).site_energies(Z, pos, BATCH).shape == (8, )
+
+
+@MODELS
+@pytest.mark.parametrize('options', [
+    dict(readout='dipole'), dict(readout='extent'), dict(readout='mean')],
+    ids=str)
+def test_names_of_readouts(model_class, options):
+    pytest.importorskip('ase')
+    model, pos = build(model_class, **options, mean=2.0, std=3.0,
+                       atomref=ATOMREF)
+    masses = {'atomic_mass'} if options['readout'] != 'mean' else set()
+    assert {key for key in model.state_dict() if 'mass' in key} == masses
+    if options['readout'] == 'dipole':
+        same, _ = build(model_class, dipole=True)
+        assert same.dipole and model.dipole
+        same.load_state_dict(model.state_dict(), strict=False)
+        assert torch.equal(same(Z, pos, BATCH), model(Z, pos, BATCH))
+    with pytest.raises(ValueError, match="'readout' must not be .*Largest"):
+        build(model_class, readout=Largest(), dipole=True)
+
+
+@MODELS
+def test_encode(model_class):
+    """What the readout is made of."""
+    model, pos = build(model_class)
+    edge_index, edge_shift = neighbor_list(pos, 5.0, BATCH)
+    x = model.encode(Z, pos, BATCH)
+    assert x.shape == (8, 8)
+    for options in (dict(batch_size=2), dict(cell=10 * torch.eye(3).expand(
+            2, 3, 3), pbc=torch.zeros(2, 3).bool()),
+            dict(edge_index=edge_index, edge_shift=edge_shift)):
+        assert torch.equal(model.encode(Z, pos, BATCH, **options), x)
+    out = torch.zeros(2, 1).index_add(0, BATCH, model.mlp_out(x))
+    assert torch.allclose(out, model(Z, pos, BATCH), atol=1e-6)
+    gradient, = torch.autograd.grad(model.encode(
+        Z, pos.requires_grad_(), BATCH).sum(), pos)
+    assert gradient.any()
+    with pytest.raises(ValueError, match="'z' must be smaller than 100"):
+        model.encode(100 * Z, pos)
+    with pytest.raises(ValueError, match="'batch_size' must be 1"):
+        model.encode(Z, pos, batch_size=3)
+
+
 def test_defaults():
     model = SAKE()
     assert str(model) == ('SAKE(hidden_channels=64, num_layers=6, '
@@ -139,6 +224,8 @@ def test_defaults():
 
 
 @MODELS
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compile(model_class):
     model, pos = build(model_class)
     edge_index, _ = neighbor_list(pos, 5.0, BATCH)

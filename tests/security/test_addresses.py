@@ -7,9 +7,7 @@ from torch_sake.benchmark.run import BenchmarkConfig
 from torch_sake.calculators import Evaluator
 from torch_sake.checkpoint import load_checkpoint
 from torch_sake.cli import main
-from torch_sake.cli.convert import ConvertConfig
-from torch_sake.cli.evaluate import EvaluateConfig
-from torch_sake.cli.relax import RelaxConfig
+from torch_sake.cli.configs import ConvertConfig
 from torch_sake.datasets import (
     ISO17,
     CMUMotion,
@@ -27,8 +25,10 @@ from torch_sake.datasets import (
     xtb_frames,
 )
 from torch_sake.datasets.frames.npz_file import npz_frames
+from torch_sake.evaluation.config import EvaluateConfig
 from torch_sake.forecasting import DynamicsConfig
 from torch_sake.simulation import MDConfig
+from torch_sake.simulation.config import RelaxConfig
 from torch_sake.simulation.structures import read_structure
 from torch_sake.training import TrainConfig
 from torch_sake.utils.files import local_path

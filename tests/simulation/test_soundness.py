@@ -72,13 +72,13 @@ def test_relaxation_of_an_atom_that_nothing_acts_on(run, distance):
 
 def test_relaxation_that_gives_an_atom_a_neighbor(run, monkeypatch):
     """What was said before is not true in the end."""
-    import torch_sake.cli.relax as module
+    from torch_sake.simulation.relaxation import Relaxation
 
-    def optimize(config, atoms, soundness):
-        atoms.positions[3] = [0, 0, 1.0]
-        return True, 1
+    def optimize(self):
+        self.atoms.positions[3] = [0, 0, 1.0]
+        self.converged, self.steps = True, 1
 
-    monkeypatch.setattr(module, '_optimize', optimize)
+    monkeypatch.setattr(Relaxation, '_optimize', optimize)
     status, printed, out, error = run('relax', water([0, 0, 4.0]))
     assert status == 0 and 'Atoms [3] have no neighbor' in printed
     assert json.loads((out / 'relax.json').read_text())['converged'] is True

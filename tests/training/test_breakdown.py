@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -16,7 +17,6 @@ from torch_sake.evaluation.bootstrap import error_intervals, resampled_sums
 from torch_sake.evaluation.breakdown import (
     errors_by_element,
     errors_by_size,
-    frame_errors,
     summarize,
 )
 from torch_sake.evaluation.metrics import (
@@ -25,6 +25,7 @@ from torch_sake.evaluation.metrics import (
     predict,
     sum_errors,
 )
+from torch_sake.evaluation.predictions import Predicted, Predictions
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 PROPERTIES = ['energy', 'energy_per_atom', 'force', 'stress']
@@ -39,33 +40,38 @@ def outputs():
     def draw(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.double)
 
-    num_atoms = torch.tensor([2, 3, 2, 5, 3, 2])
-    frame = torch.arange(6).repeat_interleave(num_atoms)
-    frame = frame[frame != 3]
-    return {
-        'num_atoms': num_atoms, 'energy': draw(6), 'energy_label': draw(6),
-        'force': draw(12, 3), 'force_label': draw(12, 3),
-        'force_frame': frame,
-        'force_z': torch.tensor([1, 8, 1, 8, 1, 1, 1, 6, 8, 6, 1, 1]),
-        'stress': draw(2, 3, 3), 'stress_label': draw(2, 3, 3),
-        'stress_frame': torch.tensor([1, 5]),
-    }
+    z = torch.tensor([1, 8, 1, 8, 1, 1, 1, 9, 9, 9, 9, 9, 6, 8, 6, 1, 1])
+    return Predictions(torch.tensor([2, 3, 2, 5, 3, 2]), z, {
+        'energy': Predicted(draw(6), draw(6), torch.arange(6)),
+        'force': Predicted(draw(12, 3), draw(12, 3),
+                           (z != 9).nonzero().flatten()),
+        'stress': Predicted(draw(2, 3, 3), draw(2, 3, 3),
+                            torch.tensor([1, 5]))})
+
+
+def frames_of(outputs, name):
+    """Returns the frame of each row, by a plain loop."""
+    frames = list(range(6))
+    if name == 'force':
+        frames = sum(([frame] * int(number) for frame, number in
+                      enumerate(outputs.num_atoms)), [])
+    return [frames[index] for index in outputs[name].index]
 
 
 def test_sums_of_frames_by_a_plain_loop(outputs):
-    sums = frame_errors(outputs)
+    sums = outputs.frame_sums()
     for index in range(6):
-        energy = float(outputs['energy'][index]
-                       - outputs['energy_label'][index])
+        energy = float(outputs['energy'].value[index]
+                       - outputs['energy'].label[index])
         errors = {'energy': [energy],
                   'energy_per_atom': [energy / int(
-                      outputs['num_atoms'][index])],
+                      outputs.num_atoms[index])],
                   'force': [], 'stress': []}
         for name in ('force', 'stress'):
-            for row, frame in enumerate(outputs[f'{name}_frame']):
+            for row, frame in enumerate(frames_of(outputs, name)):
                 if frame == index:
-                    errors[name] += (outputs[name][row] - outputs[
-                        f'{name}_label'][row]).flatten().tolist()
+                    errors[name] += (outputs[name].value[row] - outputs[
+                        name].label[row]).flatten().tolist()
         for name in PROPERTIES:
             assert sums[name][index].tolist() == pytest.approx([
                 len(errors[name]), sum(map(abs, errors[name])),
@@ -83,17 +89,17 @@ def test_rows_are_those_of_their_frames(copper_file):
                             'cpu') for size in (5, 24))
     known = ~frames._data.stress.isnan().flatten(1).any(dim=1)
     for outputs in (small, whole):
-        assert torch.equal(outputs['stress_frame'], known.nonzero().flatten())
-        assert torch.equal(outputs['force_frame'].bincount(),
-                           outputs['num_atoms'])
-        assert outputs['force_z'].eq(29).all()
+        assert torch.equal(outputs['stress'].index, known.nonzero().flatten())
+        assert torch.equal(outputs.frame_of_atom[outputs['force'].index]
+                           .bincount(), outputs.num_atoms)
+        assert outputs.z.eq(29).all()
         for name in ('energy', 'force', 'stress'):
-            for value in (outputs[name], outputs[f'{name}_label']):
+            for value in outputs[name][:2]:
                 assert value.dtype == torch.double
                 assert not value.requires_grad
-    sums = frame_errors(whole)
+    sums = whole.frame_sums()
     assert set(sums) == set(PROPERTIES)
-    for name, rows in frame_errors(small).items():
+    for name, rows in small.frame_sums().items():
         assert torch.allclose(rows, sums[name], rtol=1e-4), name
 
 
@@ -104,17 +110,21 @@ def test_forces_of_which_a_part_is_known(copper_file):
     outputs = predict(potential, DataLoader(frames, batch_size=5),
                       'cpu')
     known = ~frames._data.force.isnan().any(dim=1)
-    assert len(outputs['force']) == len(outputs['force_z']) == known.sum()
-    frame = torch.arange(24).repeat_interleave(outputs['num_atoms'])
-    assert torch.equal(outputs['force_frame'], frame[known])
+    assert torch.equal(outputs['force'].index, known.nonzero().flatten())
+    assert torch.equal(outputs['force'].label,
+                       frames._data.force[known].double())
+    frame = torch.arange(24).repeat_interleave(outputs.num_atoms)
+    assert torch.equal(outputs.frame_of_atom, frame)
 
 
 def test_errors_of_elements_by_a_plain_loop(outputs):
-    errors = (outputs['force'] - outputs['force_label']).tolist()
+    errors = outputs['force'].error.tolist()
+    frames = frames_of(outputs, 'force')
+    numbers = outputs.z[outputs['force'].index]
     elements = errors_by_element(outputs)
     assert list(elements) == [1, 6, 8]
     for element, group in elements.items():
-        rows = [row for row, z in enumerate(outputs['force_z'])
+        rows = [row for row, z in enumerate(numbers)
                 if z == element]
         values = [value for row in rows for value in errors[row]]
         assert group['force_mae'] == pytest.approx(
@@ -122,7 +132,7 @@ def test_errors_of_elements_by_a_plain_loop(outputs):
         assert group['force_rmse'] == pytest.approx(
             math.sqrt(sum(value**2 for value in values) / len(values)))
         assert group['num_frames'] == len(
-            {int(outputs['force_frame'][row]) for row in rows})
+            {frames[row] for row in rows})
 
 
 def test_errors_of_elements_without_forces():
@@ -134,7 +144,7 @@ def test_errors_of_elements_without_forces():
                     source='any')
     potential = Potential(VectorSAKE(hidden_channels=4, num_layers=1))
     outputs = predict(potential, DataLoader(frames, batch_size=5), 'cpu')
-    error = (outputs['energy'] - outputs['energy_label']).tolist()
+    error = outputs['energy'].error.tolist()
     elements = errors_by_element(outputs)
     assert list(elements) == [1, 6, 8]
     assert any(group['num_frames'] < 12 for group in elements.values())
@@ -154,18 +164,18 @@ def test_errors_of_sizes_are_those_of_their_frames(outputs):
     assert list(sizes) == [2, 3, 5]
     for size, group in sizes.items():
         frames = [index for index in range(6)
-                  if outputs['num_atoms'][index] == size]
-        part = {'num_atoms': outputs['num_atoms'][frames]}
+                  if outputs.num_atoms[index] == size]
+        part = {}
         for name in ('energy', 'force', 'stress'):
-            rows = frames if name == 'energy' else [
-                row for row, frame in enumerate(outputs[f'{name}_frame'])
-                if frame in frames]
+            rows = [row for row, frame in enumerate(frames_of(outputs, name))
+                    if frame in frames]
             if rows:
-                for key in (name, f'{name}_label'):
-                    part[key] = outputs[key][rows]
+                part[name] = Predicted(*(values[rows] for values in
+                                         outputs[name]))
         intervals = group.pop('intervals')
         assert group.pop('num_frames') == len(frames)
-        assert group == pytest.approx(error_metrics(part))
+        assert group == pytest.approx(error_metrics(
+            replace(outputs, properties=part)))
         assert set(intervals) == set(group)
     # One frame alone, and a stress of one frame of two:
     assert sizes[5].keys() == {'energy_mae', 'energy_rmse',
@@ -181,7 +191,7 @@ def test_one_frame_has_no_interval(outputs):
 
 
 def test_frames_are_drawn_as_a_plain_loop_does(outputs, monkeypatch):
-    sums = torch.stack(list(frame_errors(outputs).values()), dim=1)
+    sums = torch.stack(list(outputs.frame_sums().values()), dim=1)
     generator = numpy.random.default_rng(3)
     expected = []
     for _ in range(50):
@@ -235,7 +245,7 @@ def test_table_with_gaps():
 
 
 def test_summary_of_everything(outputs):
-    summary = summarize(frame_errors(outputs))
+    summary = summarize(outputs.frame_sums())
     assert {key: value for key, value in summary.items()
             if key not in ('intervals', 'num_frames')
             } == pytest.approx(error_metrics(outputs))
@@ -250,7 +260,7 @@ def test_report(outputs, tmp_path, capsys, monkeypatch):
     reports = []
     for folder, seed in (('a', 0), ('b', 0), ('c', 1)):
         reports.append(report.report_errors(
-            outputs, outputs['energy_label'] + 1.0, UNITS,
+            outputs, outputs['energy'].label + 1.0, UNITS,
             str(tmp_path / folder), 'evaluation', 'Errors', seed))
         for picture in ('plot_parity', 'plot_error_distribution'):  # once
             monkeypatch.setattr(report, picture, lambda *args: None)

@@ -90,8 +90,8 @@ def test_new_elements_get_the_energies_that_are_left(tuning, pretrained,
     assert torch.equal(energies[:16], pretrained.atomic_energies[:16])
     assert energies[17:].eq(0).all()
     outputs = predict(trainer.potential, trainer.data.batches('train'), 'cpu')
-    errors = outputs['energy'] - outputs['energy_label']
-    errors = errors[outputs['energy_label'] < -2200.0]  # those of sulfur
+    errors = outputs['energy'].error
+    errors = errors[outputs['energy'].label < -2200.0]  # those of sulfur
     assert errors.mean().abs() < 1e-9 and errors.std() > 1e-3
     # It knows them from now on.
     trainer.fit()
@@ -117,15 +117,15 @@ def test_refit_shifts_all_atomic_energies(tuning, pretrained, water_file,
         trainer = Trainer(replace(tuning, data=shifted, refit=True,
                                   out=tuning.out + '-2'))
     outputs = predict(trainer.potential, trainer.data.batches('train'), 'cpu')
-    error = outputs['energy'] - outputs['energy_label']
+    error = outputs['energy'].error
     assert error.mean().abs() < 1e-9
     before = predict(pretrained, trainer.data.batches('train'),
                      'cpu')
-    assert torch.equal(outputs['force'], before['force'])
+    assert torch.equal(outputs['force'].value, before['force'].value)
     # Each atom takes its part of the shift, the smallest that does it:
     shift = trainer.potential.atomic_energies - pretrained.atomic_energies
     assert float(shift[1] / shift[8]) == pytest.approx(2.0)
-    left = (outputs['energy_label'] - before['energy']).mean()
+    left = (outputs['energy'].label - before['energy'].value).mean()
     assert float(2 * shift[1] + shift[8]) == pytest.approx(float(left))
 
 

@@ -13,6 +13,7 @@ from torch_geometric.nn.models import SchNet
 from torch_sake import Potential, VectorSAKE, load_potential
 from torch_sake.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 from torch_sake.evaluation.metrics import error_metrics, predict
+from torch_sake.evaluation.predictions import Predicted, Predictions
 from torch_sake.optim.optimizers import OPTIMIZERS, build_optimizers
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.utils.inputs import BEST, LAST
@@ -29,10 +30,10 @@ def test_training_learns(config, model):
     trainer.fit()
     outputs = predict(load_potential(config.out),
                       trainer.data.batches('test', 8), 'cpu')
-    trivial = float(outputs['force_label'].abs().mean())
+    trivial = float(outputs['force'].label.abs().mean())
     assert error_metrics(outputs)['force_mae'] < 0.2 * trivial
-    assert float((outputs['energy'] - outputs['energy_label']).abs().mean()
-                 ) < float(outputs['energy_label'].std())
+    assert float(outputs['energy'].error.abs().mean()
+                 ) < float(outputs['energy'].label.std())
 
     with open(os.path.join(config.out, 'metrics.csv')) as file:
         rows = list(csv.DictReader(file))
@@ -61,9 +62,9 @@ def test_training_on_energies_alone(config, energy_file, monkeypatch):
         min(metrics['energy_mae'] for metrics in trainer.history))
     outputs = predict(load_potential(config.out),
                       trainer.data.batches('train', 8), 'cpu')
-    assert set(outputs) == {'energy', 'energy_label', 'num_atoms', 'elements'}
+    assert set(outputs.properties) == {'energy'}
     assert error_metrics(outputs)['energy_mae'] < 0.5 * float(
-        outputs['energy_label'].std())
+        outputs['energy'].label.std())
 
 
 @pytest.mark.parametrize('data', ['water_file', 'energy_file'])
@@ -91,7 +92,8 @@ def test_loss_and_score(config, data, request):
 @pytest.mark.parametrize('stop, signum, data, changes', [
     (1, signal.SIGINT, 'water_file', {}),
     (6, signal.SIGTERM, 'water_file', {'optimizer': 'adam'}),
-    (8, signal.SIGINT, 'water_file', {'compile': True}),
+    pytest.param(8, signal.SIGINT, 'water_file', {'compile': True},
+                 marks=[pytest.mark.compile, pytest.mark.slow]),
     (6, signal.SIGINT, 'energy_file', {}),
 ])
 def test_resumed_run_ends_where_an_uninterrupted_one_does(
@@ -244,8 +246,12 @@ def test_metrics():
               'num_atoms': numpy.array([1, 2, 3, 4]),
               'force': generator.normal(size=(10, 3)),
               'force_label': generator.normal(size=(10, 3))}
-    metrics = error_metrics({key: torch.from_numpy(value)
-                             for key, value in arrays.items()})
+    tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
+    metrics = error_metrics(Predictions(
+        tensors['num_atoms'], torch.ones(10, dtype=torch.long), {
+            name: Predicted(tensors[name], tensors[f'{name}_label'],
+                            torch.arange(len(tensors[name])))
+            for name in ('energy', 'force')}))
     error = arrays['energy'] - arrays['energy_label']
     force = arrays['force'] - arrays['force_label']
     assert metrics == pytest.approx({
@@ -263,6 +269,11 @@ def test_metrics():
     (dict(heads=0), ValueError, "'heads' must be at least 1"),
     (dict(heads=2), ValueError, "'heads' must not be given"),
     (dict(model='MACE'), ValueError, "'model' must be one of"),
+    (dict(model='module.MACE'), ValueError, "or an import path such as"),
+    (dict(model='mo dule:MACE'), ValueError, "or an import path such as"),
+    (dict(model='VectorSAKE', num_coefficients=2), ValueError, "must not be"),
+    (dict(num_frames=0), ValueError, "'num_frames' must be at least 1"),
+    (dict(freeze=-1, init='run'), ValueError, "'freeze' must not be negative"),
     (dict(learning_rate=-1.0), ValueError, "'learning_rate' must be positive"),
     (dict(cutoff=0.0), ValueError, "'cutoff' must be positive"),
     (dict(ema_decay=1.0), ValueError, "'ema_decay' must be at least 0"),

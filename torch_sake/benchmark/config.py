@@ -1,10 +1,12 @@
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import partial
+from typing import Annotated, Literal
 
-from torch_sake.utils.plain_checks import check_option, check_positive_int
-from torch_sake.utils.settings import check_settings
+from torch_sake.utils.hints import Path, PositiveInt, check_settings
+from torch_sake.utils.plain_checks import check_option
 
 TASKS = ('inference', 'training', 'md')
+Task = Annotated[str, partial(check_option, options=TASKS)]
 
 
 @dataclass
@@ -15,8 +17,7 @@ class BenchmarkConfig:
     Args:
         models: Names of models, those of this package with arguments, such as
             'SAKE,cutoff=null'; all that are installed if not given.
-        compiled: Whether models of this package are measured compiled, too,
-            and SAKE on a GPU with its kernels ('fused').
+        compiled: Whether models of this package are measured compiled, too.
         tasks: What is done: 'inference' (energies and forces), 'training' (a
             step on both, with Adam) and 'md' (a step by ASE, of one graph).
         atoms: Sizes of molecules.
@@ -31,23 +32,16 @@ class BenchmarkConfig:
     """
     models: list[str] | None = None
     compiled: bool = True
-    tasks: list[str] = field(default_factory=lambda: list(TASKS))
-    atoms: list[int] = field(default_factory=lambda: [9, 21])
-    batch_sizes: list[int] = field(default_factory=lambda: [1, 8, 64])
-    boxes: list[int] = field(default_factory=lambda: [1000])
-    rounds: int = 5
+    tasks: list[Task] = field(default_factory=lambda: list(TASKS))
+    atoms: list[PositiveInt] = field(default_factory=lambda: [9, 21])
+    batch_sizes: list[PositiveInt] = field(default_factory=lambda: [1, 8, 64])
+    boxes: list[PositiveInt] = field(default_factory=lambda: [1000])
+    rounds: PositiveInt = 5
     seconds: float = 0.3
-    threads: int = 1
+    threads: PositiveInt = 1
     precision: Literal['float32', 'float64'] = 'float32'
     device: str = 'auto'
-    out: str = 'benchmark'
+    out: Path = 'benchmark'
 
     def __post_init__(self):
-        check_settings(self, ('out', ))
-        for name in ('rounds', 'threads'):
-            check_positive_int(name, getattr(self, name))
-        for name in ('atoms', 'batch_sizes', 'boxes'):
-            for value in getattr(self, name):
-                check_positive_int(name, value)
-        for task in self.tasks:
-            check_option('tasks', task, TASKS)
+        check_settings(self)

@@ -32,6 +32,7 @@ def openmm_force(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     compile: bool = False,
+    model: str | type | None = None,
 ) -> openmm.PythonForce:
     r"""Returns a potential as a force of OpenMM (8.5 or later).
 
@@ -53,17 +54,8 @@ def openmm_force(
         periodic (bool, optional): If set to :obj:`True`, the system is
             periodic, with the box vectors that it has at each step.
             (default: :obj:`False`)
-        units (dict, optional): The units of the potential, with the keys
-            :obj:`'length'` and :obj:`'energy'`; Angstrom and eV if not given.
-            A checkpoint knows its own. (default: :obj:`None`)
-        device (str or torch.device, optional): Where to compute; where the
-            potential is if not given. (default: :obj:`None`)
-        dtype (torch.dtype, optional): The type of the numbers,
-            :obj:`torch.float32` or :obj:`torch.float64`; that of the
-            parameters if not given. (default: :obj:`None`)
-        compile (bool, optional): If set to :obj:`True`, the potential is
-            compiled at the first step, which takes up to a minute.
-            (default: :obj:`False`)
+        units, device, dtype, compile, model (optional): As those of
+            :class:`~torch_sake.calculators.Evaluator`.
 
     Raises:
         ImportError: If OpenMM is too old.
@@ -75,7 +67,7 @@ def openmm_force(
         raise ImportError(f"'openmm_force' needs OpenMM 8.5 or later (got "
                           f"{openmm.__version__}): "
                           f"pip install 'torch-sake[openmm]'")
-    evaluator = Evaluator(potential, units, device, dtype, compile)
+    evaluator = Evaluator(potential, units, device, dtype, compile, model)
     z = torch.as_tensor(z).cpu()
     numbers = check_atomic_numbers(z, MAX_ATOMIC_NUMBER + 1).numpy().copy()
     if not numbers.all():

@@ -1,6 +1,5 @@
 r"""The command :obj:`torch-sake`."""
 
-import argparse
 import importlib
 import os.path as osp
 import signal
@@ -10,7 +9,7 @@ from typing import Any
 
 from torch_sake.cli.door import check_inputs
 from torch_sake.cli.memory import keep_memory
-from torch_sake.utils.files import one_line
+from torch_sake.utils.messages import one_line
 
 LONGEST = 2000  # characters of a message, which may name several paths
 FORMAT = warnings.formatwarning  # of Python
@@ -44,18 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
         command = Parser(description=description, config=config)
         command.add_argument('--config', action=SettingsFile,
                              help='A YAML file with these settings.')
-        resumes = hasattr(config, 'resume')
-        command.add_class_arguments(config, as_group=False,
-                                    skip={'resume'} if resumes else set())
-        if resumes:
-            command.add_argument('--resume', action='store_true',
-                                 help="Go on with the run in 'out'.")
+        command.add_settings(config)
         subcommands.add_subcommand(name, command, help=description)
 
     keep_memory()
     # A scheduler's polite end of a job is an interruption, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    arguments = choose_task(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if arguments[:1] and arguments[0] in commands:
             check_typed(arguments[1:], commands[arguments[0]][0])
@@ -96,21 +90,17 @@ def configurations() -> dict[str, tuple[type, str]]:
     them needs torch, which takes seconds to import.
     """
     from torch_sake.benchmark.config import BenchmarkConfig
-    from torch_sake.cli.configs import (
-        ConvertConfig,
-        EvaluateConfig,
-        RelaxConfig,
-    )
+    from torch_sake.cli.configs import ConvertConfig
+    from torch_sake.evaluation.config import EvaluateConfig
     from torch_sake.forecasting.config import DynamicsConfig
-    from torch_sake.simulation.config import MDConfig
+    from torch_sake.simulation.config import MDConfig, RelaxConfig
     from torch_sake.training.config import TrainConfig
     return {
         'convert': (ConvertConfig,
                     'Convert labeled structures to a file that training reads '
                     'frame by frame.'),
         'train': (TrainConfig,
-                  'Train a potential on energies and, if given, forces; with '
-                  '--task dynamics, what the command dynamics does.'),
+                  'Train a potential on energies and, if given, forces.'),
         'dynamics': (DynamicsConfig,
                      'Train a model to forecast positions.'),
         'evaluate': (EvaluateConfig,
@@ -157,17 +147,3 @@ def is_out_of_memory(error: Exception) -> bool:
     from torch.cuda import OutOfMemoryError
     return isinstance(error, (MemoryError, OutOfMemoryError)) or (
         "can't allocate memory" in str(error))
-
-
-def choose_task(arguments: list[str]) -> list[str]:
-    r"""Returns the arguments, with the command :obj:`dynamics` in the place of
-    :obj:`train --task dynamics`.
-    """
-    if arguments[:1] != ['train']:
-        return arguments
-    parser = argparse.ArgumentParser('torch-sake train', add_help=False,
-                                     allow_abbrev=False)
-    parser.add_argument('--task', choices=('potential', 'dynamics'),
-                        default='potential')
-    options, rest = parser.parse_known_args(arguments[1:])
-    return ['dynamics' if options.task == 'dynamics' else 'train', *rest]

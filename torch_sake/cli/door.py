@@ -3,9 +3,8 @@ r"""What is refused before anything slow is imported."""
 import os.path as osp
 from typing import Any
 
-from torch_sake.utils.files import check_file
 from torch_sake.utils.inputs import check_data, find_checkpoint, find_structure
-from torch_sake.utils.plain_checks import check_paths
+from torch_sake.utils.paths import check_file, local_paths
 
 
 def check_inputs(command: str, config: Any) -> None:
@@ -21,7 +20,7 @@ def check_inputs(command: str, config: Any) -> None:
     if 'structure' in given:
         find_structure(config.structure)
     if 'checkpoint' in given:
-        for path in check_paths('checkpoint', config.checkpoint):
+        for path in local_paths('checkpoint', config.checkpoint):
             find_checkpoint(path)
     if 'init' in given and not resumes:  # else all is in its own folder
         find_checkpoint(config.init)

@@ -15,7 +15,7 @@ def dynamics(config: DynamicsConfig) -> None:
         result = run_dynamics(config)
     except KeyboardInterrupt:
         if osp.exists(osp.join(config.out, LAST)):
-            print(f"\nStopped; '--resume' goes on with the last epoch in "
+            print(f"\nStopped; '--resume' goes on with the run in "
                   f"{config.out}.")
         raise
     print(f"\nMean squared errors of a coordinate on the test systems "

@@ -8,14 +8,24 @@ may be taken for two things is refused.
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import field, fields, make_dataclass
+from functools import reduce
 from itertools import islice
-from typing import Any, NoReturn
+from operator import or_
+from typing import (
+    Any,
+    NoReturn,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
-from torch_sake.utils.files import PathLike, check_file, in_words, one_line
-from torch_sake.utils.settings import describe_type, is_of_type
+from torch_sake.utils.hints import describe_type, is_of_type
+from torch_sake.utils.messages import in_words, one_line
+from torch_sake.utils.paths import PathLike, check_file
 
 INTEGER = re.compile(r'[-+]?(0|[1-9][0-9]*)')
 # YAML 1.1 takes 1e-3 for text:
@@ -131,14 +141,12 @@ def _value(where: str, name: str, node: Any, kind: Any) -> Any:
                for entry, one in zip(entries, values)) and is_of_type(
                    given if isinstance(node, list) else given[0], kind):
             hint = ', which is no text without quotes'
-        given = given if isinstance(node, list) else _as_written(node)
+        if not isinstance(node, list):
+            given = node.value or 'null' if node.style is None else (
+                repr(node.value))
         raise ValueError(f"{where}: '{name}' must be {describe_type(kind)} "
                          f"(got {one_line(given)}{hint})")
     return value
-
-
-def _as_written(node: Any) -> str:
-    return (node.value or 'null') if node.style is None else repr(node.value)
 
 
 def _scalar(where: str, name: str, node: Any) -> Any:
@@ -178,6 +186,9 @@ def check_typed(arguments: list[str], config: type) -> None:
     """
     kinds = {f'--{field.name}': field.type for field in fields(config)}
     names = [argument.partition('=')[0] for argument in arguments]
+    if '--task' in names:
+        raise ValueError("'--task' is gone: 'torch-sake train' trains "
+                         "potentials, 'torch-sake dynamics' forecasts")
     if names.count('--checkpoint') > 1:
         raise ValueError("'--checkpoint' must be given once: several are "
                          "'[a, b]'")
@@ -224,6 +235,24 @@ class Parser(ArgumentParser):
                  **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.config = config
+
+    def add_settings(self, config: type) -> None:
+        r"""Adds an option for each setting of a class, of its plain type: what
+        is checked of the values is nothing for a help text.
+        """
+        hints = get_type_hints(config)
+        plain = make_dataclass(config.__name__, [
+            (one.name, reduce(or_, get_args(hints[one.name]))
+             if get_origin(hints[one.name]) is Union else hints[one.name],
+             field(default=one.default, default_factory=one.default_factory))
+            for one in fields(config)])
+        plain.__doc__ = config.__doc__
+        resumes = 'resume' in hints
+        self.add_class_arguments(plain, as_group=False,
+                                 skip={'resume'} if resumes else set())
+        if resumes:
+            self.add_argument('--resume', action='store_true',
+                              help="Go on with the run in 'out'.")
 
     def error(self, message: str,
               ex: Exception | None = None) -> NoReturn:

@@ -1,16 +1,17 @@
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_sake.datasets.frames.frames import label_name
+from torch_sake.evaluation.predictions import Predicted, Predictions
 from torch_sake.models import MoleculeModel
 from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.property import Property
-from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
 
 Metrics = dict[str, float]
 Predictor = Potential | Property | Ensemble
@@ -65,82 +66,38 @@ def known_rows(label: Tensor) -> Tensor:
     return ~label.view(label.size(0), -1).isnan().any(dim=1)
 
 
-def predict_labels(potential: Predictor, data: Data) -> dict[str, Tensor]:
-    r"""Returns the predictions and the labels of the rows of a batch that have
-    labels, and whose they are, see :func:`predict`.
-    """
-    values = {'num_atoms': data.ptr.diff()}
+def predict_labels(potential: Predictor, data: Data) -> Predictions:
+    r"""Returns the predictions of a batch, of all that is labeled."""
+    properties = {}
     for key, value in predict_batch(potential, data).items():
         known = known_rows(data[key])
-        values.update({key: value[known].double(),
-                       f'{key}_label': data[key][known].double()})
-        if key == 'force':
-            values.update(force_frame=data.batch[known], force_z=data.z[known])
-        elif key == 'stress':
-            values['stress_frame'] = known.nonzero().flatten()
-    if 'force' not in values:
-        present = data.z.new_zeros(data.num_graphs, MAX_ATOMIC_NUMBER + 1,
-                                   dtype=torch.bool)
-        present[data.batch, data.z] = True
-        values['elements'] = present
-    return values
+        properties[key] = Predicted(
+            value[known].double(), data[key][known].double(),
+            known.nonzero().flatten())
+    return Predictions(data.ptr.diff(), data.z, properties)
 
 
 @torch.no_grad()
 def predict(potential: Predictor, loader: Iterable[Data],
-            device: torch.device) -> dict[str, Tensor]:
-    r"""Returns the predictions and the labels of all frames, in float64.
-    Without labels of forces or of stresses, there are no predictions of them.
-    Rows without a label are left out; :obj:`"force_frame"` is the index of the
-    frame that a row belongs to, :obj:`"force_z"` the atomic number.
-
-    Shapes:
-        - **output:** :obj:`"energy"` (or the name of a property) and
-          :obj:`"energy_label"` and :obj:`"num_atoms"` :math:`(M)`,
-          :obj:`"force"` and :obj:`"force_label"` :math:`(N, 3)` *(optional)*
-          with :obj:`"force_frame"` and :obj:`"force_z"` :math:`(N)`,
-          :obj:`"stress"` and :obj:`"stress_label"` of those frames where it is
-          known, :math:`(M, 3, 3)` *(optional)* with :obj:`"stress_frame"`
-          :math:`(M)`, and without forces which :obj:`"elements"` there are,
-          :math:`(M, 119)`
+            device: torch.device) -> Predictions:
+    r"""Returns the predictions of all frames, and their labels. Without labels
+    of forces or of stresses, there are no predictions of them.
     """
-    parts: dict[str, list[Tensor]] = {}
-    num_frames = 0
-    for data in loader:
-        values = predict_labels(potential, data.to(device))
-        for key, value in values.items():
-            if key.endswith('_frame'):
-                value = value + num_frames
-            parts.setdefault(key, []).append(value.cpu())
-        num_frames += data.num_graphs
-    return {key: torch.cat(values) for key, values in parts.items()}
+    return Predictions.cat([
+        predict_labels(potential, data.to(device)).cpu() for data in loader])
 
 
-def property_errors(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    r"""Returns the errors of all that there are labels of, from the outputs of
-    :func:`predict`, by name; with energies, those per atom, too.
-    """
-    errors = {}
-    for name in outputs:
-        if f'{name}_label' in outputs:
-            errors[name] = outputs[name] - outputs[f'{name}_label']
-        if name == 'energy':
-            errors['energy_per_atom'] = errors[name] / outputs['num_atoms']
-    return errors
-
-
-def sum_errors(outputs: dict[str, Tensor],
-               properties: Sequence[str]) -> Tensor:
+def sum_errors(outputs: Predictions, properties: Sequence[str]) -> Tensor:
     r"""Returns the number, the sum of the absolute values and the sum of the
-    squares of the errors of each of :obj:`properties`, from the outputs of
-    :func:`predict` or of a part of the frames: sums of parts add up.
+    squares of the errors of each of :obj:`properties`: sums of parts of the
+    frames add up.
 
     Shapes:
         - **output:** :math:`(P, 3)`
     """
-    errors = property_errors(outputs)
+    errors = outputs.errors()
     sums = torch.zeros(len(properties), 3, dtype=torch.double,
-                       device=outputs['num_atoms'].device)
+                       device=outputs.num_atoms.device)
     for row, name in zip(sums, properties):
         if name in errors:
             row[0] = errors[name].numel()
@@ -161,12 +118,11 @@ def metrics_of_sums(sums: Tensor, properties: Sequence[str]) -> Metrics:
     return metrics
 
 
-def error_metrics(outputs: dict[str, Tensor]) -> Metrics:
-    r"""Returns mean absolute and root mean square errors of all properties
-    that there are labels of, those of forces and stresses by component, from
-    the outputs of :func:`predict`.
+def error_metrics(outputs: Predictions) -> Metrics:
+    r"""Returns mean absolute and root mean square errors of all properties,
+    those of forces and stresses by component.
     """
-    properties = list(property_errors(outputs))
+    properties = list(outputs.errors())
     return metrics_of_sums(sum_errors(outputs, properties), properties)
 
 
@@ -179,14 +135,15 @@ def trivial_labels(potential: Predictor, loader: Iterable[Data]) -> Tensor:
         for data in loader])
 
 
-def trivial_outputs(outputs: dict[str, Tensor], trivial: Tensor,
-                    label: str) -> dict[str, Tensor]:
-    r"""The outputs of the predictor that knows the composition only: the given
-    energies or properties, zero forces and stresses.
+def trivial_outputs(outputs: Predictions, trivial: Tensor,
+                    label: str) -> Predictions:
+    r"""The predictions of who knows the composition only: the given energies
+    or properties, zero forces and stresses.
     """
-    zeros = {name: torch.zeros_like(outputs[name])
-             for name in ('force', 'stress') if name in outputs}
-    return {**outputs, label: trivial, **zeros}
+    return replace(outputs, properties={
+        name: rows._replace(value=trivial[rows.index] if name == label else
+                            torch.zeros_like(rows.value))
+        for name, rows in outputs.properties.items()})
 
 
 def units_of_properties(units: dict[str, str]) -> dict[str, str]:

@@ -3,13 +3,9 @@ from collections.abc import Iterable
 
 import numpy
 import torch
-from torch import Tensor
 
-from torch_sake.evaluation.metrics import (
-    Metrics,
-    property_errors,
-    units_of_properties,
-)
+from torch_sake.evaluation.metrics import Metrics, units_of_properties
+from torch_sake.evaluation.predictions import Predictions
 from torch_sake.utils.figures import new_figure, save_figure
 
 NUM_POINTS = 20000  # of a picture
@@ -35,16 +31,15 @@ def plot_learning_curve(history: list[Metrics], units: dict[str, str],
     save_figure(figure, osp.join(folder, 'learning_curve.png'))
 
 
-def plot_parity(outputs: dict[str, Tensor], units: dict[str, str],
+def plot_parity(outputs: Predictions, units: dict[str, str],
                 folder: str) -> None:
-    r"""Draws predictions against labels, see
-    :func:`~torch_sake.evaluation.metrics.predict`, into :obj:`parity.png`.
-    Forces are drawn by component, energies relative to the mean of the labels.
+    r"""Draws predictions against labels into :obj:`parity.png`. Forces are
+    drawn by component, energies relative to the mean of the labels.
     """
-    properties = _properties(units, outputs)
+    properties = _properties(units, outputs.properties)
     figure, axes = new_figure(len(properties))
     for axis, (name, unit) in zip(axes, properties.items()):
-        label, prediction = outputs[f'{name}_label'], outputs[name]
+        prediction, label, _ = outputs[name]
         if name == 'energy':
             shift = label.mean()
             label, prediction = label - shift, prediction - shift
@@ -59,17 +54,16 @@ def plot_parity(outputs: dict[str, Tensor], units: dict[str, str],
     save_figure(figure, osp.join(folder, 'parity.png'))
 
 
-def plot_error_distribution(outputs: dict[str, Tensor], units: dict[str, str],
+def plot_error_distribution(outputs: Predictions, units: dict[str, str],
                             folder: str) -> None:
     r"""Draws histograms of the errors, prediction minus label, into
     :obj:`error_distribution.png`, those of forces by component, with the
     normal distribution of the same mean and width.
     """
-    properties = _properties(units, outputs)
-    errors = property_errors(outputs)
+    properties = _properties(units, outputs.properties)
     figure, axes = new_figure(len(properties))
     for axis, (name, unit) in zip(axes, properties.items()):
-        error = errors[name].flatten().numpy()
+        error = outputs[name].error.flatten().numpy()
         number, edges, _ = axis.hist(error, bins=100, color='C0')
         width, center = error.std(), error.mean()
         if width > 0:

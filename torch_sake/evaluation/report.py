@@ -11,7 +11,6 @@ from torch_sake.evaluation.bootstrap import CONFIDENCE, NUM_SAMPLES
 from torch_sake.evaluation.breakdown import (
     errors_by_element,
     errors_by_size,
-    frame_errors,
     summarize,
 )
 from torch_sake.evaluation.metrics import (
@@ -20,6 +19,7 @@ from torch_sake.evaluation.metrics import (
     trivial_outputs,
 )
 from torch_sake.evaluation.plots import plot_error_distribution, plot_parity
+from torch_sake.evaluation.predictions import Predictions
 from torch_sake.utils.files import write_json
 from torch_sake.utils.locks import hold_folder
 
@@ -33,18 +33,16 @@ def describe_labels(frames: AnyFrames) -> str:
                          *(['stresses'] if frames.has_stress else [])])
 
 
-def report_errors(outputs: dict[str, Tensor], trivial: Tensor,
+def report_errors(outputs: Predictions, trivial: Tensor,
                   units: dict[str, str], folder: str, name: str, title: str,
                   seed: int = 0) -> dict[str, Any]:
-    r"""Prints the errors of the outputs of
-    :func:`~torch_sake.evaluation.metrics.predict` beside those of the trivial
-    predictor, by element and by number of atoms, and writes them to
-    :obj:`<name>.json`, with confidence intervals and the pictures
-    :obj:`parity.png` and :obj:`error_distribution.png`. The seed is that of
-    the bootstrap.
+    r"""Prints the errors of predictions beside those of the trivial predictor,
+    by element and by number of atoms, and writes them to :obj:`<name>.json`,
+    with confidence intervals and the pictures :obj:`parity.png` and
+    :obj:`error_distribution.png`. The seed is that of the bootstrap.
     """
     from ase.data import chemical_symbols
-    overall = summarize(frame_errors(outputs), seed)
+    overall = summarize(outputs.frame_sums(), seed)
     intervals = overall.pop('intervals')
     errors = {
         'bootstrap': {'num_samples': NUM_SAMPLES, 'confidence': CONFIDENCE,
@@ -65,7 +63,7 @@ def report_errors(outputs: dict[str, Tensor], trivial: Tensor,
                   {key: limits[index] for key, limits in intervals.items()})
                  for index, end in enumerate(('from', 'to'))]
     rows.append((', zero '.join(['composition' if trivial.any() else 'zero', *(
-        name for name in ('force', 'stress') if name in outputs)]),
+        name for name in ('force', 'stress') if name in outputs.properties)]),
         errors['trivial']))
     print(format_table(title, rows, units))
     for kind, entry in (('elements', '{}'), ('sizes', '{} atoms')):

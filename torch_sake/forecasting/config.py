@@ -1,16 +1,22 @@
 import os.path as osp
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.plain_checks import (
-    check_positive_float,
-    check_positive_int,
-    check_seed,
+from torch_sake.utils.hints import (
+    Cutoff,
+    Data,
+    Fraction,
+    NotNegative,
+    Path,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    check_settings,
 )
-from torch_sake.utils.settings import check_settings
+from torch_sake.utils.plain_checks import require
 
-MODELS = ('EGNN', 'GNN', 'Linear', 'RadialField', 'SAKENet')
+Model = Literal['SAKENet', 'EGNN', 'GNN', 'RadialField', 'Linear']
+MODELS = get_args(Model)
 
 
 @dataclass
@@ -57,57 +63,42 @@ class DynamicsConfig:
         seed: Seed of the weights and the order of the systems.
         device: Where to train; 'auto' takes a GPU if there is one.
     """
-    data: str = 'nbody'
-    root: str = 'data'
+    data: Data = 'nbody'
+    root: Path = 'data'
     horizon: int | None = None
     sizes: tuple[int, int, int] | None = None
-    out: str | None = None
+    out: Path | None = None
     resume: bool = False
-    model: Literal['SAKENet', 'EGNN', 'GNN', 'RadialField',
-                   'Linear'] = 'SAKENet'
+    model: Model = 'SAKENet'
     conv: Literal['sake', 'vector'] = 'vector'
-    hidden_channels: int = 48
-    num_layers: int = 6
-    cutoff: float | None = None
-    num_epochs: int = 60
-    batch_size: int = 100
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.1
-    ema_decay: float = 0.99
-    velocity_weight: float = 0.0
+    hidden_channels: PositiveInt = 48
+    num_layers: PositiveInt = 6
+    cutoff: Cutoff | None = None
+    num_epochs: PositiveInt = 60
+    batch_size: PositiveInt = 100
+    learning_rate: PositiveFloat = 2e-3
+    weight_decay: NotNegative = 0.1
+    ema_decay: Fraction = 0.99
+    velocity_weight: NotNegative = 0.0
     time_reversal: bool | None = None
-    num_rollout: int = 3
-    seed: int = 0
+    num_rollout: PositiveInt = 3
+    seed: Seed = 0
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
 
     def __post_init__(self):
-        check_settings(self, ('root', 'out'))
-        for name in ('hidden_channels', 'num_layers', 'num_epochs',
-                     'batch_size', 'num_rollout'):
-            check_positive_int(name, getattr(self, name))
-        check_seed('seed', self.seed)
-        check_positive_float('learning_rate', self.learning_rate)
-        for name in ('weight_decay', 'velocity_weight'):
-            if not 0 <= getattr(self, name) < float('inf'):
-                raise ValueError(f"'{name}' must not be negative "
-                                 f"(got {getattr(self, name)})")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"'ema_decay' must be at least 0 and below 1 "
-                             f"(got {self.ema_decay})")
-        if self.cutoff is not None:
-            check_cutoff('cutoff', self.cutoff)
+        check_settings(self)
         for name, default in (('cutoff', None), ('conv', 'vector')):
-            if self.model != 'SAKENet' and getattr(self, name) != default:
-                raise ValueError(f"'{name}' must not be given for "
-                                 f"{self.model} (got {getattr(self, name)})")
-        if self.data == 'cmu-walk' and self.sizes is not None:
-            raise ValueError(f"'sizes' must not be given for 'cmu-walk' "
-                             f"(got {self.sizes})")
+            require(self.model == 'SAKENet' or getattr(self, name) == default,
+                    f"'{name}' must not be given for {self.model} "
+                    f"(got {getattr(self, name)})")
+        require(self.data != 'cmu-walk' or self.sizes is None,
+                f"'sizes' must not be given for 'cmu-walk' "
+                f"(got {self.sizes})")
+        require(self.data != 'cmu-walk' or not self.time_reversal,
+                "'time_reversal' must not be set for 'cmu-walk': people do "
+                "not walk backward like that")
         if self.time_reversal is None:
             self.time_reversal = self.data == 'nbody'
-        if self.data == 'cmu-walk' and self.time_reversal:
-            raise ValueError("'time_reversal' must not be set for 'cmu-walk': "
-                             "people do not walk backward like that")
         if self.out is None:
             name = self.data.replace(':', '-').replace('/', '-')
             if self.data.endswith('.npz'):

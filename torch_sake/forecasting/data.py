@@ -4,17 +4,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
-from torch_sake.datasets import (
-    CMUMotion,
-    MD17Trajectory,
-    NBody,
-    read_trajectories,
-)
+from torch_sake.datasets.motion.load import load_motion
 from torch_sake.utils.checks import check_positive_int
 from torch_sake.utils.files import PathLike
+from torch_sake.utils.plain_checks import require
 
-FIRST_FRAME, FRAMES = 30, 10  # of the published setting of charged particles
-WALK_FRAMES = 30
 # What the systems of a batch have for each node:
 NODE_KEYS = ('x', 'pos', 'vel', 'y', 'y_vel', 'charge')
 
@@ -46,20 +40,8 @@ def load_dynamics(data: str, root: PathLike, split: str,
     """
     if horizon is not None:
         check_positive_int('horizon', horizon)
-    kind, _, name = data.partition(':')
     options = {} if sizes is None else dict(sizes=tuple(sizes))
-    if data == 'nbody':
-        frames = FIRST_FRAME, FIRST_FRAME + (horizon or FRAMES) * num_horizons
-        return NBody(root, split, frames=frames, **options)
-    horizon = (horizon or WALK_FRAMES) * num_horizons
-    if data == 'cmu-walk':
-        return CMUMotion(root, split, horizon=horizon)
-    if kind == 'md17' and name:
-        return MD17Trajectory(root, name, split, horizon, **options)
-    if data.endswith('.npz'):
-        return read_trajectories(data, split=split, horizon=horizon, **options)
-    raise ValueError(f"'data' must be 'nbody', 'cmu-walk', 'md17:NAME' or an "
-                     f".npz file (got {data!r})")
+    return load_motion(data, root, split, horizon, num_horizons, **options)
 
 
 class Batches:
@@ -71,23 +53,24 @@ class Batches:
         batch_size (int): Number of systems of a batch.
         order (torch.Tensor, optional): The order of the systems; batches that
             would be smaller are then left out. (default: as they are)
+        first (int, optional): Number of the first batch. (default: :obj:`0`)
 
     Raises:
         ValueError: If systems are of different sizes.
     """
     def __init__(self, dataset: InMemoryDataset, batch_size: int,
-                 order: Tensor | None = None):
+                 order: Tensor | None = None, first: int = 0):
         self.data, slices = dataset._data, dataset.slices
         sizes = slices['pos'].diff()
-        if (sizes != sizes[0]).any():
-            raise ValueError(f"The systems must be of one size (got "
-                             f"{int(sizes.min())} to {int(sizes.max())})")
+        require((sizes == sizes[0]).all(),
+                f"The systems must be of one size (got {int(sizes.min())} to "
+                f"{int(sizes.max())})")
         self.num_nodes, self.edge_slices = int(sizes[0]), slices['edge_index']
         drop = order is not None and len(order) >= batch_size
         if order is None:
             order = torch.arange(len(sizes))
         self.parts = [part for part in order.split(batch_size)
-                      if not drop or len(part) == batch_size]
+                      if not drop or len(part) == batch_size][first:]
 
     def __len__(self) -> int:
         return len(self.parts)

@@ -1,44 +1,28 @@
 r"""A run: data, training, checkpoints, errors and pictures."""
 
 import os.path as osp
-from dataclasses import asdict, replace
 from typing import Any
 
-import pytorch_lightning
 import torch
-from pytorch_lightning.callbacks import Checkpoint
 from torch_geometric.data import InMemoryDataset
-from tqdm import tqdm
 
 from torch_sake.forecasting.config import DynamicsConfig
 from torch_sake.forecasting.data import load_dynamics
 from torch_sake.forecasting.evaluation import evaluate
 from torch_sake.forecasting.forecaster import Forecaster, load_forecaster
-from torch_sake.forecasting.module import (
-    MAX_GRAD_NORM,
-    DynamicsData,
-    DynamicsModule,
-)
+from torch_sake.forecasting.module import DynamicsData, DynamicsModule
 from torch_sake.forecasting.plots import plot_learning_curve, plot_trajectories
-from torch_sake.potentials.description import check_kind
+from torch_sake.runs.callbacks import check_out
 from torch_sake.runs.checkpoint_io import SafetensorsIO
-from torch_sake.runs.lightning import quiet
-from torch_sake.utils.checks import check_same_data, check_same_settings
+from torch_sake.runs.lightning import run
 from torch_sake.utils.device import choose_device
-from torch_sake.utils.entries import check_entry, errors_name
-from torch_sake.utils.files import (
-    check_folder,
-    remove_incomplete,
-    write_json,
-    write_rows,
-    write_settings,
-)
+from torch_sake.utils.files import remove_incomplete, write_json
 from torch_sake.utils.fingerprint import fingerprint
 from torch_sake.utils.global_state import own_global_state
-from torch_sake.utils.inputs import BEST, LAST
+from torch_sake.utils.inputs import LAST
 from torch_sake.utils.locks import hold_folder
-
-FREE = {'out', 'resume', 'root', 'device', 'num_rollout'}
+from torch_sake.utils.messages import errors_name
+from torch_sake.utils.plain_checks import require
 
 
 @own_global_state()
@@ -61,10 +45,10 @@ def run_dynamics(config: DynamicsConfig) -> dict[str, Any]:
         ValueError: If the folder holds a run already and :obj:`config.resume`
             is not set, or is set and the run there has other settings or data,
             if another process writes to it, or if trajectories are too short.
-        KeyboardInterrupt: After an interruption; the run can go on from its
-            last epoch.
+        KeyboardInterrupt: After an interruption, at the end of the step it
+            came in, with everything saved that the run needs to go on.
     """
-    _check_out(config)
+    check_out(config.out, config.resume)
     if osp.isdir(config.out):
         with hold_folder(config.out):  # not only after all that follows
             pass
@@ -75,19 +59,9 @@ def run_dynamics(config: DynamicsConfig) -> dict[str, Any]:
     tests = [_load_test(config, number)
              for number in range(1, config.num_rollout + 1)]
     with hold_folder(config.out):
-        _check_out(config)  # who had it may have run in the meantime
+        # Who had it may have run in the meantime.
+        check_out(config.out, config.resume)
         return _run(config, train, val, tests)
-
-
-def _check_out(config: DynamicsConfig) -> None:
-    if osp.exists(osp.join(config.out, LAST)) != config.resume:
-        raise ValueError(
-            f"'out' must be the folder of a run with 'resume', and a folder "
-            f"without one otherwise (got {config.out!r} with "
-            f"resume={config.resume})")
-    if config.resume and not osp.exists(osp.join(config.out, BEST)):
-        raise ValueError(f"'resume' needs a run in 'out', which has no "
-                         f"'{BEST}' (got {config.out!r})")
 
 
 def _run(config: DynamicsConfig, train: InMemoryDataset, val: InMemoryDataset,
@@ -102,12 +76,11 @@ def _run(config: DynamicsConfig, train: InMemoryDataset, val: InMemoryDataset,
     if config.resume:
         checkpoint = SafetensorsIO().load_checkpoint(last)
         with errors_name(last):
-            take_over(module, checkpoint)
-    if module.epoch < config.num_epochs:
-        write_settings(osp.join(config.out, 'config.yaml'),
-                       asdict(replace(config, resume=False)))
-        _fit(module, DynamicsData(config, train, val),
-             last if config.resume else None)
+            module.take_over(checkpoint)
+    if not module.finished:
+        run(module, DynamicsData(config, train, val),
+            choose_device(config.device), last if config.resume else None,
+            reload_dataloaders_every_n_epochs=1)
 
     forecaster = load_forecaster(config.out)
     result, rollout = evaluate(forecaster, train, tests)
@@ -120,22 +93,6 @@ def _run(config: DynamicsConfig, train: InMemoryDataset, val: InMemoryDataset,
     plot_trajectories(tests, rollout, osp.join(config.out,
                                                'trajectories.png'))
     return result
-
-
-def take_over(module: DynamicsModule, checkpoint: dict[str, Any]) -> None:
-    r"""Has a module go on from a checkpoint.
-
-    Raises:
-        TypeError, ValueError: If it is none of this run.
-    """
-    config = module.config
-    check_kind(checkpoint, 'dynamics')
-    check_entry('config', checkpoint.get('config'), dict[str, Any])
-    check_same_settings(asdict(config), checkpoint['config'], FREE)
-    check_same_data(module.fingerprint, checkpoint.get('fingerprint'),
-                    config.data)
-    module.check_checkpoint(checkpoint)
-    module.on_load_checkpoint(checkpoint)
 
 
 def _load_test(config: DynamicsConfig, num_horizons: int) -> InMemoryDataset:
@@ -162,13 +119,11 @@ def build(config: DynamicsConfig, train: InMemoryDataset) -> Forecaster:
         train.slices['edge_index'].diff())
     vec = data.pos[first + source] - data.pos[first + target]
     dist = vec.norm(dim=1)
-    if not bool((dist > 0).any()):
-        raise ValueError(f"The training systems must have edges between nodes "
-                         f"apart (got {dist.numel()} edges)")
-    if config.cutoff is not None and not bool((dist < config.cutoff).any()):
-        raise ValueError(f"'cutoff' must be larger than the shortest edge of "
-                         f"the training systems, {float(dist.min()):.4g} "
-                         f"(got {config.cutoff})")
+    require((dist > 0).any(), f"The training systems must have edges between "
+                              f"nodes apart (got {dist.numel()} edges)")
+    require(config.cutoff is None or (dist < config.cutoff).any(),
+            f"'cutoff' must be larger than the shortest edge of the training "
+            f"systems, {float(dist.min()):.4g} (got {config.cutoff})")
     return Forecaster(
         config.model, 0 if data.x is None else data.x.size(1),
         0 if data.edge_attr is None else data.edge_attr.size(1),
@@ -176,48 +131,3 @@ def build(config: DynamicsConfig, train: InMemoryDataset) -> Forecaster:
         float(dist.square().mean().sqrt()), config.hidden_channels,
         config.num_layers, config.conv, config.cutoff,
         source.numel() / data.pos.size(0), config.velocity_weight > 0)
-
-
-class RunFiles(Checkpoint):
-    r"""Writes checkpoints and :obj:`metrics.csv` after every epoch, and shows
-    how far the run is.
-    """
-    def __init__(self, module: DynamicsModule):
-        self.progress = tqdm(total=module.config.num_epochs,
-                             initial=module.epoch, unit='epoch',
-                             desc='training', dynamic_ncols=True)
-
-    def on_train_epoch_end(self, trainer: pytorch_lightning.Trainer,
-                           module: DynamicsModule) -> None:
-        module.close_epoch()  # its own hook comes after those of callbacks
-        out, last = module.config.out, module.history[-1]
-        check_folder(out)
-        write_rows(osp.join(out, 'metrics.csv'), module.history)
-        if last['val_mse'] == module.best:
-            SafetensorsIO().save_checkpoint(module.kept(),
-                                            osp.join(out, BEST))
-        trainer.save_checkpoint(osp.join(out, LAST))
-        self.progress.update()
-        self.progress.set_postfix(val_mse=f"{last['val_mse']:.5g}")
-
-    def teardown(self, *args: Any, **kwargs: Any) -> None:
-        self.progress.close()
-
-
-def _fit(module: DynamicsModule, data: DynamicsData,
-         last: str | None) -> None:
-    r"""Trains up to the last epoch, from the checkpoint :obj:`last` on."""
-    config = module.config
-    with quiet():
-        trainer = pytorch_lightning.Trainer(
-            accelerator={'cuda': 'gpu'}.get(config.device, config.device),
-            devices=1, plugins=[SafetensorsIO()], logger=False,
-            max_epochs=config.num_epochs - module.epoch,
-            enable_model_summary=False, num_sanity_val_steps=0,
-            gradient_clip_val=MAX_GRAD_NORM,
-            reload_dataloaders_every_n_epochs=1,
-            enable_progress_bar=False, callbacks=[RunFiles(module)])
-        try:
-            trainer.fit(module, data, ckpt_path=last)
-        except SystemExit as error:  # an interruption, in Lightning's words
-            raise KeyboardInterrupt from error

@@ -1,3 +1,4 @@
+import inspect
 from typing import Any, Literal, TypedDict
 
 import torch
@@ -5,7 +6,6 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_sake.checkpoint import load_checkpoint
-from torch_sake.forecasting.config import MODELS
 from torch_sake.models import EGNN, GNN, LinearDynamics, RadialField, SAKENet
 from torch_sake.models.stack import CONVS
 from torch_sake.utils.checks import (
@@ -17,23 +17,25 @@ from torch_sake.utils.checks import (
     check_tensor,
     values_are_visible,
 )
-from torch_sake.utils.entries import (
+from torch_sake.utils.files import PathLike
+from torch_sake.utils.hints import (
     Count,
     PositiveFloat,
     PositiveInt,
     check_entry,
-    errors_name,
-    shown,
 )
-from torch_sake.utils.files import PathLike
 from torch_sake.utils.inputs import find_checkpoint
+from torch_sake.utils.messages import errors_name, in_words
+from torch_sake.utils.plain_checks import require
 from torch_sake.utils.weights import build_with, with_prefix
 
+MODELS = {'SAKENet': SAKENet, 'EGNN': EGNN, 'GNN': GNN,
+          'RadialField': RadialField, 'Linear': LinearDynamics}
 SMALL = 0.01  # of what layers of SAKENet first do to velocities
 
 
 class Arguments(TypedDict):
-    model: Literal[MODELS]
+    model: Literal[tuple(MODELS)]
     in_channels: Count
     edge_dim: Count
     num_dimensions: PositiveInt
@@ -98,26 +100,21 @@ class Forecaster(torch.nn.Module):
         self.length = check_positive_float('length', length)
         self.has_velocity = has_velocity
         self.num_steps = 1 if model in ('GNN', 'Linear') else num_layers
-        sizes = (in_channels + 1, hidden_channels, 1)
-        options = dict(num_layers=num_layers, edge_dim=edge_dim + 1)
+        options = dict(
+            in_channels=in_channels + 1, hidden_channels=hidden_channels,
+            out_channels=1, num_layers=num_layers, edge_dim=edge_dim + 1,
+            num_dimensions=num_dimensions, conv=conv,
+            cutoff=None if cutoff is None else cutoff / length)
+        taken = inspect.signature(MODELS[model]).parameters
+        options = {name: options[name] for name in options if name in taken}
+        if model == 'SAKENet' and conv == 'vector':
+            options['avg_num_neighbors'] = avg_num_neighbors
+        self.model = MODELS[model](**options)
         if model == 'SAKENet':
-            if conv == 'vector':
-                options['avg_num_neighbors'] = avg_num_neighbors
-            self.model = SAKENet(
-                *sizes, conv=conv, **options,
-                cutoff=None if cutoff is None else cutoff / length)
             with torch.no_grad():
                 for layer in self.model.stack.convs:
                     layer.lin_vel.weight *= SMALL
                     layer.mlp_vel[-1].weight *= SMALL
-        elif model == 'EGNN':
-            self.model = EGNN(*sizes, **options)
-        elif model == 'GNN':
-            self.model = GNN(*sizes, **options, num_dimensions=num_dimensions)
-        elif model == 'RadialField':
-            self.model = RadialField(hidden_channels, **options)
-        else:
-            self.model = LinearDynamics()
 
     def forward(self, data: Data) -> tuple[Tensor, Tensor]:
         r"""Returns the positions and velocities after the time :math:`T`.
@@ -159,22 +156,21 @@ class Forecaster(torch.nn.Module):
                             f"(got {type(data)})")
         missing = [key for key in ('pos', 'vel', 'edge_index')
                    if data.get(key) is None]
-        if missing:
-            raise ValueError(f"'data' must have 'pos', 'vel' and "
-                             f"'edge_index' (it has no {missing})")
+        require(not missing, f"'data' must have 'pos', 'vel' and 'edge_index' "
+                             f"(it has no {missing})")
+        known = self.arguments
         num_nodes, num_dimensions = check_pos(
-            data.pos, num_dimensions=self.arguments['num_dimensions']
-            if self.arguments['model'] == 'GNN' else None).shape
+            data.pos, num_dimensions=known['num_dimensions']
+            if known['model'] == 'GNN' else None).shape
         check_edge_index(data.edge_index, num_nodes)
         sizes = {'vel': (num_nodes, num_dimensions)}
         for key, rows, size in (
-                ('x', num_nodes, self.arguments['in_channels']),
-                ('edge_attr', data.edge_index.size(1),
-                 self.arguments['edge_dim'])):
-            if (data.get(key) is None) != (size == 0):
-                raise ValueError(f"'data' must have '{key}' of {size} "
-                                 f"features, as it had in training (got "
-                                 f"{None if size else data[key].shape})")
+                ('x', num_nodes, known['in_channels']),
+                ('edge_attr', data.edge_index.size(1), known['edge_dim'])):
+            value = data.get(key)
+            require((value is None) == (size == 0),
+                    f"'data' must have '{key}' of {size} features, as it had "
+                    f"in training (got {getattr(value, 'shape', None)})")
             if size > 0:
                 sizes[key] = (rows, size)
         for key, size in sizes.items():
@@ -205,9 +201,9 @@ def load_forecaster(path: PathLike) -> Forecaster:
 def build_forecaster(tensors: dict[str, Tensor],
                      description: dict[str, Any]) -> Forecaster:
     r"""Returns the forecaster of the tensors called :obj:`"forecaster.*"`."""
-    if description.get('kind') != 'dynamics':
-        raise ValueError(f"The checkpoint must be of kind 'dynamics' "
-                         f"(got one of kind {shown(description.get('kind'))})")
+    kind = description.get('kind')
+    require(kind == 'dynamics', f"The checkpoint must be of kind 'dynamics' "
+                                f"(got one of kind {in_words(kind)})")
     check_entry('', description, ForecasterDescription)
     arguments, prefix = description['arguments'], 'forecaster.'
     return build_with(lambda: Forecaster(**arguments),

@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn import Linear, Parameter, Sequential, SiLU, Tanh
 from torch_geometric.nn.inits import reset
 
-from torch_sake.models.graph import given_or_found_edges
+from torch_sake.models.graph import check_graph
 from torch_sake.nn.init import draws_in_single_precision, shrink_last
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import group_edges
-from torch_sake.utils.checks import check_pos, check_positive_int, check_tensor
+from torch_sake.utils.checks import check_positive_int, check_tensor
 
 Outputs = tuple[Tensor | None, Tensor, Tensor | None]
 
@@ -38,10 +38,9 @@ class Baseline(torch.nn.Module):
         :meth:`torch_sake.SAKENet.forward`; velocities are needed.
         """
         check_tensor('x', x, ('N', 'F'))
-        check_pos(pos, x.size(0), dtype=x.dtype)
+        edge_index, _ = check_graph(x, pos, edge_index, batch,
+                                    edge_attr=edge_attr)
         check_tensor('vel', vel, tuple(pos.shape), x.dtype)
-        edge_index = given_or_found_edges(pos, edge_index, batch,
-                                          edge_attr=edge_attr)
         if edge_attr is not None:
             check_tensor('edge_attr', edge_attr, (edge_index.size(1), 'A'),
                          x.dtype)

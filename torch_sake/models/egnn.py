@@ -5,13 +5,13 @@ from torch import Tensor
 from torch.nn import Linear
 from torch_geometric.nn.inits import reset
 
-from torch_sake.models.graph import given_or_found_edges
+from torch_sake.models.graph import check_graph
 from torch_sake.nn.egnn_conv import EGNNConv
 from torch_sake.nn.init import draws_in_single_precision
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.derivatives import with_zero_derivatives
 from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.checks import check_pos, check_positive_int, check_tensor
+from torch_sake.utils.checks import check_positive_int, check_tensor
 
 
 class EGNN(torch.nn.Module):
@@ -82,9 +82,8 @@ class EGNN(torch.nn.Module):
         :meth:`torch_sake.SAKENet.forward`.
         """
         check_tensor('x', x, ('N', self.in_channels), self.lin_in.weight.dtype)
-        check_pos(pos, x.size(0), dtype=x.dtype)
-        edge_index = given_or_found_edges(pos, edge_index, batch, self.cutoff,
-                                          edge_attr)
+        edge_index, _ = check_graph(x, pos, edge_index, batch, self.cutoff,
+                                    edge_attr)
         x, new_vel = self.lin_in(x), vel
         for conv in self.convs:
             x, pos, new_vel = conv(x, pos, edge_index, vel, edge_attr)

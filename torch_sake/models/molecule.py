@@ -4,12 +4,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Embedding, Linear, Sequential, SiLU
-from torch_geometric.nn.aggr import MultiAggregation
-from torch_geometric.nn.resolver import aggregation_resolver
+from torch_geometric.nn.aggr import Aggregation
 
-from torch_sake.models.readout import NUM_ELEMENTS, atomic_masses, center
+from torch_sake.models.readout import NUM_ELEMENTS, Readout, find_readout
 from torch_sake.models.stack import SAKEStack
-from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
+from torch_sake.neighbors import Edges, RadiusInteractionGraph, neighbor_list
+from torch_sake.neighbors.edges import given_or_found_edges
 from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.utils.checks import (
@@ -18,7 +18,6 @@ from torch_sake.utils.checks import (
     check_bool,
     check_devices,
     check_edge_index,
-    check_edge_shift,
     check_float,
     check_no_arguments,
     check_pos,
@@ -43,13 +42,9 @@ class MoleculeModel(torch.nn.Module):
         y = \sum_i q_i, \quad q_i =
         \sigma \cdot \mathrm{MLP}(\mathbf{x}^{(L)}_i) + \mu + y_{z_i}
 
-    or the mean over atoms, or, where :math:`q_i` are charges, the moments
-    :math:`\sum_i q_i {|\vec{r}_i - \vec{r}_\mathrm{c}|}^2` (the electronic
-    spatial extent) and :math:`\left| \sum_i q_i (\vec{r}_i -
-    \vec{r}_\mathrm{c}) \right|` (the dipole moment) about the center of mass
-    :math:`\vec{r}_\mathrm{c}`. As in SchNet, :obj:`dipole` leaves out
-    :math:`\sigma`, :math:`\mu` and :math:`y_z`, and its charges need not add
-    up to zero.
+    or another :mod:`~torch_sake.models.readout`: the mean over atoms or, where
+    :math:`q_i` are charges, a moment about the center of mass. As in SchNet, a
+    dipole moment leaves out :math:`\sigma`, :math:`\mu` and :math:`y_z`.
 
     Args:
         hidden_channels (int): Size of the hidden features. What follows is
@@ -63,18 +58,16 @@ class MoleculeModel(torch.nn.Module):
             of the exact :func:`~torch_sake.neighbor_list`. Lengths
             (:obj:`edge_weight`) are computed anew, as forces need them.
             (default: :obj:`None`)
-        readout (str, optional): How atoms are put together (:obj:`"add"`,
-            :obj:`"mean"` or :obj:`"extent"`, the second moment, which needs
-            :obj:`ase` for the masses). (default: :obj:`"add"`)
-        dipole (bool, optional): If set to :obj:`True`, the output is the
-            magnitude of the dipole moment, from atomic charges and positions
-            relative to the center of mass (needs :obj:`ase` for the masses).
+        readout (str or Aggregation or Readout, optional): How atoms are put
+            together: :obj:`"add"`, :obj:`"mean"`, :obj:`"extent"`,
+            :obj:`"dipole"` (both need :obj:`ase` for the masses), an
+            aggregation of PyG or a
+            :class:`~torch_sake.models.readout.Readout`.
+            (default: :obj:`"add"`)
+        dipole (bool, optional): SchNet's word for :obj:`readout="dipole"`.
             (default: :obj:`False`)
-        mean (float, optional): Mean :math:`\mu` of the property of an atom.
-            (default: :obj:`None`)
-        std (float, optional): Standard deviation :math:`\sigma` of the
-            property of an atom; comes with :obj:`mean`.
-            (default: :obj:`None`)
+        mean, std (float, optional): Mean :math:`\mu` and standard deviation
+            :math:`\sigma` of the property of an atom. (default: :obj:`None`)
         atomref (torch.Tensor, optional): Property :math:`y_z` of single atoms
             by atomic number, of shape :obj:`[100]` or :obj:`[100, 1]`.
             (default: :obj:`None`)
@@ -101,7 +94,7 @@ class MoleculeModel(torch.nn.Module):
         num_layers: int,
         cutoff: float | None = 5.0,
         interaction_graph: Callable | None = None,
-        readout: str = 'add',
+        readout: str | Aggregation | Readout = 'add',
         dipole: bool = False,
         mean: float | None = None,
         std: float | None = None,
@@ -125,18 +118,17 @@ class MoleculeModel(torch.nn.Module):
         if mean is not None:
             mean = check_float('mean', mean)
             std = check_positive_float('std', std)
-        self.cutoff = cutoff
-        self.interaction_graph = interaction_graph
-        self.dipole = check_bool('dipole', dipole)
-        self.extent = readout == 'extent'
-        self.mean = mean
-        self.std = std
-        if dipole and self.extent:
-            raise ValueError("'readout' must not be 'extent' for a model of "
-                             "the dipole moment, 'dipole=True'")
-        self.readout = _resolve('sum' if self.is_moment else readout)
-        if self.is_moment:
-            self.register_buffer('atomic_mass', atomic_masses())
+        self.cutoff, self.interaction_graph = cutoff, interaction_graph
+        self.mean, self.std = mean, std
+        if check_bool('dipole', dipole):
+            if readout == 'extent' or isinstance(readout, Readout):
+                raise ValueError(f"'readout' must not be {readout!r} for a "
+                                 f"model of the dipole moment, 'dipole=True'")
+            readout = 'dipole'
+        self.readout = find_readout(readout)
+        self.dipole = self.readout.name == 'dipole'
+        if hasattr(self.readout, 'atomic_mass'):  # where checkpoints have it
+            self.register_buffer('atomic_mass', self.readout.atomic_mass)
 
         self.embedding = Embedding(NUM_ELEMENTS, hidden_channels,
                                    padding_idx=0)
@@ -154,17 +146,10 @@ class MoleculeModel(torch.nn.Module):
             self.atomref = Embedding(NUM_ELEMENTS, 1)
         self.reset_parameters()
 
-    @property
-    def is_moment(self) -> bool:
-        r"""Whether the output is a moment about the center of mass, in which
-        atoms have no parts of their own.
-        """
-        return self.dipole or self.extent
-
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
-        for module in (self.embedding, self.stack, self.mlp_out):
-            reset(module)
+        for name in ('embedding', 'stack', 'mlp_out', 'readout'):
+            reset(getattr(self, name))
         if self.atomref is not None:
             with torch.no_grad():
                 self.atomref.weight.copy_(self.initial_atomref)
@@ -191,60 +176,58 @@ class MoleculeModel(torch.nn.Module):
                 (default: :obj:`None`)
             batch_size (int, optional): The number of graphs; if given, it
                 need not be read off :obj:`batch`. (default: :obj:`None`)
-            edge_index (torch.Tensor, optional): A neighbor list that is known
-                already. (default: :obj:`None`)
-            edge_shift (torch.Tensor, optional): Added to
+            edge_index, edge_shift (torch.Tensor, optional): A neighbor list
+                that is known already, and what is added to
                 :obj:`pos[j] - pos[i]` of each edge. (default: :obj:`None`)
-            cell (torch.Tensor, optional): The lattice vectors of each graph,
-                :math:`(B, 3, 3)`, as rows, or of one graph,
-                :math:`(3, 3)`. (default: :obj:`None`)
-            pbc (torch.Tensor, optional): Whether each of its directions is
-                periodic, :math:`(B, 3)` or :math:`(3)`; all if not given.
-                (default: :obj:`None`)
+            cell, pbc (torch.Tensor, optional): As those of
+                :func:`~torch_sake.neighbor_list`. (default: :obj:`None`)
             recompute (bool, optional): If set to :obj:`True`, layers keep
                 nothing for first derivatives but compute it again, which
                 takes more time and less memory. (default: :obj:`False`)
         """
+        x, batch, batch_size = self._encode(
+            z, pos, batch, batch_size, edge_index, edge_shift, cell, pbc,
+            recompute)
+        out = self.mlp_out(x)  # [N, 1]
+        if self.readout.has_references:
+            if self.mean is not None:
+                out = out * self.std + self.mean
+            if self.atomref is not None:
+                out = out + self.atomref(z)
+        return self.readout(out, z, pos, batch, batch_size)
+
+    @without_autocast
+    def encode(self, z: Tensor, pos: Tensor, batch: Tensor | None = None,
+               **kwargs) -> Tensor:
+        r"""Returns the node features :math:`(N, F)` that the readout is made
+        of, for other layers to build on. All arguments are those of
+        :meth:`forward`.
+        """
+        return self._encode(z, pos, batch, **kwargs)[0]
+
+    def _encode(
+        self, z: Tensor, pos: Tensor, batch: Tensor | None,
+        batch_size: int | None = None, edge_index: Tensor | None = None,
+        edge_shift: Tensor | None = None, cell: Tensor | None = None,
+        pbc: Tensor | None = None, recompute: bool = False,
+    ) -> tuple[Tensor, Tensor, int | None]:
+        r"""Returns node features, the graph of each atom and their number."""
         check_atomic_numbers(z, NUM_ELEMENTS)
         check_pos(pos, z.numel(), 3, dtype=self.mlp_out[0].weight.dtype)
-        check_devices(pos, z=z, batch=batch, edge_index=edge_index,
-                      edge_shift=edge_shift)
-        if edge_index is not None:
-            check_edge_index(edge_index, z.numel())
-            if edge_shift is not None:
-                check_edge_shift(edge_shift, edge_index, pos)
-            elif cell is not None:
-                raise ValueError("'edge_index' needs 'edge_shift' where there "
-                                 "is a 'cell' (got None)")
-        elif edge_shift is not None:
-            raise ValueError("'edge_shift' needs 'edge_index' (got None)")
-        else:
-            edge_index, edge_shift = self.find_edges(pos, batch, cell, pbc)
+        check_devices(pos, z=z, batch=batch)
+        edges = given_or_found_edges(
+            pos, edge_index, edge_shift,
+            lambda: self.find_edges(pos, batch, cell, pbc), cell, pbc)
         if batch is not None:
             check_batch(batch, z.numel(), batch_size)
         elif batch_size not in (None, 1):
             raise ValueError(f"'batch_size' must be 1 without 'batch' "
                              f"(got {batch_size})")
-        else:
+        x, _, _ = self.stack(self.embedding(z), pos, edges.index,
+                             edge_shift=edges.shift, recompute=recompute)
+        if batch is None:
             batch, batch_size = torch.zeros_like(z), 1
-
-        x = self.embedding(z)  # [N, F]
-        x, _, _ = self.stack(x, pos, edge_index, edge_shift=edge_shift,
-                             recompute=recompute)
-        out = self.mlp_out(x)  # [N, 1]
-        if not self.dipole:
-            if self.mean is not None:
-                out = out * self.std + self.mean
-            if self.atomref is not None:
-                out = out + self.atomref(z)
-        if self.is_moment:
-            arm = center(pos, self.atomic_mass[z], batch,
-                         batch_size).to(out.dtype)  # [N, 3]
-            if self.extent:
-                arm = arm.square().sum(dim=1, keepdim=True)
-            out = out * arm
-        out = self.readout(out, batch, dim_size=batch_size, dim=0)
-        return out.norm(dim=-1, keepdim=True) if self.dipole else out
+        return x, batch, batch_size
 
     def find_edges(
         self,
@@ -252,25 +235,20 @@ class MoleculeModel(torch.nn.Module):
         batch: Tensor | None = None,
         cell: Tensor | None = None,
         pbc: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        r"""Returns the neighbor list, of shape :obj:`[2, E]`, and, if there is
-        a cell, the shifts of the edges, :obj:`[E, 3]`.
-        """
+    ) -> Edges:
+        r"""Returns the edges, with shifts if there is a cell."""
         graph, cutoff = self.interaction_graph, self.cutoff
         if cell is not None and type(graph) is RadiusInteractionGraph:
             graph, cutoff = None, graph.cutoff  # which knows no cells
         if graph is None:
-            edge_index, edge_shift = neighbor_list(pos, cutoff, batch, cell,
-                                                   pbc)
-            return edge_index, None if cell is None else edge_shift
+            edges = neighbor_list(pos, cutoff, batch, cell, pbc)
+            return edges if cell is not None else Edges(edges[0])
         if cell is not None:
             raise ValueError("'cell' must not be given to a model with an "
                              "'interaction_graph' of its own")
         if batch is None:
-            batch = torch.zeros(pos.size(0), dtype=torch.long,
-                                device=pos.device)
-        edge_index = graph(pos, batch)[0]
-        return check_edge_index(edge_index, pos.size(0)), None
+            batch = torch.zeros_like(pos[:, 0], dtype=torch.long)
+        return Edges(check_edge_index(graph(pos, batch)[0], pos.size(0)))
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}('
@@ -279,23 +257,11 @@ class MoleculeModel(torch.nn.Module):
 
 
 def _check_no_arguments_of_schnet(kwargs: dict[str, Any]) -> None:
-    hints = [f"'{name}' is {SCHNET_ARGUMENTS[name]}" for name in kwargs
-             if name in SCHNET_ARGUMENTS]
+    hints = ', '.join(f"'{name}' is {SCHNET_ARGUMENTS[name]}"
+                      for name in kwargs if name in SCHNET_ARGUMENTS)
     if hints:
         raise TypeError(f"Some arguments of SchNet have other names here: "
-                        f"{', '.join(hints)}")
-
-
-def _resolve(readout: Any) -> torch.nn.Module:
-    try:
-        module = aggregation_resolver(readout)
-    except ValueError:
-        module = None
-    if not isinstance(module, torch.nn.Module) or isinstance(
-            module, MultiAggregation):  # more than one number
-        raise ValueError(f"'readout' must be 'add', 'mean', 'extent' or an "
-                         f"aggregation of PyG (got {readout!r})")
-    return module
+                        f"{hints}")
 
 
 def _check_atomref(atomref: Tensor | None) -> Tensor | None:

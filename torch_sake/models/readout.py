@@ -1,14 +1,168 @@
 r"""How a property of a graph is made up of what its atoms contribute."""
 
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.nn.aggr import (
+    Aggregation,
+    MultiAggregation,
+    SumAggregation,
+)
+from torch_geometric.nn.resolver import aggregation_resolver
 
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
 
 NUM_ELEMENTS = 100  # as in PyG's SchNet; 0 is the padding
-READOUTS = ('add', 'mean', 'extent', 'dipole')
+
+
+class Readout(torch.nn.Module):
+    r"""The sum over the atoms of a graph or, with an aggregation of PyG, what
+    that makes of them: the base of all readouts. Another one is a class of
+    its own, here or of a user, who gives it to a model as :obj:`readout`. Here
+    it is added to :obj:`READOUTS`, and is known everywhere then.
+
+    Args:
+        aggr (str or Aggregation, optional): The aggregation.
+            (default: :obj:`"sum"`)
+
+    Shapes:
+        - **input:** parts of the atoms :math:`(N, 1)`, atomic numbers
+          :math:`(N)`, positions :math:`(N, 3)`, graphs :math:`(N)`
+        - **output:** properties :math:`(B, 1)`
+    """
+    name = 'add'
+    # Whether atoms have parts of their own: a mean and references.
+    has_references = True
+    # It grows with this power of the mean square distance of atoms from the
+    # center of mass.
+    power = 0.0
+
+    def __init__(self, aggr: str | Aggregation = 'sum'):
+        super().__init__()
+        self.aggr = aggregation_resolver(aggr)
+
+    def forward(self, parts: Tensor, z: Tensor, pos: Tensor, batch: Tensor,
+                batch_size: int) -> Tensor:
+        """"""
+        return self.aggr(parts, batch, dim_size=batch_size, dim=0)
+
+    def weights(self, z: Tensor, pos: Tensor, batch: Tensor, batch_size: int,
+                dtype: torch.dtype = torch.double) -> Tensor:
+        r"""Returns the weights of the atoms in the sum that makes up the
+        property, :math:`(N, 1)`.
+        """
+        return torch.ones_like(batch, dtype=dtype).unsqueeze(1)
+
+    @property
+    def is_sum(self) -> bool:
+        r"""Whether the property is the sum of the parts as they are."""
+        return type(self).forward is Readout.forward and isinstance(
+            self.aggr, SumAggregation)
+
+
+class Mean(Readout):
+    r"""The mean over the atoms."""
+    name = 'mean'
+
+    def __init__(self):
+        super().__init__('mean')
+
+    def weights(self, z: Tensor, pos: Tensor, batch: Tensor, batch_size: int,
+                dtype: torch.dtype = torch.double) -> Tensor:
+        """"""
+        ones = torch.ones_like(batch, dtype=dtype).unsqueeze(1)
+        return ones / sum_edges(ones, Segments(batch, batch_size))[batch]
+
+
+class Moment(Readout):
+    r"""A moment about the center of mass, which needs :obj:`ase` for the
+    masses.
+    """
+    def __init__(self):
+        super().__init__()
+        self.register_buffer('atomic_mass', atomic_masses(), persistent=False)
+
+    def arms(self, z: Tensor, pos: Tensor, batch: Tensor,
+             batch_size: int) -> Tensor:
+        r"""Returns the positions relative to the center of mass,
+        :math:`(N, 3)`.
+        """
+        return center(pos, self.atomic_mass[z], batch, batch_size)
+
+
+class Extent(Moment):
+    r"""The electronic spatial extent, :math:`\sum_i q_i {|\vec{r}_i -
+    \vec{r}_\mathrm{c}|}^2`.
+    """
+    name = 'extent'
+    power = 1.0
+
+    def weights(self, z: Tensor, pos: Tensor, batch: Tensor, batch_size: int,
+                dtype: torch.dtype = torch.double) -> Tensor:
+        """"""
+        return self.arms(z, pos, batch, batch_size).to(dtype).square().sum(
+            dim=1, keepdim=True)
+
+    def forward(self, parts: Tensor, z: Tensor, pos: Tensor, batch: Tensor,
+                batch_size: int) -> Tensor:
+        """"""
+        weights = self.weights(z, pos, batch, batch_size, parts.dtype)
+        return super().forward(parts * weights, z, pos, batch, batch_size)
+
+
+class Dipole(Moment):
+    r"""The dipole moment, :math:`\left| \sum_i q_i (\vec{r}_i -
+    \vec{r}_\mathrm{c}) \right|`, of charges that need not add up to zero.
+    """
+    name = 'dipole'
+    has_references = False
+    power = 0.5
+
+    def forward(self, parts: Tensor, z: Tensor, pos: Tensor, batch: Tensor,
+                batch_size: int) -> Tensor:
+        """"""
+        arms = self.arms(z, pos, batch, batch_size).to(parts.dtype)
+        return super().forward(parts * arms, z, pos, batch, batch_size).norm(
+            dim=-1, keepdim=True)
+
+
+_CLASSES = {kind.name: kind for kind in (Readout, Mean, Extent, Dipole)}
+READOUTS = tuple(_CLASSES)
+
+
+def find_readout(readout: Any) -> Readout:
+    r"""Returns a readout, given itself, its name or an aggregation of PyG.
+
+    Raises:
+        ValueError: If there is no such readout.
+    """
+    if isinstance(readout, Readout):
+        return readout
+    if isinstance(readout, str) and readout in READOUTS:
+        return _CLASSES[readout]()
+    try:
+        out = Readout(readout)
+    except (TypeError, ValueError):
+        out = None
+    if out is None or not isinstance(out.aggr, Aggregation) or isinstance(
+            out.aggr, MultiAggregation):  # more than one number
+        names = ', '.join(map(repr, READOUTS))
+        raise ValueError(f"'readout' must be {names}, a Readout or an "
+                         f"aggregation of PyG (got {readout!r})")
+    return out
+
+
+def sums_over_atoms(model: Any) -> bool:
+    r"""Whether what a model returns, which may be that of PyG, is the sum of
+    parts of atoms.
+    """
+    readout = getattr(model, 'readout', None)
+    if isinstance(readout, Readout):
+        return readout.is_sum
+    return isinstance(readout, SumAggregation) and not getattr(
+        model, 'dipole', False)
 
 
 def atomic_masses() -> Tensor:
@@ -41,24 +195,3 @@ def center(pos: Tensor, mass: Tensor, batch: Tensor,
     total = sum_edges(mass, graphs)  # [B, 1]
     middle = sum_edges(mass * pos, graphs) / total  # [B, 3]
     return pos - middle.index_select(0, batch)
-
-
-def atom_weights(readout: str, pos: Tensor, batch: Tensor, batch_size: int,
-                 mass: Tensor | None = None) -> Tensor:
-    r"""Returns the weight of each atom in the sum that makes up a property, in
-    float64: :math:`1` for :obj:`"add"`, one over the number of atoms for
-    :obj:`"mean"`, and for :obj:`"extent"` the square of the distance to the
-    center of mass, for which the masses have to be given.
-
-    Shapes:
-        - **input:** positions :math:`(N, 3)`, graphs :math:`(N)`, masses
-          :math:`(N)`
-        - **output:** weights :math:`(N)`
-    """
-    if readout == 'extent':
-        return center(pos.double(), mass, batch,
-                      batch_size).square().sum(dim=1)
-    ones = torch.ones_like(batch, dtype=torch.double)
-    if readout == 'mean':
-        return ones / sum_edges(ones, Segments(batch, batch_size))[batch]
-    return ones

@@ -2,6 +2,7 @@ import torch
 from torch import Tensor
 
 from torch_sake.neighbors.cell_list import vesin_pairs
+from torch_sake.neighbors.edges import Edges
 from torch_sake.neighbors.lattice import (
     Lattice,
     build_lattice,
@@ -44,7 +45,7 @@ def neighbor_list(
     cell: Tensor | None = None,
     pbc: Tensor | None = None,
     backend: str = 'auto',
-) -> tuple[Tensor, Tensor]:
+) -> Edges:
     r"""Returns all ordered pairs of nodes of the same graph that are closer
     than the cutoff. In periodic directions, a pair is a target and an image of
     a source; images of a node itself count, the node itself does not.
@@ -98,9 +99,12 @@ def neighbor_list(
         lattice = build_lattice(cell, pbc)
     edge_index, images = find_pairs(pos, cutoff, batch, lattice, backend)
     if images is None:
-        return edge_index, pos.new_zeros(edge_index.size(1), pos.size(1))
-    return edge_index, lattice.shifts(images, _graph_of_edges(edge_index,
-                                                              batch))
+        shift = pos.new_zeros(edge_index.size(1), pos.size(1))
+    else:
+        target = edge_index[1]
+        shift = lattice.shifts(images, torch.zeros_like(target)
+                               if batch is None else batch[target])
+    return Edges(edge_index, shift)
 
 
 def find_pairs(
@@ -129,7 +133,7 @@ def find_pairs(
              if batch is None else batch.long())
     if lattice is not None:
         lattice = Lattice(*(part.detach() for part in lattice))
-        lattice.check_cutoff(cutoff)
+        lattice.check_images(cutoff)
         num_graphs = lattice.vectors.size(0)
         if batch.numel() > 0 and int(batch.max()) >= num_graphs:
             raise ValueError(f"'cell' must have one matrix per graph, "
@@ -177,12 +181,6 @@ def _close_pairs_of_sorted_graphs(
     close = is_close(pos, edge_index, cutoff, shift)
     return _sort_edges(edge_index[:, close],
                        None if images is None else images[close], pos.size(0))
-
-
-def _graph_of_edges(edge_index: Tensor, batch: Tensor | None) -> Tensor:
-    if batch is None:
-        return torch.zeros_like(edge_index[1])
-    return batch.index_select(0, edge_index[1])
 
 
 def _choose_backend(pos: Tensor, batch: Tensor, lattice: Lattice | None,

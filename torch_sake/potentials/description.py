@@ -9,8 +9,8 @@ from typing import (
     TypedDict,
 )
 
-from torch_sake.models import SAKE, VectorSAKE
 from torch_sake.models.readout import NUM_ELEMENTS, READOUTS
+from torch_sake.models.registry import MODELS
 from torch_sake.utils.entries import (
     Count,
     FiniteFloat,
@@ -20,14 +20,14 @@ from torch_sake.utils.entries import (
     check_entry,
     shown,
 )
+from torch_sake.utils.names import is_import_path
 from torch_sake.utils.units import check_units, check_units_of_label
-
-MODELS = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
-
 
 Elements = Annotated[list[int], partial(check_elements, end=NUM_ELEMENTS)]
 LabelUnits = Annotated[dict[str, str], check_units_of_label]
 EnergyUnits = Annotated[dict[str, str], lambda name, value: check_units(value)]
+
+
 class TensorNames(TypedDict):
     names: list[str]
 
@@ -37,12 +37,26 @@ class ModelArguments(TypedDict, total=False):
     cutoff: PositiveFloat | None
     avg_num_neighbors: PositiveFloat
     num_layers: PositiveInt
-    readout: Literal['add', 'mean', 'extent']
+    readout: Literal[READOUTS]
 
 
-class Model(TypedDict):
+class OwnModel(TypedDict):
     name: Literal[tuple(MODELS)]
     arguments: ModelArguments
+
+
+class ModelOfUser(TypedDict):
+    r"""A model by its import path, which is not imported for that."""
+    name: str
+    arguments: dict[str, Any]
+
+
+def check_model(name: str, value: dict[str, Any]) -> None:
+    check_entry(name, value, ModelOfUser if is_import_path(value.get('name'))
+                else OwnModel)
+
+
+Model = Annotated[dict[str, Any], check_model]
 
 
 class Prior(TypedDict):
@@ -83,17 +97,17 @@ class _Optional(TypedDict, total=False):
     split: TensorNames
 
 
-class PotentialDescription(_Optional):
+class _Required(_Optional):
     model: Model | None
     energy_scale: PositiveFloat
     elements: Elements
+
+
+class PotentialDescription(_Required):
     units: EnergyUnits
 
 
-class PropertyDescription(_Optional):
-    model: Model | None
-    energy_scale: PositiveFloat
-    elements: Elements
+class PropertyDescription(_Required):
     units: LabelUnits
     label: str
     readout: Literal[READOUTS]

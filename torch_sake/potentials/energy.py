@@ -7,20 +7,19 @@ from torch import Tensor
 
 from torch_sake.models import MoleculeModel
 from torch_sake.models.readout import center
-from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
+from torch_sake.neighbors import Edges, RadiusInteractionGraph, neighbor_list
+from torch_sake.neighbors.edges import given_or_found_edges, is_periodic
 from torch_sake.neighbors.lattice import check_cell
 from torch_sake.ops.autocast import type_of_parameters
-from torch_sake.ops.compilation import Compilable
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
+from torch_sake.potentials.compilable import Compilable
 from torch_sake.potentials.strain import apply_strain
 from torch_sake.utils.checks import (
     MAX_ATOMIC_NUMBER,
     check_atomic_numbers,
     check_batch,
     check_devices,
-    check_edge_index,
-    check_edge_shift,
     check_pos,
     check_positive_float,
 )
@@ -96,62 +95,13 @@ class EnergyModel(Compilable):
         graph = getattr(self.model, 'interaction_graph', None)
         return graph if isinstance(graph, RadiusInteractionGraph) else None
 
-    def _find_edges(self, pos: Tensor, batch: Tensor | None,
-                    cell: Tensor | None, pbc: Tensor | None,
-                    kwargs: dict[str, Any],
-                    always: bool = False) -> dict[str, Any]:
-        r"""Returns the arguments of :meth:`_energy`, with the edges that are
-        to be known before the model is called: those of this package's models,
-        and of all that are periodic.
+    def _prepare(self, z: Tensor, pos: Tensor, batch: Tensor | None,
+                 cell: Tensor | None, pbc: Tensor | None,
+                 kwargs: dict[str, Any], always: bool = False) -> tuple:
+        r"""Returns the arguments, checked, with the edges that are to be known
+        before the model is called: those of this package's models, and of all
+        that are periodic.
         """
-        kwargs = dict(kwargs)
-        if isinstance(self.model, MoleculeModel) and cell is not None:
-            kwargs.setdefault('batch_size', cell.size(0))
-        if kwargs.get('edge_index') is not None:
-            check_edge_index(kwargs['edge_index'], pos.size(0))
-            if kwargs.get('edge_shift') is not None:
-                check_edge_shift(kwargs['edge_shift'], kwargs['edge_index'],
-                                 pos)
-            elif pbc is not None and bool(pbc.any()):
-                raise ValueError("'edge_index' needs 'edge_shift' in a "
-                                 "periodic cell (got None)")
-            return kwargs
-        if kwargs.get('edge_shift') is not None:
-            raise ValueError("'edge_shift' needs 'edge_index' (got None)")
-        if isinstance(self.model, MoleculeModel):
-            edges = self.model.find_edges(pos, batch, cell, pbc)
-        elif self._graph is not None:
-            edges = neighbor_list(pos, self.cutoff, batch, cell, pbc)
-        elif always or (pbc is not None and bool(pbc.any())):
-            raise TypeError(
-                f"'model' must be one of this package, or have its "
-                f"RadiusInteractionGraph as 'interaction_graph', to be "
-                f"periodic or give energies of atoms (got "
-                f"{type(self.model)})")
-        else:
-            return kwargs
-        return dict(kwargs, edge_index=edges[0], edge_shift=edges[1])
-
-    def _evaluate(self, z: Tensor, pos: Tensor, batch: Tensor | None,
-                  cell: Tensor | None, pbc: Tensor | None,
-                  **kwargs) -> Tensor:
-        r"""Checks everything and returns the numbers alone, compiled or
-        not."""
-        cell, pbc = self._check_inputs(z, pos, batch, cell, pbc)
-        z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
-        kwargs = self._find_edges(pos, batch, cell, pbc, kwargs)
-        energy = None
-        if self._takes_compiled(pos, cell):
-            energy = self._call_compiled(EnergyModel._energy, z, pos, batch,
-                                         torch.is_grad_enabled(), **kwargs)
-        if energy is None:
-            energy = self._energy(z, pos, batch, **kwargs)
-        return energy
-
-    def _check_inputs(
-        self, z: Tensor, pos: Tensor, batch: Tensor | None,
-        cell: Tensor | None, pbc: Tensor | None,
-    ) -> tuple[Tensor | None, Tensor | None]:
         check_atomic_numbers(z, MAX_ATOMIC_NUMBER + 1
                              if self.atomic_energies is None else
                              self.atomic_energies.numel())
@@ -159,7 +109,43 @@ class EnergyModel(Compilable):
         check_devices(pos, z=z, batch=batch)
         if batch is not None:
             check_batch(batch, z.numel())
-        return check_cell(cell, pbc, 1 if batch is None else None, pos)
+        cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)
+        z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
+        is_ours = isinstance(self.model, MoleculeModel)
+
+        def find() -> Edges:
+            if is_ours:
+                return self.model.find_edges(pos, batch, cell, pbc)
+            if self._graph is not None:
+                return neighbor_list(pos, self.cutoff, batch, cell, pbc)
+            if not (always or is_periodic(cell, pbc)):
+                return Edges(None)  # the model finds them
+            raise TypeError(
+                f"'model' must be one of this package, or have its "
+                f"RadiusInteractionGraph as 'interaction_graph', to be "
+                f"periodic or give energies of atoms (got "
+                f"{type(self.model)})")
+
+        edges = given_or_found_edges(pos, kwargs.pop('edge_index', None),
+                                     kwargs.pop('edge_shift', None), find,
+                                     cell, pbc)
+        if edges.index is not None:
+            kwargs.update(edge_index=edges.index, edge_shift=edges.shift)
+        if is_ours and cell is not None:
+            kwargs.setdefault('batch_size', cell.size(0))
+        return z, pos, batch, cell, pbc, kwargs
+
+    def _evaluate(self, *inputs: Tensor | None, **kwargs) -> Tensor:
+        r"""Checks everything and returns the numbers alone, compiled or
+        not."""
+        z, pos, batch, cell, _, kwargs = self._prepare(*inputs, kwargs)
+        energy = None
+        if self._takes_compiled(pos, cell):
+            energy = self._call_compiled(EnergyModel._energy, z, pos, batch,
+                                         torch.is_grad_enabled(), **kwargs)
+        if energy is None:
+            energy = self._energy(z, pos, batch, **kwargs)
+        return energy
 
     def _energy(
         self,

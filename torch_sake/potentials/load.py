@@ -9,11 +9,8 @@ from torch import Tensor
 
 from torch_sake.checkpoint import load_checkpoint
 from torch_sake.models.readout import NUM_ELEMENTS
-from torch_sake.potentials.description import (
-    MODELS,
-    check_description,
-    check_kind,
-)
+from torch_sake.models.registry import MODELS, find_model
+from torch_sake.potentials.description import check_description, check_kind
 from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.property import Property
@@ -24,57 +21,58 @@ from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.weights import build_with, with_prefix
 
 
-def load_potential(path: PathLike) -> Potential:
+def load_potential(path: PathLike,
+                   model: str | type | None = None) -> Potential:
     r"""Returns the trained :class:`~torch_sake.Potential` of a checkpoint.
 
     Args:
         path (str or os.PathLike): The file, or the folder of a training run.
+        model (str or type, optional): The class, or its import path, such as
+            :obj:`"my_package.my_module:MyModel"`, of a model that is not of
+            this package: nothing is imported that a file names.
+            (default: :obj:`None`)
 
     Raises:
-        ValueError: See :func:`load_checkpoint`.
+        ValueError: If there is none, it cannot be used, or it needs a
+            :obj:`model`. The error names the file and what is wrong in it.
     """
-    return load_predictor(path, 'potential')[0]
+    return load_predictor(path, 'potential', model=model)[0]
 
 
-def load_property(path: PathLike) -> Property:
-    r"""Returns the trained :class:`~torch_sake.Property` of a checkpoint.
-
-    Args:
-        path (str or os.PathLike): The file, or the folder of a training run.
-
-    Raises:
-        ValueError: See :func:`load_checkpoint`.
+def load_property(path: PathLike,
+                  model: str | type | None = None) -> Property:
+    r"""Returns the trained :class:`~torch_sake.Property` of a checkpoint, see
+    :func:`load_potential`.
     """
-    return load_predictor(path, 'property')[0]
+    return load_predictor(path, 'property', model=model)[0]
 
 
 def load_predictor(
-    path: PathLike, *kinds: str
+    path: PathLike, *kinds: str, model: str | type | None = None
 ) -> tuple[Potential | Property, dict[str, Tensor], dict[str, Any]]:
     r"""Returns the trained potential, or property, of a checkpoint, with its
-    tensors and its description.
+    tensors and its description, see :func:`load_potential`.
 
     Args:
-        path (str or os.PathLike): The file, or the folder of a training run.
         *kinds (str): What it may be; a :obj:`"potential"` or a
             :obj:`"property"` if not given.
-
-    Raises:
-        ValueError: See :func:`load_checkpoint`. It names the file and the
-            entry, or tensor, that is missing or cannot be used.
     """
+    if model is not None:
+        model = find_model(model)
     tensors, description = load_checkpoint(path)
     with errors_name(find_checkpoint(path)):
         check_kind(description, *(kinds or ('potential', 'property')))
-        return build_predictor(tensors, description), tensors, description
+        return (build_predictor(tensors, description, model), tensors,
+                description)
 
 
 def load_checkpoints(
-    paths: PathLike | Sequence[PathLike]
+    paths: PathLike | Sequence[PathLike], model: str | type | None = None
 ) -> tuple[Potential | Ensemble, dict[str, str], list[int]]:
     r"""Returns the potential of a checkpoint or the ensemble of several, in
     the highest precision among them, their units, and the elements that all of
-    them were trained on.
+    them were trained on. A :obj:`model` is that of all of them, see
+    :func:`load_potential`.
 
     Raises:
         TypeError, ValueError: If these are no paths, or checkpoints do not fit
@@ -85,8 +83,8 @@ def load_checkpoints(
     if not isinstance(paths, (list, tuple)) or not paths:
         raise TypeError(f"'potential' must be a Potential, an Ensemble or the "
                         f"paths of checkpoints (got {type(paths)})")
-    potentials, _, descriptions = zip(*(load_predictor(path, 'potential')
-                                        for path in paths))
+    potentials, _, descriptions = zip(*(
+        load_predictor(path, 'potential', model=model) for path in paths))
     units = descriptions[0]['units']
     for path, description in zip(paths, descriptions):
         if description['units'] != units:
@@ -108,20 +106,18 @@ def load_checkpoints(
     return ensemble, units, elements
 
 
-def build_predictor(tensors: dict[str, Tensor], description: dict[str, Any]
-                    ) -> Potential | Property:
+def build_predictor(tensors: dict[str, Tensor], description: dict[str, Any],
+                    model: type | None = None) -> Potential | Property:
     r"""Returns the potential or the property of the tensors called
-    :obj:`"potential.*"`.
+    :obj:`"potential.*"`, with a model of this package or, where the
+    description names another one, the given :obj:`model`.
 
     Raises:
         TypeError, ValueError: If an entry of the description or a tensor is
             missing, of another type or shape, or not finite.
     """
     check_description(description, 'potential', 'property')
-    model = description['model']
-    if model is None:
-        raise ValueError("The checkpoint must be of a model of torch_sake "
-                         "(got the parameters of another one)")
+    model_class, arguments = choose_model(description['model'], model)
     prefix = 'potential.'
     state = with_prefix(tensors, prefix)
     if 'potential' in description:
@@ -135,10 +131,38 @@ def build_predictor(tensors: dict[str, Tensor], description: dict[str, Any]
         references = None
         if 'atomic_energies' in state:
             references = torch.zeros(NUM_ELEMENTS, dtype=torch.double)
-        return assemble(MODELS[model['name']](**model['arguments']),
-                        references, description)
+        return assemble(model_class(**arguments), references, description)
 
-    return build_with(build, state, model['arguments'], prefix)
+    # Constructors of others may need the values of their tensors:
+    return build_with(build, state, arguments, prefix,
+                      ours=model_class in MODELS.values())
+
+
+def choose_model(found: dict[str, Any] | None,
+                 given: type | None) -> tuple[type, dict[str, Any]]:
+    r"""Returns the class of a model, and its arguments.
+
+    Args:
+        found (dict or None): What a description says of it. No code comes from
+            there.
+        given (type or None): What the user says.
+
+    Raises:
+        ValueError: If the user would have to say, or says something else.
+    """
+    if found is None:
+        raise ValueError("The checkpoint must be of a model of torch_sake "
+                         "(got the parameters of another one)")
+    name, ours = found['name'], MODELS.get(found['name'])
+    if ours is None and given is None:
+        raise ValueError(f"The checkpoint says that its model is {name!r}, "
+                         f"which is not of torch_sake. Nothing is imported "
+                         f"that a file names: if it is yours, say so by "
+                         f"model={name!r}")
+    if ours is not None and given not in (None, ours):
+        raise ValueError(f"'model' must be {name!r}, as the checkpoint says "
+                         f"(got {given})")
+    return given or ours, found['arguments']
 
 
 def assemble(model: torch.nn.Module, references: Tensor | None,

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from torch_sake.models.readout import READOUTS, atom_weights, atomic_masses
+from torch_sake.models.readout import READOUTS, Readout, find_readout
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.potentials.energy import EnergyModel
 from torch_sake.utils.checks import check_option
@@ -40,8 +40,9 @@ class Property(EnergyModel):
             atomic number, of shape :obj:`[100]`. They are summed in float64,
             and properties are returned in float64 then.
             (default: :obj:`None`)
-        readout (str, optional): How atoms make up the property,
-            :obj:`"add"`, :obj:`"mean"`, :obj:`"extent"` or :obj:`"dipole"`.
+        readout (str or Readout, optional): How atoms make up the property,
+            :obj:`"add"`, :obj:`"mean"`, :obj:`"extent"`, :obj:`"dipole"` or a
+            :class:`~torch_sake.models.readout.Readout` of one's own.
             (default: :obj:`"add"`)
         name (str, optional): What the property is called.
             (default: :obj:`"property"`)
@@ -56,17 +57,19 @@ class Property(EnergyModel):
             range, or a dipole moment has references.
     """
     def __init__(self, model: Callable, scale: float = 1.0,
-                 references: Tensor | None = None, readout: str = 'add',
-                 name: str = 'property'):
+                 references: Tensor | None = None,
+                 readout: str | Readout = 'add', name: str = 'property'):
         super().__init__(model, scale, references)
-        self.readout = check_option('readout', readout, READOUTS)
+        if not isinstance(readout, Readout):
+            readout = find_readout(check_option('readout', readout, READOUTS))
+        self.readout = readout.name
         self.name = name
-        if readout == 'dipole' and references is not None:
-            raise ValueError("'references' must not be given for a dipole "
-                             "moment, which is no sum of numbers of atoms")
-        if readout == 'extent':
-            self.register_buffer('atomic_mass', atomic_masses(),
-                                 persistent=False)
+        if references is not None:
+            if not readout.has_references:
+                raise ValueError(f"'references' must not be given for a "
+                                 f"{readout.name}, which is no sum of numbers "
+                                 f"of atoms")
+            self.weighing = readout
 
     @without_autocast
     def forward(
@@ -89,9 +92,8 @@ class Property(EnergyModel):
 
     def _atomic_references(self, z: Tensor, pos: Tensor, batch: Tensor,
                            batch_size: int) -> Tensor:
-        mass = self.atomic_mass[z] if self.readout == 'extent' else None
-        return self.atomic_energies[z] * atom_weights(self.readout, pos, batch,
-                                                      batch_size, mass)
+        return self.atomic_energies[z] * self.weighing.weights(
+            z, pos.double(), batch, batch_size).squeeze(1)
 
     def extra_repr(self) -> str:
         return f"{self.name}, readout='{self.readout}'"

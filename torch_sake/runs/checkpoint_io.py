@@ -6,8 +6,8 @@ from pytorch_lightning.plugins import CheckpointIO
 from torch import Tensor
 
 from torch_sake.checkpoint import load_checkpoint, save_checkpoint
-from torch_sake.utils.entries import errors_name, shown
 from torch_sake.utils.files import PathLike
+from torch_sake.utils.messages import errors_name, in_words
 
 # Where there was a tensor, a dictionary of tensors or a dictionary with keys
 # other than strings, which JSON does not have:
@@ -96,6 +96,6 @@ def put_back(value: Any, tensors: dict[str, Tensor]) -> Any:
             return {key: put_back(item, tensors)
                     for key, item in value[ITEMS]}
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{shown(value)} must stand for tensors of the file "
-                         f"(got no {error})") from error
+        raise ValueError(f"{in_words(value)} must stand for tensors of the "
+                         f"file (got no {error})") from error
     return {key: put_back(item, tensors) for key, item in value.items()}

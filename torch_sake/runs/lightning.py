@@ -6,15 +6,12 @@ from typing import Any
 
 import torch
 from lightning_fabric.utilities.warnings import PossibleUserWarning
-from pytorch_lightning import Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning import LightningDataModule, Trainer
 from pytorch_lightning.plugins.environments import SLURMEnvironment
-from pytorch_lightning.strategies import DDPStrategy
 
-from torch_sake.models import MoleculeModel
+from torch_sake.runs.callbacks import Interrupted, Progress, RunFolder
 from torch_sake.runs.checkpoint_io import SafetensorsIO
-from torch_sake.training.callbacks import Progress, RunFolder
-from torch_sake.training.module import PotentialModule
+from torch_sake.runs.module import RunModule
 
 # What says nothing to the user of a run, by the beginning of the message:
 NOISE = (
@@ -24,52 +21,57 @@ NOISE = (
 )
 
 
-def build_trainer(module: PotentialModule, device: torch.device,
-                  callbacks: Sequence[Any]) -> Trainer:
-    r"""Returns the trainer of Lightning for the rest of a run. Its epochs
-    extend from one validation to the next.
+def run(module: RunModule, data: LightningDataModule, device: torch.device,
+        last: str | None = None, callbacks: Sequence[Any] = (),
+        **options: Any) -> None:
+    r"""Trains up to the last step. The module is then on the device that it
+    was trained on.
 
     Args:
-        module (PotentialModule): The potential.
+        module (RunModule): What is trained.
+        data (pytorch_lightning.LightningDataModule): The batches.
         device (torch.device): The device, or the kind of several.
-        callbacks (list of pytorch_lightning.Callback): Callbacks of the user.
+        last (str, optional): The checkpoint to go on from.
+            (default: :obj:`None`)
+        callbacks (list of pytorch_lightning.Callback, optional): Callbacks of
+            the user. (default: :obj:`()`)
+        **options (optional): Further arguments of Lightning's trainer.
+
+    Raises:
+        KeyboardInterrupt: After an interruption.
     """
-    config = module.config
-    num_validations = -(-config.num_steps // config.val_interval)
-    strategy, devices = 'auto', config.devices
-    if config.num_processes > 1:
-        # Buffers do not change. All parameters of our models have gradients,
-        # others have to be looked at, which takes time in each step.
-        own = isinstance(module.potential.model, MoleculeModel)
-        strategy = DDPStrategy(broadcast_buffers=False,
-                               find_unused_parameters=not own)
-    elif device.index is not None:
-        devices = [device.index]
+    if device.index is not None:
+        options['devices'] = [device.index]
     plugins = [SafetensorsIO()]
     if SLURMEnvironment.detect():
         # It would save in the middle of a step.
         plugins.append(SLURMEnvironment(auto_requeue=False))
-    logger = False
-    if config.tensorboard:
-        logger = TensorBoardLogger(config.out, name='tensorboard', version='',
-                                   default_hp_metric=False)
-    return Trainer(
-        accelerator='gpu' if device.type == 'cuda' else device.type,
-        devices=devices,
-        num_nodes=config.num_nodes,
-        strategy=strategy,
-        plugins=plugins,
-        callbacks=[Progress(), *callbacks, RunFolder(config.out)],
-        logger=logger,
-        max_epochs=num_validations - module.step // config.val_interval,
-        deterministic=config.deterministic or None,
-        default_root_dir=config.out,
-        use_distributed_sampler=False,
-        inference_mode=False,
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    folder = module.config.out
+    num_validations = -(-module.num_steps // module.val_interval)
+    with quiet():
+        trainer = Trainer(
+            accelerator='gpu' if device.type == 'cuda' else device.type,
+            plugins=plugins,
+            callbacks=[Progress(), *callbacks, RunFolder(folder)],
+            max_epochs=num_validations - module.step // module.val_interval,
+            default_root_dir=folder,
+            use_distributed_sampler=False,
+            inference_mode=False,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **{'devices': 1, 'logger': False, **options})
+        try:
+            trainer.fit(module, data, ckpt_path=last)
+        except Interrupted:
+            raise KeyboardInterrupt from None
+        except SystemExit as error:
+            # What Lightning makes of an interruption that does not wait.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            module.to(trainer.strategy.root_device)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 r"""What a run goes on from, and what a checkpoint must hold for that."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, TypedDict
 
 import torch
@@ -9,7 +10,10 @@ from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from torch_sake.optim.muon import Muon
-from torch_sake.utils.entries import Count, FiniteFloat, check_entry, shown
+from torch_sake.utils.checks import check_tensor
+from torch_sake.utils.hints import Count, FiniteFloat, check_entry
+from torch_sake.utils.messages import in_words
+from torch_sake.utils.plain_checks import require
 from torch_sake.utils.weights import check_tensors
 
 # What optimizers keep for each parameter; a step is a number.
@@ -21,13 +25,11 @@ LIGHTNING = Version('2')
 
 
 def check_version(name: str, value: str) -> None:
-    try:
+    known = False
+    with suppress(InvalidVersion):
         known = Version(value) >= LIGHTNING
-    except InvalidVersion:
-        known = False
-    if not known:
-        raise ValueError(f"'{name}' must be a version from {LIGHTNING} on "
-                         f"(got {shown(value)})")
+    require(known, f"'{name}' must be a version from {LIGHTNING} on "
+                   f"(got {in_words(value)})")
 
 
 class OptimizerState(TypedDict):
@@ -43,7 +45,7 @@ class Row(TypedDict):
 
 
 Weights = dict[str, Tensor]
-RunState = TypedDict('RunState', {
+_Needed = TypedDict('_Needed', {
     'pytorch-lightning_version': Annotated[str, check_version],
     'callbacks': dict[str, Any],
     'config': dict[str, Any],
@@ -55,6 +57,12 @@ RunState = TypedDict('RunState', {
     'optimizer_states': list[OptimizerState],
     'raw': Weights,
 })
+
+
+class RunState(_Needed, total=False):
+    r"""What a checkpoint that a run goes on from must hold."""
+    losses: Annotated[Tensor, lambda name, value: check_tensor(
+        name, value, ('N', ))]
 
 
 def check_run(checkpoint: Mapping[str, Any], hint: Any, last_step: int,
@@ -74,17 +82,16 @@ def check_run(checkpoint: Mapping[str, Any], hint: Any, last_step: int,
     """
     check_entry('', dict(checkpoint), hint)
     step = checkpoint['step']
-    if step > last_step or any(row['step'] > step
-                               for row in checkpoint['history']):
-        raise ValueError(f"'step' must be at most the number of steps, "
-                         f"{last_step}, and not before the history "
-                         f"(got {step})")
+    require(all(row['step'] <= step for row in checkpoint['history']) and
+            step <= last_step,
+            f"'step' must be at most the number of steps, {last_step}, and "
+            f"not before the history (got {step})")
     for name, module in weights.items():
         check_tensors(checkpoint[name], module.state_dict(), f'{name}.')
     states = checkpoint['optimizer_states']
-    if len(states) != len(optimizers):
-        raise ValueError(f"'optimizer_states' must be of {len(optimizers)} "
-                         f"optimizers (got {len(states)})")
+    require(len(states) == len(optimizers),
+            f"'optimizer_states' must be of {len(optimizers)} optimizers "
+            f"(got {len(states)})")
     for index, (state, optimizer) in enumerate(zip(states, optimizers)):
         _check_optimizer(f'optimizer_states.{index}.state', state['state'],
                          optimizer, step)
@@ -96,18 +103,17 @@ def _check_optimizer(name: str, state: dict[int, Weights],
                   for parameter in group['params']]
     # Those without a gradient have none.
     for number, found in state.items():
-        if not 0 <= number < len(parameters):
-            raise ValueError(f"'{name}' must be of {len(parameters)} "
-                             f"parameters (got number {number})")
+        require(0 <= number < len(parameters),
+                f"'{name}' must be of {len(parameters)} parameters "
+                f"(got number {number})")
         like = parameters[number].detach()
-        count = torch.zeros(())
         check_tensors(found, {
-            key: count if key == 'step' else like
+            key: torch.zeros(()) if key == 'step' else like
             for key in KEPT[type(optimizer)]}, f'{name}.{number}.')
-        if 'step' in found and not 1 <= found['step'] <= step:
-            raise ValueError(f"'{name}.{number}.step' must be from 1 to "
-                             f"{step}, the number of steps "
-                             f"(got {float(found['step'])})")
+        count = found.get('step')
+        require(count is None or 1 <= count <= step,
+                f"'{name}.{number}.step' must be from 1 to {step}, the number "
+                f"of steps (got {count})")
 
 
 def leave_to_module(checkpoint: dict[str, Any],

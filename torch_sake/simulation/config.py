@@ -1,14 +1,17 @@
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-from torch_sake.utils.plain_checks import (
-    check_paths,
-    check_positive_float,
-    check_positive_int,
-    check_seed,
+from torch_sake.utils.hints import (
+    FiniteFloat,
+    NotNegative,
+    Path,
+    Paths,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    check_settings,
 )
-from torch_sake.utils.settings import check_settings
+from torch_sake.utils.plain_checks import require
 
 
 @dataclass
@@ -46,47 +49,74 @@ class MDConfig:
             minute. If not given, simulations of at least 20,000 steps with
             models of this package are.
     """
-    checkpoint: str | list[str]
-    structure: str | None = None
-    out: str | None = None
+    checkpoint: Paths
+    structure: Path | None = None
+    out: Path | None = None
     resume: bool = False
     ensemble: Literal['nve', 'langevin', 'npt'] = 'langevin'
-    num_steps: int = 10_000
-    timestep: float = 0.5
-    temperature: float = 300.0
-    friction: float = 10.0
-    pressure: float = 0.0
+    num_steps: PositiveInt = 10_000
+    timestep: PositiveFloat = 0.5
+    temperature: NotNegative = 300.0
+    friction: PositiveFloat = 10.0
+    pressure: FiniteFloat = 0.0
     isotropic: bool = True
-    interval: int = 20
+    interval: PositiveInt = 20
     format: Literal['extxyz', 'traj'] = 'extxyz'
-    max_force_std: float | None = None
-    seed: int = 0
+    max_force_std: PositiveFloat | None = None
+    seed: Seed = 0
     precision: Literal['float32', 'float64'] | None = None
     device: str = 'auto'
     compile: bool | None = None
 
     def __post_init__(self):
-        check_settings(self, ('checkpoint', 'structure', 'out'))
-        self.checkpoint = check_paths('checkpoint', self.checkpoint)
-        check_seed('seed', self.seed)
-        for name in ('num_steps', 'interval'):
-            check_positive_int(name, getattr(self, name))
-        for name in ('timestep', 'friction'):
-            check_positive_float(name, getattr(self, name))
-        if self.temperature != 0 or self.ensemble != 'nve':
-            check_positive_float('temperature', self.temperature)
-        if not math.isfinite(self.pressure):
-            raise ValueError(f"'pressure' must be finite "
-                             f"(got {self.pressure})")
+        check_settings(self)
+        require(self.temperature > 0 or self.ensemble == 'nve',
+                f"'temperature' must be positive for ensemble "
+                f"{self.ensemble!r} (got {self.temperature})")
         # What goes on has the settings it began with, whatever they were.
-        if self.ensemble != 'npt' and not self.resume and (
-                self.pressure != 0 or not self.isotropic):
-            raise ValueError(
+        require(self.ensemble == 'npt' or self.resume or
+                (self.pressure == 0 and self.isotropic),
                 f"'pressure' and 'isotropic' are settings of ensemble 'npt' "
                 f"(got pressure={self.pressure}, isotropic={self.isotropic} "
                 f"with {self.ensemble!r})")
-        if self.max_force_std is not None:
-            check_positive_float('max_force_std', self.max_force_std)
-            if len(self.checkpoint) < 2:
-                raise ValueError(f"'max_force_std' needs several checkpoints "
-                                 f"(got {self.checkpoint})")
+        require(self.max_force_std is None or len(self.checkpoint) > 1,
+                f"'max_force_std' needs several checkpoints "
+                f"(got {self.checkpoint})")
+
+
+@dataclass
+class RelaxConfig:
+    r"""What to relax.
+
+    Args:
+        checkpoint: Folder of a training run or one of its checkpoints.
+        structure: A file that ASE reads ('file@3' is its fourth structure, if
+            there is no file of just this name); that in the checkpoint, the
+            first frame of the data of the run, if not given.
+        out: Folder of the results; 'relax' beside the checkpoint if not given.
+        cell: Whether the cell is relaxed, too.
+        pressure: Pressure in GPa, if the cell is relaxed.
+        fmax: Largest force at which the structure counts as relaxed, in
+            eV/Angstrom.
+        num_steps: Largest number of steps.
+        vibrations: Whether vibrations are computed afterwards, by differences
+            of forces.
+        precision: Type of the numbers.
+        device: Where to compute; 'auto' takes a GPU if there is one.
+    """
+    checkpoint: Path
+    structure: Path | None = None
+    out: Path | None = None
+    cell: bool = False
+    pressure: FiniteFloat = 0.0
+    fmax: PositiveFloat = 1e-3
+    num_steps: PositiveInt = 500
+    vibrations: bool = False
+    precision: Literal['float32', 'float64'] = 'float64'
+    device: str = 'auto'
+
+    def __post_init__(self):
+        check_settings(self)
+        require(self.pressure == 0 or self.cell,
+                f"'pressure' must be finite, and zero without 'cell' "
+                f"(got pressure={self.pressure} with cell={self.cell})")

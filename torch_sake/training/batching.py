@@ -5,9 +5,8 @@ from torch import Tensor
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets.frames.load import AnyFrames
+from torch_sake.evaluation.config import EVAL_BATCH_SIZE
 from torch_sake.neighbors import neighbor_list
-
-EVAL_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,20 @@
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.plain_checks import (
-    check_positive_float,
-    check_positive_int,
-    check_seed,
+from torch_sake.utils.hints import (
+    Count,
+    Cutoff,
+    Data,
+    Fraction,
+    NotNegative,
+    Path,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    check_settings,
 )
-from torch_sake.utils.settings import check_settings
+from torch_sake.utils.names import is_import_path
+from torch_sake.utils.plain_checks import require
 
 if TYPE_CHECKING:
     from torch_sake.training.batching import BatchLimit
@@ -18,6 +25,18 @@ SPLIT_SIZES = {'qm9': (110_000, 10_000)}
 DEFAULT_SIZES = (950, 50)
 MODEL_ARGUMENTS = ('hidden_channels', 'num_layers', 'heads',
                    'num_coefficients', 'num_rbf', 'update_pos', 'cutoff')
+MODELS = ('SAKE', 'VectorSAKE')  # by name
+
+
+def check_model(name: str, value: str) -> str:
+    r"""Checks the name of a model. Nothing is imported."""
+    require(value in MODELS or is_import_path(value),
+            f"'{name}' must be one of {list(MODELS)} or an import path such "
+            f"as 'my_package.my_module:MyModel' (got {value!r})")
+    return value
+
+
+Model = Annotated[str, check_model]
 
 
 @dataclass
@@ -54,7 +73,8 @@ class TrainConfig:
         refit: Whether the atomic energies of the potential of 'init' are
             shifted to fit the training frames, for data of another level of
             theory or composition. Those of new elements always are.
-        model: The model, 'VectorSAKE' or the published 'SAKE'.
+        model: The model: 'VectorSAKE', the published 'SAKE', or one of your
+            own by its import path, 'my_package.my_module:MyModel'.
         hidden_channels: Size of the hidden features; the model's default if
             not given, as for the other arguments of the model.
         num_layers: Number of layers.
@@ -116,112 +136,83 @@ class TrainConfig:
             steps with models of this package are. Where this fails there is a
             warning.
     """
-    data: str = 'xtb:ethanol'
-    root: str | None = None
-    num_frames: int | None = None
-    split: str | None = None
+    data: Data = 'xtb:ethanol'
+    root: Path | None = None
+    num_frames: PositiveInt | None = None
+    split: Path | None = None
     split_prefix: str = ''
-    num_train: int | None = None
-    num_val: int | None = None
+    num_train: PositiveInt | None = None
+    num_val: PositiveInt | None = None
     num_test: int | None = None
-    out: str | None = None
+    out: Path | None = None
     resume: bool = False
-    init: str | None = None
-    freeze: int | None = None
+    init: Path | None = None
+    freeze: Count | None = None
     refit: bool = False
-    model: Literal['SAKE', 'VectorSAKE'] = 'VectorSAKE'
-    hidden_channels: int | None = None
-    num_layers: int | None = None
-    heads: int | None = None
-    num_coefficients: int | None = None
-    num_rbf: int | None = None
-    cutoff: float | None = 5.0
+    model: Model = 'VectorSAKE'
+    hidden_channels: PositiveInt | None = None
+    num_layers: PositiveInt | None = None
+    heads: PositiveInt | None = None
+    num_coefficients: PositiveInt | None = None
+    num_rbf: PositiveInt | None = None
+    cutoff: Cutoff | None = 5.0
     update_pos: bool | None = None
-    num_steps: int = 5000
-    batch_size: int = 8
-    max_num_atoms: int | None = None
-    max_num_edges: int | None = None
+    num_steps: PositiveInt = 5000
+    batch_size: PositiveInt = 8
+    max_num_atoms: PositiveInt | None = None
+    max_num_edges: PositiveInt | None = None
     optimizer: Literal['adam', 'muon'] = 'muon'
-    learning_rate: float = 3e-3
-    warmup: float = 0.02
+    learning_rate: PositiveFloat = 3e-3
+    warmup: Fraction = 0.02
     schedule: Literal['cosine', 'constant', 'plateau'] = 'cosine'
     loss: Literal['norm', 'l1', 'l2', 'huber'] = 'norm'
-    energy_weight: float = 0.02
+    energy_weight: NotNegative = 0.02
     energy_per_atom: bool = False
-    stress_weight: float = 0.1
+    stress_weight: NotNegative = 0.1
     zbl: bool = False
-    ema_decay: float = 0.99
-    max_grad_norm: float = 10.0
-    val_interval: int = 200
-    patience: int | None = None
-    seed: int = 0
-    data_seed: int = 0
+    ema_decay: Fraction = 0.99
+    max_grad_norm: PositiveFloat = 10.0
+    val_interval: PositiveInt = 200
+    patience: PositiveInt | None = None
+    seed: Seed = 0
+    data_seed: Seed = 0
     deterministic: bool = False
     precision: Literal['float32', 'float64'] = 'float32'
     device: str = 'auto'
-    devices: int = 1
-    num_nodes: int = 1
-    num_workers: int = 0
+    devices: PositiveInt = 1
+    num_nodes: PositiveInt = 1
+    num_workers: Count = 0
     tensorboard: bool = False
     compile: bool | None = None
 
     def __post_init__(self):
-        check_settings(self, ('root', 'split', 'out', 'init'))
+        check_settings(self)
         kind = self.data.partition(':')[0]
         for name, default in zip(('num_train', 'num_val'),
                                  SPLIT_SIZES.get(kind, DEFAULT_SIZES)):
             if getattr(self, name) is None:
                 setattr(self, name, default)
-        for name in ('num_train', 'num_val', 'num_steps', 'batch_size',
-                     'val_interval', 'devices', 'num_nodes'):
-            check_positive_int(name, getattr(self, name))
-        for name in ('hidden_channels', 'num_layers', 'heads',
-                     'num_coefficients', 'num_rbf', 'patience',
-                     'max_num_atoms', 'max_num_edges'):
-            if getattr(self, name) is not None:
-                check_positive_int(name, getattr(self, name))
-        for name in ('seed', 'data_seed'):
-            check_seed(name, getattr(self, name))
-        for name in ('heads', 'num_coefficients'):
-            if getattr(self, name) is not None and self.model != 'SAKE':
-                raise ValueError(f"'{name}' must not be given for "
-                                 f"{self.model} (got {getattr(self, name)})")
-        for name in ('learning_rate', 'max_grad_norm'):
-            check_positive_float(name, getattr(self, name))
-        if self.cutoff is not None:
-            check_cutoff('cutoff', self.cutoff)
-        for name in ('warmup', 'ema_decay'):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"'{name}' must be at least 0 and below 1 "
-                                 f"(got {getattr(self, name)})")
-        for name in ('energy_weight', 'stress_weight', 'num_workers'):
-            if not 0 <= getattr(self, name) < float('inf'):
-                raise ValueError(f"'{name}' must not be negative "
-                                 f"(got {getattr(self, name)})")
-        if self.freeze is not None and not self.freeze >= 0:
-            raise ValueError(f"'freeze' must not be negative "
-                             f"(got {self.freeze})")
-        if self.init is None and (self.freeze is not None or self.refit):
-            raise ValueError(f"'freeze' and 'refit' need 'init' "
-                             f"(got {self.freeze} and {self.refit})")
-        if self.split_prefix and self.split is None:
-            raise ValueError(f"'split_prefix' needs 'split', the file that it "
-                             f"is about (got {self.split_prefix!r})")
-        if self.batch_size < self.num_processes:
-            raise ValueError(f"'batch_size' must be at least the number of "
-                             f"devices of all nodes, {self.num_processes} "
-                             f"(got {self.batch_size})")
-        if self.max_num_atoms is not None and self.max_num_edges is not None:
-            raise ValueError(f"'max_num_edges' must not be given beside "
-                             f"'max_num_atoms' (got {self.max_num_edges} and "
-                             f"{self.max_num_atoms})")
-        if ':' in self.device and self.num_processes > 1:
-            raise ValueError(f"'device' must not be a single one for "
-                             f"{self.num_processes} devices "
-                             f"(got {self.device!r})")
         if self.out is None:
-            name = self.data.replace(':', '-').replace('/', '-')
-            self.out = f'runs/{name}'
+            self.out = f"runs/{self.data.replace(':', '-').replace('/', '-')}"
+        for name in ('heads', 'num_coefficients'):
+            require(self.model != 'VectorSAKE' or getattr(self, name) is None,
+                    f"'{name}' must not be given for {self.model} "
+                    f"(got {getattr(self, name)})")
+        require(self.init or not (self.freeze is not None or self.refit),
+                f"'freeze' and 'refit' need 'init' "
+                f"(got {self.freeze} and {self.refit})")
+        require(self.split or not self.split_prefix,
+                f"'split_prefix' needs 'split', the file that it is about "
+                f"(got {self.split_prefix!r})")
+        require(self.batch_size >= self.num_processes,
+                f"'batch_size' must be at least the number of devices of all "
+                f"nodes, {self.num_processes} (got {self.batch_size})")
+        require(self.max_num_atoms is None or self.max_num_edges is None,
+                f"'max_num_edges' must not be given beside 'max_num_atoms' "
+                f"(got {self.max_num_edges} and {self.max_num_atoms})")
+        require(':' not in self.device or self.num_processes == 1,
+                f"'device' must not be a single one for {self.num_processes} "
+                f"devices (got {self.device!r})")
 
     @property
     def num_processes(self) -> int:
@@ -258,7 +249,7 @@ class TrainConfig:
     def compiles(self) -> bool:
         r"""Whether training steps are compiled."""
         if self.compile is None:
-            return self.num_steps >= 3000
+            return self.num_steps >= 3000 and self.model in MODELS
         return self.compile
 
     @property

@@ -14,6 +14,7 @@ from torch_sake.datasets import (
     random_split,
     read_split,
 )
+from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
 from torch_sake.models.readout import NUM_ELEMENTS
@@ -23,63 +24,68 @@ from torch_sake.training.batching import (
     count_edges,
 )
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.label_statistics import summarize
-from torch_sake.utils.fingerprint import fingerprint
+from torch_sake.training.label_statistics import Summary, summarize
+from torch_sake.utils.plain_checks import require
 
-# Of frames that say how many neighbors an atom has, and what the data are:
+# Of frames that say how many neighbors an atom has:
 SAMPLE = 10000
 
 
+def check_frames(frames: Any) -> AnyFrames:
+    if not isinstance(frames, AnyFrames):
+        raise TypeError(f"'frames' must be Frames or FramesOnDisk "
+                        f"(got {type(frames)})")
+    return frames
+
+
+def split_frames(frames: AnyFrames, config: TrainConfig) -> Split:
+    r"""Returns the split of the frames that a run asks for."""
+    seed = config.seed if frames.split_seed is None else frames.split_seed
+    if config.split is None:
+        split = random_split(len(frames), config.num_train, config.num_val,
+                             config.num_test, seed, frames.test_start)
+    elif osp.isfile(config.split):
+        split = read_split(config.split, len(frames), config.split_prefix)
+    else:
+        split = published_split(frames.splits, config.split, len(frames),
+                                config.num_val, seed)
+    for name in ('train', 'val'):
+        require(getattr(split, name).numel() >= config.num_processes,
+                f"The split must have at least one frame in '{name}' for each "
+                f"device ({len(frames)} frames in all)")
+    return split
+
+
 @dataclass
-class TrainingData:
+class TrainingData(Summary):
     r"""The frames of a run, in memory or on disk, and their split, how large a
     batch of an evaluation may be, what each training frame adds to a batch,
-    and what :class:`~torch_sake.training.label_statistics.Summary` says of the
-    training frames.
+    what tells the data from others, and what a summary says of the training
+    frames.
     """
     frames: AnyFrames
     split: Split
     eval_limit: BatchLimit
     sizes: Tensor
-    atomic_energies: Tensor | None
-    scale: float
-    moment_size: float
-    volume_per_atom: float
-    elements: list[int]
     fingerprint: str
 
     @classmethod
-    def from_config(cls, config: TrainConfig) -> 'TrainingData':
-        frames = load_config_frames(asdict(config))
-        if max(frames.elements) >= NUM_ELEMENTS:
-            raise ValueError(f"The data must have atomic numbers below "
-                             f"{NUM_ELEMENTS}, as the models have (got "
-                             f"{max(frames.elements)})")
-        seed = config.seed
-        if frames.split_seed is not None:
-            seed = frames.split_seed
-        if config.split is None:
-            split = random_split(len(frames), config.num_train, config.num_val,
-                                 config.num_test, seed, frames.test_start)
-        elif osp.isfile(config.split):
-            split = read_split(config.split, len(frames), config.split_prefix)
-        else:
-            split = published_split(frames.splits, config.split, len(frames),
-                                    config.num_val, seed)
-        for name in ('train', 'val'):
-            if getattr(split, name).numel() < config.num_processes:
-                raise ValueError(f"The split must have at least one frame in "
-                                 f"'{name}' for each device "
-                                 f"({len(frames)} frames in all)")
-        limit = config.batch_limit
+    def from_config(cls, config: TrainConfig,
+                    frames: AnyFrames | None = None) -> 'TrainingData':
+        r"""Returns the data of a run, or the given frames in their place."""
+        if frames is None:
+            frames = load_config_frames(asdict(config))
+        require(max(frames.elements) < NUM_ELEMENTS,
+                f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
+                f"the models have (got {max(frames.elements)})")
+        split, limit = split_frames(frames, config), config.batch_limit
         sizes = limit.sizes(frames[split.train])
         needed = int(sizes.max()) * config.num_processes
-        if needed > limit.number:
-            largest = int(split.train[sizes.argmax()])
-            raise ValueError(
+        require(needed <= limit.number,
                 f"'max_num_{limit.unit}' must be at least {needed}, those of "
-                f"the largest training frame (number {largest}) times the "
-                f"number of devices (got {limit.number})")
+                f"the largest training frame (number "
+                f"{int(split.train[sizes.argmax()])}) times the number of "
+                f"devices (got {limit.number})")
         # In the order of the file, which takes the least time to read.
         train = frames[split.train.sort().values]
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
@@ -118,11 +124,11 @@ class TrainingData:
         train = self.split.train
         sample = self.frames[train[::math.ceil(train.numel() / SAMPLE)]]
         num_edges = int(count_edges(sample, cutoff).sum())
-        if num_edges == 0 and self.frames.label == 'energy' and (
-                int(sample.num_atoms.max()) > 1):
-            raise ValueError(f"'cutoff' must be larger than the distance of "
-                             f"some atoms of the training frames, in "
-                             f"{self.frames.units['length']} (got {cutoff})")
+        alone = int(sample.num_atoms.max()) == 1
+        require(num_edges > 0 or alone or self.frames.label != 'energy',
+                f"'cutoff' must be larger than the distance of some atoms of "
+                f"the training frames, in {self.frames.units['length']} "
+                f"(got {cutoff})")
         return max(num_edges / int(sample.num_atoms.sum()), 1.0)
 
     def edges_per_step(self, config: TrainConfig) -> float:
@@ -154,6 +160,17 @@ class TrainingData:
                                         if key in first}
         return description
 
+    def check_settings(self, config: TrainConfig) -> None:
+        r"""Raises an error if something is set that these data do not have."""
+        for name in ('zbl', 'energy_per_atom'):
+            require(self.frames.label == 'energy' or not getattr(config, name),
+                    f"'{name}' must not be set for data without energies "
+                    f"(got '{self.frames.label}')")
+        require(config.resume or self.volume_per_atom > 0 or
+                config.stress_weight in (0, TrainConfig.stress_weight),
+                f"'stress_weight' must not be given for data without stresses "
+                f"(got {config.stress_weight})")
+
     def check_elements(self) -> None:
         r"""Raises an error that names the first frame for validation or for
         testing with an element that is not learned.
@@ -164,17 +181,7 @@ class TrainingData:
             for index in getattr(self.split, name).tolist():
                 unknown = sorted({*self.frames[index].z.tolist()} -
                                  {*self.elements})
-                if unknown:
-                    raise ValueError(
+                require(not unknown,
                         f"The split must have all elements in 'train' (got "
                         f"atomic numbers {unknown} in frame {index}, of "
                         f"'{name}' only)")
-
-
-def frames_fingerprint(frames: AnyFrames) -> str:
-    r"""Returns what tells data apart, in memory or on disk: how many atoms
-    each frame has, and what up to 10,000 frames consist of.
-    """
-    sample = frames[::math.ceil(len(frames) / SAMPLE)]
-    return fingerprint([{'num_atoms': frames.num_atoms},
-                        *(data.to_dict() for data in sample)])

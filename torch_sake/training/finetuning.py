@@ -4,29 +4,27 @@ import inspect
 import os.path as osp
 import warnings
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from torch_sake.evaluation.metrics import Predictor, predict_label
 from torch_sake.evaluation.report import check_units
 from torch_sake.models import MoleculeModel
-from torch_sake.potentials.description import MODELS
+from torch_sake.models.registry import MODELS
 from torch_sake.potentials.load import load_predictor
 from torch_sake.training.config import MODEL_ARGUMENTS, TrainConfig
 from torch_sake.training.data import TrainingData
-from torch_sake.training.references import batch_weights, fit_atomic_energies
+from torch_sake.training.references import AtomicEnergyFit, batch_weights
 from torch_sake.utils.inputs import LAST
+from torch_sake.utils.plain_checks import require
 
 
 class Pretrained:
     r"""The potential, or property, that a run starts from, with the moving
-    average of its weights.
-
-    It keeps its architecture, its scale and the embeddings and energies of its
-    elements: before the first step, it says of these what it said before.
-    Elements that are new to it have the embeddings that its own run began
-    with.
+    average of its weights. It keeps its architecture, its scale and the
+    embeddings and energies of its elements: before the first step, it says of
+    these what it said before. Elements that are new to it have the embeddings
+    that its own run began with.
 
     Args:
         config (TrainConfig): The run. One that goes on finds all of this in
@@ -56,17 +54,22 @@ class Pretrained:
             ValueError: If they say otherwise. Those that are as by default
                 are taken as not given.
         """
-        settings = self._settings()
+        model = self.description['model']
+        parameters = inspect.signature(MODELS[model['name']]).parameters
+        settings = {'model': model['name'],
+                    'zbl': self.description['prior'] is not None}
+        for key in MODEL_ARGUMENTS:
+            default = parameters[key].default if key in parameters else None
+            settings[key] = model['arguments'].get(key, default)
         for key, value in settings.items():
             given = getattr(config, key)
-            if given not in (value, getattr(TrainConfig, key)):
-                raise ValueError(f"'{key}' must be that of the potential of "
-                                 f"'init', {value!r} (got {given!r})")
+            require(given in (value, getattr(TrainConfig, key)),
+                    f"'{key}' must be that of the potential of 'init', "
+                    f"{value!r} (got {given!r})")
         num_layers = len(self.potential.model.stack.convs)
-        if config.freeze is not None and config.freeze > num_layers:
-            raise ValueError(f"'freeze' must be at most the number of layers "
-                             f"of the potential of 'init', {num_layers} "
-                             f"(got {config.freeze})")
+        require(config.freeze is None or config.freeze <= num_layers,
+                f"'freeze' must be at most the number of layers of the "
+                f"potential of 'init', {num_layers} (got {config.freeze})")
         return replace(config, **settings)
 
     def adapt(self, data: TrainingData, config: TrainConfig) -> TrainingData:
@@ -78,10 +81,9 @@ class Pretrained:
                 potential.
         """
         check_units(data.frames.units, self.units)
-        if data.frames.readout != self.readout:
-            raise ValueError(f"The readout of the data must be that of the "
-                             f"checkpoint, {self.readout!r} "
-                             f"(got {data.frames.readout!r})")
+        require(data.frames.readout == self.readout,
+                f"The readout of the data must be that of the checkpoint, "
+                f"{self.readout!r} (got {data.frames.readout!r})")
         new = sorted(set(data.elements) - set(self.elements))
         if not self.resumed:
             fitted = data.elements if config.refit else new
@@ -94,16 +96,6 @@ class Pretrained:
                        data.moment_size,
                        atomic_energies=self.potential.atomic_energies,
                        elements=sorted({*self.elements, *new}))
-
-    def _settings(self) -> dict[str, Any]:
-        r"""Returns the settings that lead to the potential's architecture."""
-        model = self.description['model']
-        parameters = inspect.signature(MODELS[model['name']]).parameters
-        arguments = {name: parameters[name].default for name in parameters}
-        arguments.update(model['arguments'])
-        return {'model': model['name'],
-                'zbl': self.description['prior'] is not None,
-                **{name: arguments.get(name) for name in MODEL_ARGUMENTS}}
 
 
 @torch.no_grad()
@@ -121,18 +113,13 @@ def shift_atomic_energies(potential: Predictor, data: TrainingData,
     """
     if not elements or potential.atomic_energies is None:
         return
-    label, readout = data.frames.label, data.frames.readout
-    shifted = torch.tensor(elements)
-    z, batch, weight, error, num_frames = [], [], [], [], 0
+    fit, shifted = AtomicEnergyFit(), torch.tensor(elements)
     for part in data.batches('train'):
-        error.append(part[label] - predict_label(potential, part))
+        error = part[data.frames.label] - predict_label(potential, part)
         atoms = torch.isin(part.z, shifted)
-        z.append(part.z[atoms])
-        batch.append(part.batch[atoms] + num_frames)
-        weight.append(batch_weights(readout, part)[atoms])
-        num_frames += part.num_graphs
-    potential.atomic_energies += fit_atomic_energies(
-        *(torch.cat(values) for values in (z, batch, error, weight)))
+        weight = batch_weights(data.frames.readout, part)
+        fit.add(part.z[atoms], part.batch[atoms], error, weight[atoms])
+    potential.atomic_energies += fit.solve()[0]
 
 
 @torch.no_grad()

@@ -7,17 +7,13 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from torch_sake.training.references import (
-    AtomicEnergyFit,
-    batch_weights,
-    sum_atomic_energies,
-)
+from torch_sake.models.readout import find_readout
+from torch_sake.ops.scatter import sum_edges
+from torch_sake.ops.segments import Segments
+from torch_sake.training.references import AtomicEnergyFit, batch_weights
 
 # What is this small beside the other labels of an atom is numerical noise:
 NEGLIGIBLE = 1e-2
-# The power of the mean square distance of atoms from the center of mass that a
-# moment about it grows with:
-MOMENTS = {'dipole': 0.5, 'extent': 1.0}
 
 
 @dataclass
@@ -58,21 +54,21 @@ def summarize(loader: Iterable[Data], label: str = 'energy',
         readout (str, optional): How atoms make it up.
             (default: :obj:`"add"`)
     """
-    fit, elements = AtomicEnergyFit(), set()
+    kind, fit, elements = find_readout(readout), AtomicEnergyFit(), set()
     learned, arms, virials = MeanSquare(), MeanSquare(), torch.empty(0)
     has_forces, num_atoms, volumes = False, 0, []
     for data in loader:
         elements.update(data.z.unique().tolist())
         num_atoms += data.num_nodes
-        if readout == 'dipole':  # without references, all of it is learned
-            learned.add(data[label])
-        else:
+        if kind.has_references:
             fit.add(data.z, data.batch, data[label],
                     batch_weights(readout, data))
+        else:  # all of it is learned
+            learned.add(data[label])
         if 'force' in data:
             has_forces = True
             learned.add(data.force)
-        if readout in MOMENTS:
+        if kind.power:
             arms.add(batch_weights('extent', data).sqrt())
         if 'stress' in data:
             known = ~data.stress.isnan().flatten(1).any(dim=1)
@@ -82,7 +78,7 @@ def summarize(loader: Iterable[Data], label: str = 'energy',
             stress = data.stress[known].flatten(1).square().mean(dim=1).sqrt()
             virials = torch.cat([virials, stress * volume / count])
     scale, atomic_energies = learned.root, None
-    if readout != 'dipole':
+    if kind.has_references:
         atomic_energies, rest = fit.solve()
         if not has_forces:
             scale = rest
@@ -90,11 +86,8 @@ def summarize(loader: Iterable[Data], label: str = 'energy',
             scale = find_scale(scale, rest * fit.num_frames / num_atoms
                                if has_forces else 0.0, virials, lambda: (
                                    energies_per_atom(loader, atomic_energies)))
-    moment_size = 1.0
-    if readout in MOMENTS:
-        moment_size = arms.root**(2 * MOMENTS[readout])
     volume, count = map(sum, zip((0.0, 0), *volumes))
-    return Summary(atomic_energies, scale or 1.0, moment_size,
+    return Summary(atomic_energies, scale or 1.0, arms.root**(2 * kind.power),
                    volume / max(count, 1), sorted(elements))
 
 
@@ -155,6 +148,6 @@ def energies_per_atom(loader: Iterable[Data],
         - **output:** energies :math:`(M)`
     """
     return torch.cat([
-        (data.energy - sum_atomic_energies(atomic_energies, data.z, data.batch,
-                                           data.num_graphs)) / data.ptr.diff()
+        (data.energy - sum_edges(atomic_energies[data.z], Segments(
+            data.batch, data.num_graphs))) / data.ptr.diff()
         for data in loader])

@@ -6,6 +6,7 @@ from torch.nn.functional import huber_loss
 
 from torch_sake.evaluation.metrics import Metrics, known_rows
 from torch_sake.runs.distributed import num_processes, sum_over_processes
+from torch_sake.utils.plain_checks import check_option
 
 HUBER_DELTA = 0.1
 
@@ -18,12 +19,28 @@ def huber(error: Tensor) -> Tensor:
 
 # Of the errors [M, C] of M energies, forces or stresses of C components; one
 # number for each row:
-PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {
+Penalty = Callable[[Tensor], Tensor]
+PENALTIES: dict[str, Penalty] = {
     'norm': lambda error: torch.linalg.vector_norm(error, dim=1),
     'l1': lambda error: error.abs().mean(dim=1),
     'l2': lambda error: error.square().mean(dim=1),
     'huber': lambda error: huber(error).mean(dim=1),
 }
+
+
+def find_penalty(penalty: str | Penalty) -> Penalty:
+    r"""Returns a penalty, given itself or its name.
+
+    Raises:
+        TypeError, ValueError: If it is neither.
+    """
+    if isinstance(penalty, str):
+        return PENALTIES[check_option('loss', penalty, tuple(PENALTIES))]
+    if not callable(penalty) or isinstance(penalty, type):
+        raise TypeError(f"'loss' must be a function of the errors of a "
+                        f"property, a subclass of WeightedLoss or one of "
+                        f"{list(PENALTIES)} (got {penalty!r})")
+    return penalty
 
 
 class WeightedLoss:
@@ -44,16 +61,17 @@ class WeightedLoss:
     the rows of all of them: the mean of what they return is the loss.
 
     Args:
-        penalty (str): The penalty.
+        penalty (str or callable): The penalty, or one of your own: a function
+            of the errors :math:`(M, C)` that returns one number for each row.
         weights (dict): The weight of each property :math:`w_y`.
         units (dict): The unit of each property :math:`u_y`.
         energy_per_atom (bool, optional): If set to :obj:`True`, errors of
             energies are divided by the number of atoms.
             (default: :obj:`False`)
     """
-    def __init__(self, penalty: str, weights: dict[str, float],
+    def __init__(self, penalty: str | Penalty, weights: dict[str, float],
                  units: dict[str, float], energy_per_atom: bool = False):
-        self.penalty = PENALTIES[penalty]
+        self.penalty = find_penalty(penalty)
         self.weights = weights
         self.units = units
         self.energy_per_atom = energy_per_atom
@@ -80,8 +98,13 @@ class WeightedLoss:
             # Without a choice of rows, which a GPU would have to wait for:
             error = torch.where(known[name].unsqueeze(1),
                                 error / self.units[name], 0.0)
-            loss = loss + processes * self.weights[name] * self.penalty(
-                error).sum() / counts[name]
+            penalties = self.penalty(error)
+            if penalties.shape != error.shape[:1]:
+                raise ValueError(f"'loss' must return one number for each of "
+                                 f"{error.size(0)} rows of errors (got shape "
+                                 f"{list(penalties.shape)})")
+            loss = loss + processes * self.weights[name] * penalties.sum() / (
+                counts[name])
         return loss
 
     def _count(self, known: dict[str, Tensor],

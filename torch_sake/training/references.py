@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from torch_sake.models.readout import NUM_ELEMENTS, atom_weights, atomic_masses
+from torch_sake.models.readout import NUM_ELEMENTS, find_readout
 
 # Smaller singular values, relative to the largest one, are rounding:
 RCOND = 1e-10
@@ -70,16 +70,9 @@ def fit_atomic_energies(z: Tensor, batch: Tensor, energy: Tensor,
     return fit.solve()[0]
 
 
-def sum_atomic_energies(atomic_energies: Tensor, z: Tensor, batch: Tensor,
-                        num_graphs: int) -> Tensor:
-    r"""Returns the sums of the energies of the atoms of each graph."""
-    out = torch.zeros(num_graphs, dtype=torch.double)
-    return out.index_add(0, batch, atomic_energies[z])
-
-
 def batch_weights(readout: str, data: Data) -> Tensor:
-    r"""Returns the weight of each atom of a batch in a property, see
-    :func:`~torch_sake.models.readout.atom_weights`.
+    r"""Returns the weights :math:`(N)` of the atoms of a batch in a property,
+    see :meth:`torch_sake.models.readout.Readout.weights`.
     """
-    mass = atomic_masses()[data.z] if readout == 'extent' else None
-    return atom_weights(readout, data.pos, data.batch, data.num_graphs, mass)
+    return find_readout(readout).weights(
+        data.z, data.pos.double(), data.batch, data.num_graphs).squeeze(1)

@@ -1,35 +1,29 @@
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.evaluation.metrics import Metrics, Predictor
 from torch_sake.models import MoleculeModel
-from torch_sake.potentials.description import MODELS, check_kind
+from torch_sake.models.registry import find_model
 from torch_sake.potentials.load import assemble
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.data import TrainingData
+from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
-from torch_sake.utils.checks import check_same_data, check_same_settings
+from torch_sake.training.model import build_model, path_of
 from torch_sake.utils.device import choose_device
-from torch_sake.utils.entries import check_entry, errors_name
 from torch_sake.utils.global_state import own_global_state
-from torch_sake.utils.inputs import BEST, LAST
+from torch_sake.utils.inputs import LAST
 from torch_sake.utils.locks import hold_folder
-
-# Settings that may change when a run goes on:
-FREE = {'out', 'resume', 'root', 'split', 'val_interval', 'patience', 'device',
-        'devices', 'num_nodes', 'num_workers', 'tensorboard'}
-# The arguments of a model whose atoms make up a property in this way:
-READOUT_ARGUMENTS = {
-    'add': {}, 'mean': {'readout': 'mean'}, 'extent': {'readout': 'extent'},
-    'dipole': {'dipole': True}
-}
+from torch_sake.utils.messages import errors_name
+from torch_sake.utils.plain_checks import require
 
 
 class Trainer:
@@ -64,49 +58,61 @@ class Trainer:
 
     Args:
         config (TrainConfig): What the run is made of.
-        model (torch.nn.Module, optional): A :obj:`model(z, pos, batch)` of
-            your own in the place of that of the configuration. Its
-            checkpoints hold the parameters, but
-            :func:`~torch_sake.load_potential` cannot know how to build it.
+        model (type, str or torch.nn.Module, optional): A
+            :obj:`model(z, pos, batch)` of your own in the place of that of the
+            configuration: its class or import path, from which it is built
+            with the settings that its signature has, as
+            :func:`~torch_sake.load_potential` does again, or the model itself,
+            of which checkpoints hold the parameters only (as of a class that
+            has no import path).
+            (default: :obj:`None`)
+        frames (Frames or FramesOnDisk, optional): Labeled structures in the
+            place of :obj:`config.data`, which becomes their source.
+            (default: :obj:`None`)
+        loss (callable, optional): A penalty of your own in the place of
+            :obj:`config.loss`: a function of the errors :math:`(M, C)` of a
+            property in its unit, which returns a number for each row, or a
+            subclass of :class:`~torch_sake.training.losses.WeightedLoss`.
             (default: :obj:`None`)
 
     Raises:
         ImportError: If :obj:`pytorch-lightning` is not installed.
+        TypeError: If an argument is none of these.
         ValueError: If the folder holds a run already and :obj:`config.resume`
             is not set, or is set and the run there has other settings, or if
             another process writes to it.
     """
     @own_global_state()
     def __init__(self, config: TrainConfig,
-                 model: torch.nn.Module | None = None):
+                 model: torch.nn.Module | type | str | None = None,
+                 frames: AnyFrames | None = None,
+                 loss: Callable[[Tensor], Tensor] | type[WeightedLoss]
+                 | None = None):
         # Here and in fit, as it takes seconds, and simulations do without.
+        from torch_sake.runs.callbacks import check_out
         from torch_sake.training.module import PotentialModule
         self.config = config
         with self._held_folder():
-            self._check_out()
+            check_out(config.out, config.resume)
         self.device = choose_device(config.device)
-        if self.device.type == 'cuda':
-            available = torch.cuda.device_count()
-            if config.devices > available:
-                raise ValueError(f"'devices' must be at most {available}, the "
-                                 f"number of GPUs here (got {config.devices})")
+        available = torch.cuda.device_count()
+        require(self.device.type != 'cuda' or config.devices <= available,
+                f"'devices' must be at most {available}, the number of GPUs "
+                f"here (got {config.devices})")
+        if frames is not None:
+            config = replace(config, data=check_frames(frames).source)
         pretrained = None
         if config.init is not None:
-            if model is not None:
-                raise ValueError("'init' must not be given for a model of "
-                                 f"your own (got {config.init!r})")
+            require(model is None, f"'init' must not be given for a model of "
+                                   f"your own (got {config.init!r})")
             pretrained = Pretrained(config)
-            self.config = config = pretrained.settle(config)
-        self.data = TrainingData.from_config(config)
-        label = self.data.frames.label
-        for name in ('zbl', 'energy_per_atom'):
-            if getattr(config, name) and label != 'energy':
-                raise ValueError(f"'{name}' must not be set for data without "
-                                 f"energies (got '{label}')")
-        if not config.resume and self.data.volume_per_atom == 0 and (
-                config.stress_weight not in (0, TrainConfig.stress_weight)):
-            raise ValueError(f"'stress_weight' must not be given for data "
-                             f"without stresses (got {config.stress_weight})")
+            config = pretrained.settle(config)
+        elif not isinstance(model, torch.nn.Module):
+            model = find_model(config.model if model is None else model)
+            config = replace(config, model=path_of(model) or config.model)
+        self.config = config
+        self.data = TrainingData.from_config(config, frames)
+        self.data.check_settings(config)
         torch.manual_seed(config.seed)
         if pretrained is not None:
             self.data = pretrained.adapt(self.data, config)
@@ -117,7 +123,7 @@ class Trainer:
         self.data.check_elements()
         potential.to(getattr(torch, config.precision))
         self.module = PotentialModule(
-            potential, self._build_loss(), config,
+            potential, self._build_loss(loss), config,
             {'config': asdict(config), **description,
              **self.data.description})
         if config.num_processes == 1:  # others have a device each
@@ -181,8 +187,7 @@ class Trainer:
             self._fit(callbacks)
 
     def _fit(self, callbacks: Sequence[Any]) -> None:
-        from torch_sake.runs.lightning import build_trainer, quiet
-        from torch_sake.training.callbacks import Interrupted
+        from torch_sake.runs.lightning import run
         from torch_sake.training.datamodule import FramesModule
         torch.manual_seed(self.config.seed)  # of GPUs
         torch.set_rng_state(self.random_state)
@@ -192,45 +197,49 @@ class Trainer:
             self._restore()
         if self.module.finished:
             return
-        with quiet():
-            trainer = build_trainer(self.module, self.device, callbacks)
-            try:
-                trainer.fit(self.module, ckpt_path=last,
-                            datamodule=FramesModule(self.data, self.config))
-            except Interrupted:
-                raise KeyboardInterrupt from None
-            except SystemExit as error:
-                # What Lightning makes of an interruption that does not wait.
-                if isinstance(error.__context__, KeyboardInterrupt):
-                    raise KeyboardInterrupt from None
-                raise
-            finally:
-                self.random_state = torch.get_rng_state()
-                self.device = trainer.strategy.root_device
-                self.module.to(self.device)
+        try:
+            run(self.module, FramesModule(self.data, self.config), self.device,
+                last, callbacks, **self._lightning_options())
+        finally:
+            self.random_state = torch.get_rng_state()
+            self.device = self.module.device
+
+    def _lightning_options(self) -> dict[str, Any]:
+        from pytorch_lightning.loggers import TensorBoardLogger
+        from pytorch_lightning.strategies import DDPStrategy
+        config = self.config
+        options = dict(devices=config.devices, num_nodes=config.num_nodes,
+                       deterministic=config.deterministic or None)
+        if config.num_processes > 1:
+            # Buffers do not change. All parameters of our models have
+            # gradients, others have to be looked at, which takes time in each
+            # step.
+            own = isinstance(self.potential.model, MoleculeModel)
+            options['strategy'] = DDPStrategy(broadcast_buffers=False,
+                                              find_unused_parameters=not own)
+        if config.tensorboard:
+            options['logger'] = TensorBoardLogger(
+                config.out, name='tensorboard', version='',
+                default_hp_metric=False)
+        return options
 
     def _build_potential(
-        self, model: torch.nn.Module | None
+        self, model: torch.nn.Module | type
     ) -> tuple[Predictor, dict[str, Any]]:
         r"""Returns an untrained potential or property and its description."""
         config, data = self.config, self.data
         description = {'model': None, 'prior': None}
-        if model is None:
-            arguments = {**config.model_arguments,
-                         **READOUT_ARGUMENTS[data.frames.readout]}
-            avg_num_neighbors = data.avg_num_neighbors(config.cutoff)
-            if config.model == 'VectorSAKE':
-                arguments['avg_num_neighbors'] = avg_num_neighbors
-            model = MODELS[config.model](**arguments)
-            description['model'] = {'name': config.model,
-                                    'arguments': arguments}
+        if not isinstance(model, torch.nn.Module):
+            model, description['model'] = build_model(model, config, data)
         if config.zbl:
             description['prior'] = {'cutoff': config.cutoff or 5.0,
                                     **data.frames.units}
         return assemble(model, data.atomic_energies, {
             **description, **data.description}), description
 
-    def _build_loss(self) -> WeightedLoss:
+    def _build_loss(
+        self, loss: Callable[[Tensor], Tensor] | type[WeightedLoss] | None
+    ) -> WeightedLoss:
         config, data = self.config, self.data
         # What is learned, and the weight and the unit of its error:
         weights = {data.frames.label: 1.0}
@@ -240,48 +249,19 @@ class Trainer:
         if data.volume_per_atom > 0:  # of frames with a stress
             weights['stress'] = config.stress_weight
             units['stress'] = data.scale / data.volume_per_atom
-        return WeightedLoss(config.loss, weights, units,
-                            config.energy_per_atom)
+        kind, penalty = WeightedLoss, loss or config.loss
+        if isinstance(loss, type) and issubclass(loss, WeightedLoss):
+            kind, penalty = loss, config.loss
+        return kind(penalty, weights, units, config.energy_per_atom)
 
     def _restore(self) -> None:
         from torch_sake.runs.checkpoint_io import SafetensorsIO
         last = osp.join(self.config.out, LAST)
         checkpoint = SafetensorsIO().load_checkpoint(last)
         with errors_name(last):
-            self._take_over(checkpoint)
-
-    def _take_over(self, checkpoint: dict[str, Any]) -> None:
-        check_kind(checkpoint, self.module.description['kind'])
-        if 'optimizer_states' not in checkpoint:
-            raise ValueError(
-                f"'resume' needs a run of this version (got one of "
-                f"torch_sake {checkpoint['versions']['torch_sake']} on "
-                f"another loop)")
-        check_entry('config', checkpoint.get('config'), dict[str, Any])
-        check_same_settings(
-            asdict(self.config),
-            {**asdict(TrainConfig()), **checkpoint['config']}, FREE)
-        check_same_data(self.module.description['fingerprint'],
-                        checkpoint.get('fingerprint'), self.config.data)
-        self.module.check_checkpoint(checkpoint)
-        for name, value in vars(self.data.split).items():
-            if not torch.equal(value, checkpoint['split'][name]):
-                raise ValueError(f"'resume' needs the data of the run (the "
-                                 f"frames of '{name}' differ)")
-        self.module.on_load_checkpoint(checkpoint)
-        self.module.load_state_dict(checkpoint['state_dict'])
+            self.module.take_over(checkpoint, asdict(TrainConfig()))
 
     def _held_folder(self) -> AbstractContextManager[None]:
         # Processes of one run share it; the first one has it for all.
         return (hold_folder(self.config.out) if self.is_global_zero else
                 nullcontext())
-
-    def _check_out(self) -> None:
-        last = osp.join(self.config.out, LAST)
-        if osp.exists(last) and not self.config.resume:
-            raise ValueError(f"'out' must not hold a run already, unless it "
-                             f"goes on with 'resume' (got {self.config.out})")
-        for name in (LAST, BEST) if self.config.resume else ():
-            if not osp.exists(osp.join(self.config.out, name)):
-                raise ValueError(f"'resume' needs a run in 'out', which has "
-                                 f"no '{name}' (got {self.config.out})")

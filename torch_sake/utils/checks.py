@@ -19,7 +19,6 @@ from torch_sake.utils.plain_checks import (  # noqa: F401
     check_float,
     check_no_arguments,
     check_option,
-    check_paths,
     check_positive_float,
     check_positive_int,
     check_seed,

@@ -21,6 +21,7 @@ MOVED = {
     'nn.segments': 'ops.segments',
     'training.bootstrap': 'evaluation.bootstrap',
     'training.breakdown': 'evaluation.breakdown',
+    'training.callbacks': 'runs.callbacks',
     'training.checkpoint_io': 'runs.checkpoint_io',
     'training.metrics': 'evaluation.metrics',
     'training.muon': 'optim.muon',

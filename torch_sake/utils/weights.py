@@ -52,8 +52,8 @@ def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def build_with(build: Callable[[], torch.nn.Module], state: dict[str, Tensor],
-               arguments: dict[str, Any],
-               prefix: str) -> torch.nn.Module:
+               arguments: dict[str, Any], prefix: str,
+               ours: bool = True) -> torch.nn.Module:
     r"""Returns a module with the tensors of a file, which are to be all that
     it has.
 
@@ -62,6 +62,9 @@ def build_with(build: Callable[[], torch.nn.Module], state: dict[str, Tensor],
         state (dict): The tensors.
         arguments (dict): The arguments of the module, as a file has them.
         prefix (str): What messages put before the names of tensors.
+        ours (bool, optional): Whether its constructor needs no values of
+            tensors, as all of this package. Sizes are known without memory
+            then. (default: :obj:`True`)
 
     Raises:
         TypeError, ValueError: If there cannot be such a module, or it has
@@ -76,7 +79,7 @@ def build_with(build: Callable[[], torch.nn.Module], state: dict[str, Tensor],
         if isinstance(value, int) and value > limit:
             raise ValueError(f"'{name}' must be at most {limit} for the "
                              f"tensors that there are (got {shown(value)})")
-    with _lock, own_global_state(), torch.device('meta'):
+    with _lock, own_global_state(), torch.device('meta' if ours else 'cpu'):
         module = build()
     first = next((name for name, _ in module.named_parameters()), None)
     dtype = state[first].dtype if first in state else torch.float
@@ -84,7 +87,8 @@ def build_with(build: Callable[[], torch.nn.Module], state: dict[str, Tensor],
         raise ValueError(f"The tensor '{prefix}{first}' must be of one of the "
                          f"types {PRECISIONS} (got {dtype})")
     check_tensors(state, module.to(dtype).state_dict(), prefix)
-    with _lock, own_global_state():  # weights are drawn, in vain
-        module = build().to(dtype)
+    if ours:
+        with _lock, own_global_state():  # weights are drawn, in vain
+            module = build().to(dtype)
     module.load_state_dict(state)
     return module.eval()

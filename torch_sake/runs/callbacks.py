@@ -11,7 +11,7 @@ from torch_sake.optim.schedule import waits
 from torch_sake.runs.checkpoint_io import SafetensorsIO
 from torch_sake.runs.distributed import any_process
 from torch_sake.runs.interrupt import DeferredInterrupt
-from torch_sake.training.module import PotentialModule
+from torch_sake.runs.module import RunModule
 from torch_sake.utils.files import (
     check_folder,
     remove_incomplete,
@@ -19,12 +19,26 @@ from torch_sake.utils.files import (
     write_settings,
 )
 from torch_sake.utils.inputs import BEST, LAST
+from torch_sake.utils.plain_checks import require
 
 
 class Interrupted(Exception):
     r"""A run stops, with everything saved. A :class:`KeyboardInterrupt` would
     make Lightning end the process.
     """
+
+
+def check_out(folder: str, resume: bool) -> None:
+    r"""Raises an error if a folder holds a run and none is to go on, or has
+    none that could.
+    """
+    require(resume or not osp.exists(osp.join(folder, LAST)),
+            f"'out' must not hold a run already, unless it goes on with "
+            f"'resume' (got {folder})")
+    for name in (LAST, BEST) if resume else ():
+        require(osp.exists(osp.join(folder, name)),
+                f"'resume' needs a run in 'out', which has no '{name}' "
+                f"(got {folder})")
 
 
 class RunFolder(Checkpoint):
@@ -41,7 +55,7 @@ class RunFolder(Checkpoint):
         self.interrupt = DeferredInterrupt()
 
     def on_fit_start(self, trainer: LightningTrainer,
-                     module: PotentialModule) -> None:
+                     module: RunModule) -> None:
         if trainer.is_global_zero:
             remove_incomplete(self.folder)
             write_settings(osp.join(self.folder, 'config.yaml'),
@@ -50,22 +64,21 @@ class RunFolder(Checkpoint):
     # Lightning has handlers of signals of its own, which do not save, from
     # before this hook to after the other two.
     def on_train_start(self, trainer: LightningTrainer,
-                       module: PotentialModule) -> None:
+                       module: RunModule) -> None:
         self.interrupt.__enter__()
 
     def on_train_end(self, trainer: LightningTrainer,
-                     module: PotentialModule) -> None:
+                     module: RunModule) -> None:
         self.interrupt.__exit__()
 
-    def on_exception(self, trainer: LightningTrainer, module: PotentialModule,
+    def on_exception(self, trainer: LightningTrainer, module: RunModule,
                      exception: BaseException) -> None:
         self.interrupt.__exit__()
 
     def on_train_batch_end(self, trainer: LightningTrainer,
-                           module: PotentialModule, *args: Any) -> None:
-        step = module.step
-        if module.config.next_validation(step - 1) == step:
-            return  # after the validation
+                           module: RunModule, *args: Any) -> None:
+        if module.validates:
+            return  # after that
         if any_process(self.interrupt.requested, module.device):
             module.stop_clock()
             if trainer.is_global_zero:
@@ -76,7 +89,7 @@ class RunFolder(Checkpoint):
             raise Interrupted
 
     def on_validation_end(self, trainer: LightningTrainer,
-                          module: PotentialModule) -> None:
+                          module: RunModule) -> None:
         if trainer.is_global_zero:
             check_folder(self.folder)
             write_rows(osp.join(self.folder, 'metrics.csv'), module.history)
@@ -86,7 +99,7 @@ class RunFolder(Checkpoint):
         if any_process(self.interrupt.requested, module.device):
             raise Interrupted
 
-    def _save_best(self, module: PotentialModule) -> None:
+    def _save_best(self, module: RunModule) -> None:
         SafetensorsIO().save_checkpoint(module.kept(),
                                         osp.join(self.folder, BEST))
 
@@ -94,8 +107,8 @@ class RunFolder(Checkpoint):
 class Progress(Callback):
     r"""One bar for all steps of a run, drawn once in a second."""
     def on_train_start(self, trainer: LightningTrainer,
-                       module: PotentialModule) -> None:
-        self.bar = tqdm(total=module.config.num_steps, initial=module.step,
+                       module: RunModule) -> None:
+        self.bar = tqdm(total=module.num_steps, initial=module.step,
                         unit='step', desc='training', mininterval=1.0,
                         dynamic_ncols=True,
                         disable=not trainer.is_global_zero)
@@ -104,11 +117,9 @@ class Progress(Callback):
         self.bar.update()
 
     def on_validation_end(self, trainer: LightningTrainer,
-                          module: PotentialModule) -> None:
-        metrics = module.history[-1]
-        self.bar.set_postfix({
-            f'{name} MAE': f"{metrics[f'{name}_mae']:.4g}"
-            for name in module.loss.weights if f'{name}_mae' in metrics})
+                          module: RunModule) -> None:
+        self.bar.set_postfix({name: f'{value:.4g}'
+                              for name, value in module.shown.items()})
 
     def on_train_end(self, *args: Any) -> None:
         self.bar.close()

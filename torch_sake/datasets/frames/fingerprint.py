@@ -1,0 +1,15 @@
+import math
+
+from torch_sake.datasets.frames.load import AnyFrames
+from torch_sake.utils.fingerprint import fingerprint
+
+SAMPLE = 10_000
+
+
+def frames_fingerprint(frames: AnyFrames) -> str:
+    r"""Returns what tells data apart, in memory or on disk: how many atoms
+    each frame has, and what up to 10,000 frames consist of.
+    """
+    sample = frames[::math.ceil(len(frames) / SAMPLE)]
+    return fingerprint([{'num_atoms': frames.num_atoms},
+                        *(data.to_dict() for data in sample)])

@@ -1,0 +1,57 @@
+from dataclasses import dataclass
+from typing import Literal
+
+from torch_sake.utils.hints import (
+    Data,
+    Path,
+    Paths,
+    PositiveInt,
+    Seed,
+    check_settings,
+)
+from torch_sake.utils.plain_checks import require
+
+EVAL_BATCH_SIZE = 64  # frames
+
+
+@dataclass
+class EvaluateConfig:
+    r"""What to measure.
+
+    Args:
+        checkpoint: Folder of a training run, or one of its checkpoints, or
+            several, whose mean is measured, on other data.
+        data: The data, as for 'train'. A checkpoint does not say where to
+            find them.
+        root: Folder of the data, as for 'train'.
+        num_frames: Number of frames that are generated, as for 'train'.
+        data_seed: Seed of frames that are generated, as for 'train'.
+        part: 'test' takes the test frames of the run, if the data are its
+            own, 'all' takes all frames. If not given, it is 'test' for the
+            run's own data, 'all' for others.
+        split: A split that the data are published with, whose test frames are
+            taken, such as 'other' of 'iso17'.
+        out: Folder of 'evaluation.json' and the pictures; 'evaluation' beside
+            the checkpoint if not given, 'ensemble' beside the first of
+            several.
+        seed: Seed of the bootstrap of the confidence intervals.
+        device: Where to compute; 'auto' takes a GPU if there is one.
+    """
+    checkpoint: Paths
+    data: Data | None = None
+    root: Path | None = None
+    num_frames: PositiveInt | None = None
+    data_seed: Seed | None = None
+    part: Literal['test', 'all'] | None = None
+    split: Path | None = None
+    out: Path | None = None
+    seed: Seed = 0
+    device: str = 'auto'
+
+    def __post_init__(self):
+        check_settings(self)
+        require(len(self.checkpoint) == 1 or not (
+            self.data is None or self.split or self.part == 'test'),
+                f"'data' must be given, without 'split' or 'part=test', for "
+                f"several checkpoints, which have test frames of their own "
+                f"(got {self.data!r})")

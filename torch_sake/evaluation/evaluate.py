@@ -1,0 +1,128 @@
+r"""What the command :obj:`evaluate` does."""
+
+import os.path as osp
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.loader import DataLoader
+
+from torch_sake.checkpoint import folder_of
+from torch_sake.datasets import published_split
+from torch_sake.datasets.frames.fingerprint import frames_fingerprint
+from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
+from torch_sake.evaluation.config import EVAL_BATCH_SIZE, EvaluateConfig
+from torch_sake.evaluation.metrics import predict, trivial_labels
+from torch_sake.evaluation.report import check_units, report_errors
+from torch_sake.potentials.description import RunDescription
+from torch_sake.potentials.load import load_checkpoints, load_predictor
+from torch_sake.utils.checks import check_known_elements
+from torch_sake.utils.device import choose_device
+from torch_sake.utils.hints import check_entry
+from torch_sake.utils.inputs import find_checkpoint
+from torch_sake.utils.messages import errors_name
+from torch_sake.utils.plain_checks import require
+
+GENERATED = 'xtb:'
+
+
+def evaluate(config: EvaluateConfig) -> None:
+    r"""Measures the errors of a trained potential or property, or of an
+    ensemble of potentials, prints them and writes them.
+
+    Args:
+        config (EvaluateConfig): What to measure.
+    """
+    device = choose_device(config.device)
+    path = config.checkpoint[0]
+    potential, tensors, description = load_predictor(path)
+    name, elements = 'evaluation', description['elements']
+    if len(config.checkpoint) > 1:
+        name = 'ensemble'
+        potential, _, elements = load_checkpoints(config.checkpoint)
+    with errors_name(find_checkpoint(path)):
+        check_entry('', description, RunDescription)
+    frames = load_data(config, description)
+    check_units(frames.units, description['units'])
+    frames, part = choose_frames(frames, config, tensors, description)
+    loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
+    present = torch.cat([data.z.unique() for data in loader]).unique()
+    check_known_elements('The data have', present.tolist(), elements)
+
+    trivial = trivial_labels(potential, loader)
+    outputs = predict(potential.to(device), loader, device)
+    report_errors(outputs, trivial, frames.units,
+                  config.out or osp.join(folder_of(path), name), 'evaluation',
+                  f'Errors of {", ".join(config.checkpoint)} on {part} '
+                  f'frames of {frames.source} ({len(frames)})', config.seed)
+
+
+def load_data(config: EvaluateConfig,
+              description: dict[str, Any]) -> AnyFrames:
+    r"""Returns the frames that the settings name. What the checkpoint says of
+    its own is for messages and comparisons: nothing that it names is opened or
+    generated.
+    """
+    run = description['config']
+    require(config.data is not None,
+            f"'data' must be given (the checkpoint says that it was trained "
+            f"on {run['data']!r}, with 'root' {run.get('root')!r})")
+    require(config.data != run['data'] or is_data_of(description, config)
+            or (config.num_frames, config.data_seed) != (None, None),
+            f"'num_frames' or 'data_seed' must be given for {config.data!r} "
+            f"(the checkpoint says that it was trained with "
+            f"{run.get('num_frames')!r} and {run.get('data_seed')!r})")
+    return load_config_frames({**vars(config),
+                               'data_seed': config.data_seed or 0})
+
+
+def is_data_of(description: dict[str, Any], config: EvaluateConfig) -> bool:
+    r"""Returns whether the settings ask for data as those of the run did."""
+    run = description['config']
+    return config.data == run['data'] and (
+        not config.data.startswith(GENERATED)
+        or config.num_frames == run.get('num_frames')
+        and (config.data_seed or 0) == run.get('data_seed'))
+
+
+def choose_frames(frames: AnyFrames, config: EvaluateConfig,
+                  tensors: dict[str, Tensor],
+                  description: dict[str, Any]) -> tuple[AnyFrames, str]:
+    r"""Returns the frames to measure, and which part of the data they are.
+
+    Args:
+        frames (Frames or FramesOnDisk): All frames.
+        config (EvaluateConfig): What to measure.
+        tensors (dict): The tensors of the checkpoint.
+        description (dict): Its description.
+    """
+    path, part, split = (find_checkpoint(config.checkpoint[0]), config.part,
+                         config.split)
+    own_name = own_data = is_data_of(description, config)
+    if 'fingerprint' in description:  # not in those of older runs
+        own_data = frames_fingerprint(frames) == description['fingerprint']
+    if part is None:
+        is_run = len(config.checkpoint) == 1 and (own_name or own_data)
+        part = 'test' if is_run or split else 'all'
+    if part == 'all':
+        require(split is None, f"'part' must be 'test' for the test frames of "
+                               f"a split (got 'all' and {split!r})")
+        return frames, part
+    if split is not None:
+        test = published_split(frames.splits, split, len(frames),
+                               num_val=0).test
+        with errors_name(path):  # which need not have a split
+            fitted = torch.cat([tensors['split.train'], tensors['split.val']])
+        require(not (own_name or own_data) or not torch.isin(
+            test, fitted).any(), f"'split' must not have frames for testing "
+            f"that the run was fitted to (got {split!r})")
+    else:
+        require(own_data, f"'part' must be 'all' for data other than the "
+                          f"run's, which were "
+                          f"{description['config']['data']!r} as they were "
+                          f"then (got {config.data!r})")
+        with errors_name(path):
+            test = tensors['split.test']
+        require(test.numel() > 0, "'part' must be 'all' for a run without "
+                                  "test frames (got 'test')")
+    return frames[test], part
