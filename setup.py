@@ -27,7 +27,14 @@ test = [
     'tensorboard>=2.14',
 ]
 check = ['mypy>=1.15', 'ruff>=0.12']
-docs = [*train, *openmm, 'sphinx>=7.2']
+docs = [
+    *train,
+    *openmm,
+    'furo>=2024.8.6',
+    'latex2mathml>=3.77',
+    'sphinx>=7.4',
+    'sphinx-copybutton>=0.5',
+]
 
 setup(
     name='torch-sake',

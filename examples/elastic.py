@@ -15,6 +15,7 @@ the cell ('clamped') and with atoms that may relax.
 """
 
 import argparse
+import csv
 
 import ase.io
 import numpy
@@ -86,6 +87,7 @@ def main():
     parser.add_argument('--max_strain', type=float, default=0.045)
     parser.add_argument('--repeat', type=int, default=2,
                         help='Copies of the cubic cell along each axis.')
+    parser.add_argument('--csv', help='a file for the table')
     args = parser.parse_args()
 
     frames = ase.io.read(args.data, ':')
@@ -115,13 +117,18 @@ def main():
         'potential, small strains, relaxed': (
             relaxed, small_strains(relaxed, relax=True)),
     }
-    print('| | a (Angstrom) | C11 (GPa) | C12 | C44 | bulk modulus |')
-    print('|---|---|---|---|---|---|')
+    table = [('', 'a (Angstrom)', 'C11 (GPa)', 'C12', 'C44', 'bulk modulus'),
+             6 * ('---', )]
     for name, (atoms, stresses) in rows.items():
         c11, c12, c44 = cubic_constants(*stresses)
         length = atoms.get_volume()**(1 / 3) / args.repeat
-        print(f'| {name} | {length:.4f} | {c11:.1f} | {c12:.1f} | {c44:.1f} '
-              f'| {(c11 + 2 * c12) / 3:.1f} |')
+        table.append((name, f'{length:.4f}', *(f'{value:.1f}' for value in (
+            c11, c12, c44, (c11 + 2 * c12) / 3))))
+    for row in table:
+        print('| ' + ' | '.join(row) + ' |')
+    if args.csv:
+        with open(args.csv, 'w', newline='') as file:
+            csv.writer(file).writerows([table[0], *table[2:]])
 
 
 if __name__ == '__main__':

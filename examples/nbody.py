@@ -13,6 +13,7 @@ was.
 """
 
 import argparse
+import csv
 import os
 import statistics
 
@@ -35,6 +36,7 @@ parser.add_argument('--sizes', type=int, nargs=3,
                     help='numbers of systems for train, val and test')
 parser.add_argument('--seeds', type=int, nargs='+', default=[0])
 parser.add_argument('--out', default='runs/nbody')
+parser.add_argument('--csv', help='a file for the table')
 args = parser.parse_args()
 
 
@@ -50,8 +52,8 @@ def run(entry, seed):
         resume=os.path.exists(os.path.join(out, LAST)), **options))
 
 
-print('| model | parameters | processor seconds | val MSE | test MSE |')
-print('|---|---|---|---|---|')
+rows = [('model', 'parameters', 'processor seconds', 'val MSE', 'test MSE')]
+print('| ' + ' | '.join(rows[0]) + ' |\n|---|---|---|---|---|')
 for entry in args.models:
     results = [run(entry, seed) for seed in args.seeds]
     cells = [entry, results[0]['parameters'],
@@ -61,6 +63,10 @@ for entry in args.models:
         cells.append(f'{statistics.mean(values):.5f}')
         if len(values) > 1:
             cells[-1] += f' ± {statistics.stdev(values):.5f}'
+    rows.append(cells)
     print('| ' + ' | '.join(map(str, cells)) + ' |', flush=True)
 for name in ('no motion', 'constant velocity', 'fitted velocity'):
     print(f"| {name} | | | | {results[0]['rollout'][0][name]:.5f} |")
+if args.csv:
+    with open(args.csv, 'w', newline='') as file:
+        csv.writer(file).writerows(rows)

@@ -140,13 +140,17 @@ def test_learning_benchmark(water_file, energy_file, tmp_path):
         assert len(seeds['0']['curve']) >= 1
     assert printed == (tmp_path / 'learning' / 'results.md').read_text()
     assert (tmp_path / 'learning' / 'learning.png').stat().st_size > 0
+    table = read_table(tmp_path / 'learning' / 'errors.csv')
+    assert table[0, :2].tolist() == ['model', 'errors on']
+    assert table[1::2, 0].tolist() == list(kept['results'])
 
 
-def test_timing_benchmark(water_file):
+def test_timing_benchmark(water_file, tmp_path):
     pytest.importorskip('matplotlib')
     own = 'VectorSAKE,hidden_channels=8,num_layers=1'
     printed = run('benchmarks/timing.py', '--data', water_file, '--batch_size',
-                  4, '--rounds', 3, '--repeats', 1, '--models', 'SchNet', own)
+                  4, '--rounds', 3, '--repeats', 1, '--models', 'SchNet', own,
+                  '--csv', tmp_path / 'timing.csv')
     rows = re.findall(r'^\| (.*?) \| (.*?) \((.*?)-(.*?)\) \| (.*?) \|',
                       printed, re.M)
     assert [row[0] for row in rows] == ['SchNet', own, own + ', compiled']
@@ -154,6 +158,19 @@ def test_timing_benchmark(water_file):
         assert 0 < float(low) <= float(median) <= float(high)
         assert float(ratio) == pytest.approx(
             float(median) / float(rows[0][1]), rel=2e-2)
+    table = read_table(tmp_path / 'timing.csv')
+    assert table[1:, 0].tolist() == [row[0] for row in rows]
+    assert table[1, 1] == '{} ({}-{})'.format(*rows[0][1:4])
+
+
+def read_table(path):
+    return numpy.loadtxt(path, dtype=str, delimiter=',', quotechar='"')
+
+
+def test_peers_figure(tmp_path):
+    pytest.importorskip('matplotlib')
+    run('benchmarks/peers_figure.py', '--out', tmp_path / 'learning.png')
+    assert (tmp_path / 'learning.png').stat().st_size > 0
 
 
 def test_training_overhead_benchmark(water_file):

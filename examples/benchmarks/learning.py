@@ -13,10 +13,10 @@ validations and the first step, in which our models are compiled, do not count;
 how long the first step took is in the table. Errors are those on the test
 frames of the split and on every file of --test_files.
 
-Results are kept in --out: results.json, results.md and learning.png. A call
-goes on where another one stopped, in another environment too: peers that
-cannot be installed side by side are trained one after the other, with the same
---out.
+Results are kept in --out: results.json, results.md, errors.csv and
+learning.png. A call goes on where another one stopped, in another environment
+too: peers that cannot be installed side by side are trained one after the
+other, with the same --out.
 """
 
 import argparse
@@ -30,6 +30,7 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 from pytorch_lightning import Callback
+from table import write_csv
 from torch_geometric.loader import DataLoader
 from variants import VARIANTS
 
@@ -211,19 +212,18 @@ def write_table(results, args, path):
             f"({first['batch_size']}) | {milliseconds} "
             f"| {spread(run['seconds'] for run in runs)} "
             f"| {spread(run['first_step'] for run in runs)} | {len(runs)} |")
-    lines += [
-        '', f"| model | errors on | force MAE ({force_unit}) | force RMSE "
-        f"| energy MAE ({units['energy']}) | energy RMSE |",
-        '|---|---|---|---|---|---|',
-    ]
+    rows = [('model', 'errors on', f'force MAE ({force_unit})', 'force RMSE',
+             f"energy MAE ({units['energy']})", 'energy RMSE')]
     for entry, seeds in results.items():
         for name, errors in next(iter(seeds.values()))['tests'].items():
             cells = [
                 spread(run['tests'][name][key] for run in seeds.values())
                 if key in errors else '' for key in ERRORS
             ]
-            lines.append(f"| {entry} | {os.path.basename(name)} "
-                         f"| {' | '.join(cells)} |")
+            rows.append((entry, os.path.basename(name), *cells))
+    write_csv(rows, os.path.join(args.out, 'errors.csv'))
+    rows.insert(1, 6 * ('---', ))
+    lines += ['', *(f"| {' | '.join(row)} |" for row in rows)]
     with replace_when_complete(path) as temporary:
         with open(temporary, 'w') as file:
             file.write('\n'.join(lines) + '\n')

@@ -21,6 +21,7 @@ import time
 from types import SimpleNamespace
 
 import torch
+from table import Table
 
 from torch_sake.datasets import load_frames, write_frames
 from torch_sake.training import TrainConfig, Trainer
@@ -92,6 +93,7 @@ def main():
     parser.add_argument('--workers', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--compile', action='store_true')
+    parser.add_argument('--csv', help='a file for the table')
     args = parser.parse_args()
 
     torch.set_num_threads(1)
@@ -99,17 +101,16 @@ def main():
           f'{args.batch_size}, {args.rounds} rounds of {args.steps} steps, '
           f'one thread, {args.device}, torch {torch.__version__}, '
           f'{platform.machine()}')
-    print('| frames | workers | loader (frames/s) | (ms per batch) '
-          '| training (frames/s) | (ms per batch) | waiting |')
-    print('|---|---|---|---|---|---|---|')
+    table = Table('frames', 'workers', 'loader (frames/s)', '(ms per batch)',
+                  'training (frames/s)', '(ms per batch)', 'waiting',
+                  path=args.csv)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'some.frames')
         write_frames([load_frames(args.data, root=args.root)], path)
         for name, data in (('in memory', args.data), ('on disk', path)):
             for num_workers in args.workers:
-                columns = measure(args, data, num_workers)
-                print(f"| {name} | {num_workers} | {' | '.join(columns)} |",
-                      flush=True)
+                table.add(name, num_workers,
+                          *measure(args, data, num_workers))
 
 
 if __name__ == '__main__':

@@ -18,6 +18,7 @@ import torch
 from ase.calculators.emt import EMT
 from ase.md.langevinbaoab import LangevinBAOAB
 from ase.units import fs
+from table import Table
 
 from torch_sake.calculators import SAKECalculator
 from torch_sake.simulation.structures import read_structure
@@ -60,6 +61,7 @@ def main():
         'torch_sake', 'torch_sake, compiled', 'EMT', 'GFN2-xTB'])
     parser.add_argument('--steps', type=int, default=100)
     parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument('--csv', help='a file for the table')
     args = parser.parse_args()
 
     torch.set_num_threads(1)
@@ -83,13 +85,13 @@ def main():
     print(f'{atoms.get_chemical_formula()}, {len(atoms)} atoms, median of '
           f'{args.rounds} rounds of {args.steps} steps, torch '
           f'{torch.__version__}, one thread\n')
-    print('| calculator | ms per step | neighbor list | model | rest |')
-    print('|---|---|---|---|---|')
+    table = Table('calculator', 'ms per step', 'neighbor list', 'model',
+                  'rest', path=args.csv)
     for name, (_, times, totals) in runs.items():
         medians = torch.tensor(totals).median(dim=0).values.tolist()
         parts = medians[1:] if times else ['', '', '']
         cells = [f'{part:.2f}' if part != '' else '' for part in parts]
-        print(f"| {name} | {medians[0]:.2f} | {' | '.join(cells)} |")
+        table.add(name, f'{medians[0]:.2f}', *cells)
 
 
 if __name__ == '__main__':

@@ -129,6 +129,7 @@ def main():
     parser.add_argument('--profile', action='store_true')
     parser.add_argument('--worker', action='store_true',
                         help=argparse.SUPPRESS)
+    parser.add_argument('--csv', help='a file for the table')
     args = parser.parse_args()
     if args.worker:
         serve(jax_steps(args.batch_size), args.repeats)
@@ -163,16 +164,16 @@ def main():
     worker.wait()
 
     import torch
+    from table import Table
     print(f'Batches of {args.batch_size}, one thread, torch '
           f'{torch.__version__}: milliseconds of processor time per step, '
           f'median (quartiles) of {args.rounds} rounds of {args.repeats}')
-    print('| model | ms per step | steps per second |')
-    print('|---|---|---|')
+    table = Table('model', 'ms per step', 'steps per second', path=args.csv)
     for name, values in times.items():
         low, middle, high = torch.tensor(values).quantile(
             torch.tensor([0.25, 0.5, 0.75])).tolist()
-        print(f'| {name} | {middle:.3g} ({low:.3g}-{high:.3g}) | '
-              f'{1000 / middle:.3g} |')
+        table.add(name, f'{middle:.3g} ({low:.3g}-{high:.3g})',
+                  f'{1000 / middle:.3g}')
     if args.profile:
         for name, step in own.items():
             print_profile(name, step)

@@ -12,7 +12,8 @@ units of the largest change along the scan, of the energy or of any component
 of a force; the table has the largest ones around the two crossings of the
 cutoff, over the seeds.
 
-Results are kept in --out: smoothness.md and smoothness.png.
+Results are kept in --out: smoothness.md, smoothness.csv and
+smoothness.png.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import os
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from table import write_csv
 from torch_geometric.nn.models import SchNet
 
 import torch_sake
@@ -129,9 +131,9 @@ def write_table(results, args, path):
         f'{args.hidden_channels} channels, {args.num_layers} layers, seeds '
         f"{' '.join(map(str, args.seeds))}, float64, torch "
         f'{torch.__version__}, torch_sake {torch_sake.__version__}', '',
-        '| model | change of the energy | second difference / change | change '
-        'of the force | second difference / change |', '|---|---|---|---|---|',
     ]
+    rows = [('model', 'change of the energy', 'second difference / change',
+             'change of the force', 'second difference / change')]
     for name, runs in results.items():
         cells = []
         for key in TARGETS:
@@ -139,7 +141,10 @@ def write_table(results, args, path):
             largest = max(run['largest'][key] for run in runs)
             cells += [f'{min(scales):.2g} to {max(scales):.2g}',
                       f'{largest:.1e}']
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        rows.append((name, *cells))
+    write_csv(rows, os.path.join(args.out, 'smoothness.csv'))
+    rows.insert(1, 5 * ('---', ))
+    lines += [f"| {' | '.join(row)} |" for row in rows]
     with replace_when_complete(path) as temporary:
         with open(temporary, 'w') as file:
             file.write('\n'.join(lines) + '\n')

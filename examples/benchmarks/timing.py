@@ -20,6 +20,7 @@ import time
 
 import torch
 from learning import build_trainer, parse_entry
+from table import Table
 
 from torch_sake.benchmark.peers import PEERS
 from torch_sake.evaluation.metrics import predict_batch
@@ -67,6 +68,7 @@ def main():
     parser.add_argument('--repeats', type=int, default=10)
     parser.add_argument('--models', nargs='+',
                         default=['VectorSAKE', 'SAKE,cutoff=null', 'SchNet'])
+    parser.add_argument('--csv', help='a file for the table')
     args = parser.parse_args()
     # What build_trainer of learning.py asks for:
     vars(args).update(split=None, split_prefix='', num_val=1, num_test=0,
@@ -97,9 +99,8 @@ def main():
           f'molecule: median (quartiles) of {args.rounds} rounds, ratio to '
           f'the first')
     kinds = list(next(iter(calls.values())))
-    print('| model | ' + ' | '.join(f'{kind} | ratio' for kind in kinds)
-          + ' |')
-    print('|---' * (1 + 2 * len(kinds)) + '|')
+    table = Table('model', *itertools.chain.from_iterable(
+        (kind, 'ratio') for kind in kinds), path=args.csv)
     first = {}
     for label in calls:
         cells = []
@@ -109,7 +110,7 @@ def main():
             first.setdefault(kind, middle)
             cells += [f'{middle:.3g} ({low:.3g}-{high:.3g})',
                       f'{middle / first[kind]:.2f}']
-        print(f"| {label} | {' | '.join(cells)} |")
+        table.add(label, *cells)
 
 
 if __name__ == '__main__':

@@ -19,6 +19,7 @@ import time
 
 import torch
 from pytorch_lightning import Callback
+from table import Table
 from torch_geometric.loader import DataLoader
 
 from torch_sake.training import TrainConfig, Trainer
@@ -79,6 +80,7 @@ def main():
     parser.add_argument('--steps', type=int, default=100)
     parser.add_argument('--rounds', type=int, default=15)
     parser.add_argument('--compile', action='store_true')
+    parser.add_argument('--csv', help='a file for the table')
     args = parser.parse_args()
 
     torch.set_num_threads(1)
@@ -96,13 +98,12 @@ def main():
     print(f'{args.data}, batches of {args.batch_size}, {args.rounds} rounds '
           f'of {args.steps} steps, one thread, torch {torch.__version__}, '
           f'{platform.machine()}')
-    print('| time | Lightning (ms per step) | bare loop | ratio |')
-    print('|---|---|---|---|')
+    table = Table('time', 'Lightning (ms per step)', 'bare loop', 'ratio',
+                  path=args.csv)
     for index, name in enumerate(('processor', 'elapsed')):
         lightning, bare = times[:, :, index].T
-        cells = [spread(values) for values in (lightning, bare,
-                                               lightning / bare)]
-        print(f"| {name} | {' | '.join(cells)} |")
+        table.add(name, *(spread(values) for values in (
+            lightning, bare, lightning / bare)))
 
 
 def spread(values):
