@@ -212,7 +212,6 @@ class Wrong:
         return lambda *args, **_: args[10].fill_(0.1)
 
 
-@pytest.mark.slow
 def test_compiled_potential(monkeypatch):
     # All that a compiler does up to code for a processor, which takes minutes:
     monkeypatch.setattr(
