@@ -233,6 +233,7 @@ def test_damaged_checkpoints(name, trainer, tmp_path):
     assert num_refused > 100
 
 
+@pytest.mark.slow
 def test_changed_checkpoints(trainer, tmp_path):
     generator = random.Random(SEED)
     content = load_checkpoint(trainer.config.out)
@@ -281,6 +282,7 @@ ANEW = ('optimizer_states.',)
 
 
 @pytest.mark.parametrize('kind', ['damage', 'change'])
+@pytest.mark.slow
 def test_runs_that_go_on(kind, trainer):
     generator = random.Random(SEED)
     path = os.path.join(trainer.config.out, LAST)

@@ -116,6 +116,7 @@ def test_vectors_are_handed_on():
 
 @given(num_dimensions=st.sampled_from([2, 3, 5]), seed=st.integers(0, 10**6),
        num_layers=st.integers(4, 6), speed=st.sampled_from([1.0, 1e2, 1e4]))
+@pytest.mark.slow
 def test_long_velocities(num_dimensions, seed, num_layers, speed):
     torch.manual_seed(seed)
     net = SAKENet(3, 16, 2, num_layers=num_layers, conv='vector')

@@ -28,6 +28,7 @@ def hostile_folder(tmp_path, marker, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_imports_of_a_walker(hostile_folder, tmp_path, monkeypatch):
     pytest.importorskip('tblite.ase')
     monkeypatch.syspath_prepend('')  # as in a notebook

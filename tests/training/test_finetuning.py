@@ -23,10 +23,20 @@ lightning = pytest.importorskip('pytorch_lightning')
 MODEL = {'hidden_channels': None, 'num_layers': None, 'num_rbf': None}
 
 
+@pytest.fixture(scope='module')
+def run_on_water(tmp_path_factory):
+    """Where a run is kept for all tests, once one of them has trained it."""
+    return tmp_path_factory.mktemp('kept') / 'run'
+
+
 @pytest.fixture
-def pretrained(config):
+def pretrained(config, run_on_water):
     """The potential of a run on water."""
-    Trainer(replace(config, num_steps=4)).fit()
+    if not run_on_water.exists():
+        Trainer(replace(config, num_steps=4)).fit()
+        shutil.copytree(config.out, run_on_water)
+    else:
+        shutil.copytree(run_on_water, config.out)
     return load_potential(config.out)
 
 
