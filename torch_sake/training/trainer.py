@@ -22,7 +22,6 @@ from torch_sake.utils.device import choose_device
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.utils.inputs import LAST
 from torch_sake.utils.locks import hold_folder
-from torch_sake.utils.messages import errors_name
 from torch_sake.utils.plain_checks import require
 
 
@@ -183,26 +182,23 @@ class Trainer:
                 came in, with everything saved that the run needs to go on.
             ValueError: If another process writes to the folder.
         """
-        with self._held_folder():
-            self._fit(callbacks)
-
-    def _fit(self, callbacks: Sequence[Any]) -> None:
         from torch_sake.runs.lightning import run
         from torch_sake.training.datamodule import FramesModule
-        torch.manual_seed(self.config.seed)  # of GPUs
-        torch.set_rng_state(self.random_state)
-        last = osp.join(self.config.out, LAST)
-        last = last if osp.exists(last) else None
-        if last is not None:
-            self._restore()
-        if self.module.finished:
-            return
-        try:
-            run(self.module, FramesModule(self.data, self.config), self.device,
-                last, callbacks, **self._lightning_options())
-        finally:
-            self.random_state = torch.get_rng_state()
-            self.device = self.module.device
+        with self._held_folder():
+            torch.manual_seed(self.config.seed)  # of GPUs
+            torch.set_rng_state(self.random_state)
+            last = osp.join(self.config.out, LAST)
+            last = last if osp.exists(last) else None
+            if last is not None:
+                self._restore()
+            if self.module.finished:
+                return
+            try:
+                run(self.module, FramesModule(self.data, self.config),
+                    self.device, last, callbacks, **self._lightning_options())
+            finally:
+                self.random_state = torch.get_rng_state()
+                self.device = self.module.device
 
     def _lightning_options(self) -> dict[str, Any]:
         from pytorch_lightning.loggers import TensorBoardLogger
@@ -255,11 +251,9 @@ class Trainer:
         return kind(penalty, weights, units, config.energy_per_atom)
 
     def _restore(self) -> None:
-        from torch_sake.runs.checkpoint_io import SafetensorsIO
-        last = osp.join(self.config.out, LAST)
-        checkpoint = SafetensorsIO().load_checkpoint(last)
-        with errors_name(last):
-            self.module.take_over(checkpoint, asdict(TrainConfig()))
+        # Older runs did not know all settings, and had them as by default.
+        self.module.restore(osp.join(self.config.out, LAST),
+                            asdict(TrainConfig()))
 
     def _held_folder(self) -> AbstractContextManager[None]:
         # Processes of one run share it; the first one has it for all.
