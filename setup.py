@@ -17,14 +17,17 @@ train = [
 openmm = ['openmm>=8.5']  # PythonForce
 qm9 = []  # needs no more: a name that is kept
 test = [
+    *train,
+    *openmm,
     'hypothesis>=6.80',
-    'pytest>=7.4',
+    'pytest>=9',
     'pytest-xdist>=3.5',
     'rdkit',  # by which PyG reads QM9, to compare
+    'setuptools>=77',  # builds a wheel
     'tensorboard>=2.14',
-    'triton>=3.0; platform_system == "Linux"',  # comes with torch for CUDA
 ]
-docs = ['sphinx>=7.2']
+check = ['mypy>=1.15', 'ruff>=0.12']
+docs = [*train, *openmm, 'sphinx>=7.2']
 
 setup(
     name='torch-sake',
@@ -33,17 +36,33 @@ setup(
     'for PyTorch Geometric',
     long_description=(root / 'README.rst').read_text(),
     long_description_content_type='text/x-rst',
+    author='torch_sake contributors',
+    license='MIT',
+    license_files=['LICENSE'],
     keywords=[
         'equivariance', 'graph-neural-networks', 'interatomic-potential',
         'molecular-dynamics', 'pytorch-geometric'
     ],
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Operating System :: MacOS',
+        'Operating System :: Microsoft :: Windows',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Chemistry',
+        'Topic :: Scientific/Engineering :: Physics',
+        'Typing :: Typed',
+    ],
     python_requires='>=3.10',
     packages=find_packages(include=['torch_sake', 'torch_sake.*']),
+    package_data={'torch_sake': ['py.typed']},
     install_requires=[
         'filelock',  # comes with torch
         'numpy',
         'safetensors>=0.4',
-        'torch>=2.4',
+        'torch>=2.8',
         'torch-geometric>=2.6',
         'tqdm',
         'vesin>=0.4',
@@ -53,8 +72,10 @@ setup(
         'train': train,
         'openmm': openmm,
         'qm9': qm9,
-        'test': train + openmm + qm9 + test,
-        'docs': train + openmm + docs,
+        'test': test,
+        'check': check,
+        'docs': docs,
+        'dev': [*test, *check, *docs, 'pre-commit>=3.5'],
     },
     entry_points={'console_scripts': ['torch-sake = torch_sake.cli:main']},
 )

@@ -1,5 +1,6 @@
 import gzip
 import os
+import time
 
 # One thread, before anything reads this: sums of several threads differ in
 # their last digits from run to run, and small tests gain nothing by them.
@@ -10,10 +11,6 @@ import pytest
 import torch
 from hypothesis import settings
 
-# Without a GPU, Triton's interpreter runs the kernels: it has to know early.
-if not torch.cuda.is_available():
-    os.environ.setdefault('TRITON_INTERPRET', '1')
-
 # Examples are drawn anew each time; a failure is printed and comes back.
 settings.register_profile('default', deadline=None, max_examples=20,
                           print_blob=True)
@@ -23,6 +20,20 @@ settings.load_profile('default')
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(12345)
+
+
+@pytest.fixture
+def wait_until():
+    """Waits until something is so, which a process that runs brings about."""
+    def wait(process, is_so, seconds=300):
+        end = time.monotonic() + seconds
+        while not is_so():
+            if process.poll() is not None or time.monotonic() > end:
+                process.kill()
+                pytest.fail(f'Process ended with {process.wait()}: '
+                            f'{process.stderr and process.stderr.read()}')
+            time.sleep(0.05)
+    return wait
 
 
 @pytest.fixture

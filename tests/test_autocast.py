@@ -90,6 +90,8 @@ def test_models_of_any_type(build):
 
 
 @pytest.mark.parametrize('build', [SAKE, VectorSAKE])
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compiled_within(build, fresh_compiler):
     model, pos = build(16, num_layers=2), 3 * torch.rand(12, 3)
     compiled = torch.compile(model, fullgraph=True, backend='aot_eager')

@@ -57,6 +57,7 @@ def assert_refused(path, match, load=load_potential):
     assert '\n' not in message and str(path) in message, message
 
 
+@pytest.mark.slow
 def test_flipped_bits(path):
     """One in each byte of the header, some in the tensors."""
     content, expected = path.read_bytes(), load_checkpoint(path)

@@ -47,6 +47,7 @@ def test_modules_and_unknown_names():
 @pytest.mark.parametrize('statement', [
     'from torch_sake.nn import SAKEConv', 'import torch_sake.checkpoint',
     'import torch_sake.datasets', 'import torch_sake.neighbors'])
+@pytest.mark.slow
 def test_no_warning_of_torch_geometric(statement):
     code = f"""
 import warnings, torch
@@ -58,4 +59,4 @@ torch.jit.script = warn
 warnings.simplefilter('error', FutureWarning)
 {statement}
 """
-    subprocess.run([sys.executable, '-c', code], check=True)
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=300)

@@ -50,7 +50,7 @@ def test_a_killed_process_keeps_nobody_out(tmp_path):
                 pass
     finally:
         process.kill()
-        process.wait()
+        process.wait(60)
     assert os.listdir(tmp_path) == ['.lock']
     with hold_folder(tmp_path):
         pass

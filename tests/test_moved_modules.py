@@ -20,6 +20,7 @@ def test_old_names_warn_and_work(old):
         assert getattr(module, name) is getattr(new, name)
 
 
+@pytest.mark.slow
 def test_imports_as_they_were():
     code = """
 import warnings
@@ -37,7 +38,7 @@ assert DynamicsConfig is forecasting.DynamicsConfig
 assert Rollout is evaluation.Rollout
 assert torch_sake.files.PathLike is not None
 """
-    subprocess.run([sys.executable, '-c', code], check=True)
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=300)
 
 
 def test_unknown_names():

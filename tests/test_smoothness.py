@@ -296,6 +296,7 @@ def test_isolated_atoms(name, options, num_atoms):
         assert sum(bool(gradient.any()) for gradient in gradients) > 10
 
 
+@pytest.mark.slow
 def test_benchmark(tmp_path):
     pytest.importorskip('matplotlib')
     process = subprocess.run(

@@ -16,6 +16,8 @@ from torch_sake.cli import main
 pytest.importorskip('pytorch_lightning')
 pytest.importorskip('jsonargparse')
 
+pytestmark = pytest.mark.slow
+
 TUTORIALS = Path(__file__).resolve().parents[1] / 'examples' / 'tutorials'
 SMALL = ['--num_steps', '4', '--val_interval', '2', '--batch_size', '2',
          '--hidden_channels', '8', '--num_layers', '1']

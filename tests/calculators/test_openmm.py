@@ -166,6 +166,7 @@ def test_units(energy, length, expected):
 
 
 @pytest.mark.parametrize('periodic', [False, True])
+@pytest.mark.slow
 def test_constant_energy(periodic):
     potential, (z, pos) = vector_sake(), atoms(6)
     spreads = []
@@ -340,6 +341,7 @@ def test_missing_openmm(monkeypatch):
 
 
 @pytest.mark.parametrize('periodic', [False, True])
+@pytest.mark.slow
 def test_example(periodic, tmp_path):
     ase_io, build = pytest.importorskip('ase.io'), pytest.importorskip(
         'ase.build')

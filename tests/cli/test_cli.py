@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -40,6 +39,7 @@ def test_train_and_evaluate(water_file, tmp_path, capsys, small):
     assert '(30)' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_fine_tuning(water_file, tmp_path, capsys, small):
     out = str(tmp_path / 'run')
     arguments = ['train', '--data', water_file, *small]
@@ -106,6 +106,7 @@ def test_run_without_test_frames(water_file, tmp_path, capsys, small):
     assert 'without test frames' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_config_file_of_a_run_repeats_it(water_file, tmp_path, small):
     out = str(tmp_path / 'run')
     assert main(['train', '--data', water_file, '--out', out, *small]) == 0
@@ -118,15 +119,20 @@ def test_config_file_of_a_run_repeats_it(water_file, tmp_path, small):
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
 @pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_and_resume(water_file, tmp_path, signum, small):
+@pytest.mark.compile
+@pytest.mark.slow
+def test_interrupt_and_resume(water_file, tmp_path, signum, small,
+                              wait_until):
     out = str(tmp_path / 'run')
+    # Of the size of a compiled run in tests/training/test_trainer.py: what
+    # torch has compiled once, it finds in its cache.
+    small += ['--num_layers', '2', '--num_rbf', '8']
     command = [sys.executable, '-c', 'import sys; from torch_sake.cli import '
                'main; sys.exit(main())', 'train', '--data', water_file,
                '--out', out, *small, '--num_steps', '100000']
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not os.path.exists(os.path.join(out, 'metrics.csv')):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
+    wait_until(process, lambda: os.path.exists(
+        os.path.join(out, 'metrics.csv')))
     process.send_signal(signum)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and 'interrupted' in errors
@@ -161,6 +167,7 @@ def test_dynamics_that_is_interrupted(step, saved, tmp_path, capsys,
     assert ('--resume' in capsys.readouterr().out) == saved
 
 
+@pytest.mark.slow
 def test_resume_flag(water_file, tmp_path, small):
     out = str(tmp_path / 'run')
     arguments = ['train', '--data', water_file, '--out', out, *small]

@@ -41,6 +41,7 @@ def scale_some_labels(frames):
     scale_some_labels, scale_labels, lambda frames: frames[::-1],
     lambda frames: frames[:26]
 ], ids=['a few labels', 'other units', 'other order', 'fewer frames'])
+@pytest.mark.slow
 def test_data_that_have_changed(train, water_file, tmp_path, capsys, change):
     run = str(tmp_path / 'run')
     assert train(water_file) == 0
@@ -59,6 +60,7 @@ def test_data_that_have_changed(train, water_file, tmp_path, capsys, change):
     assert main([*arguments, '--part', 'all']) == 0
 
 
+@pytest.mark.slow
 def test_data_that_have_moved(train, water_file, tmp_path):
     run, moved = str(tmp_path / 'run'), str(tmp_path / 'moved.extxyz')
     assert train(water_file) == 0
@@ -174,6 +176,7 @@ def test_out_of_memory(monkeypatch, capsys, error, status):
         assert 'train: out of memory' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ensemble(train, water_file, energy_file, tmp_path, capsys):
     from torch_sake import load_potential
     from torch_sake.datasets import load_frames

@@ -28,6 +28,7 @@ def run(copper_file, tmp_path):
     return train
 
 
+@pytest.mark.slow
 def test_stresses_are_learned(run, copper_file, capsys):
     out = run('run', '--num_steps', '500', '--stress_weight', '1.0',
               '--num_test', '0', '--hidden_channels', '16',
@@ -56,6 +57,7 @@ def test_stresses_are_learned(run, copper_file, capsys):
         numpy.abs(differences).mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_resume_and_prior(run, tmp_path):
     arguments = ['--zbl', 'true', '--num_steps', '10']
     whole = run('whole', *arguments)
@@ -82,6 +84,7 @@ def test_resume_and_prior(run, tmp_path):
         assert value.equal(potentials[1][key])
 
 
+@pytest.mark.slow
 def test_simulation(run, tmp_path, capsys):
     paths = [run(name, '--num_steps', '40', '--seed', seed)
              for name, seed in (('a', '0'), ('b', '1'))]

@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
+from pkgutil import resolve_name
 
 import pytest
 
 pytest.importorskip('jsonargparse')
 pytest.importorskip('ase')
 
-from torch_sake.datasets.frames import load
 from torch_sake.utils import inputs
 
 SLOW = ('torch', 'torch_geometric', 'pytorch_lightning', 'lightning',
@@ -23,7 +23,8 @@ sys.exit(main())
 
 def answer(arguments, folder):
     process = subprocess.run([sys.executable, '-c', START, *arguments],
-                             capture_output=True, text=True, cwd=folder)
+                             capture_output=True, text=True, cwd=folder,
+                             timeout=300)
     assert process.stdout.splitlines()[-1] == '[]', 'slow imports'
     assert 'Traceback' not in process.stderr
     return process
@@ -73,4 +74,6 @@ def test_wrong_arguments(arguments, message, tmp_path):
 
 
 def test_names_of_data():
-    assert set(inputs.COLLECTIONS) == load.COLLECTIONS.keys()
+    assert 'xtb:NAME' in inputs.FRAMES
+    for data_set in inputs.FRAMES.values():
+        assert callable(resolve_name(data_set.reader))

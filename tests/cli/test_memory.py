@@ -18,12 +18,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 '''
 
 
+@pytest.mark.slow
 def test_memory_is_kept():
     if platform.libc_ver()[0] != 'glibc':
         pytest.skip('The C library is not that of GNU')
     pages = [int(subprocess.run(
         [sys.executable, '-c', SCRIPT.format(keep=keep)], check=True,
-        capture_output=True, text=True).stdout) for keep in (False, True)]
+        capture_output=True, text=True, timeout=300).stdout)
+        for keep in (False, True)]
     # All but the first of ten tensors are spared the new pages.
     size = (1 << 26) // resource.getpagesize()
     assert pages[0] - pages[1] > 5 * size

@@ -17,6 +17,7 @@ NUM_KILLS = int(os.environ.get('TORCH_SAKE_KILLS', 3))
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
+@pytest.mark.slow
 def test_killed_conversion_starts_clean(water_file, tmp_path, monkeypatch):
     from torch_sake.datasets.frames import convert
     monkeypatch.setattr(convert, 'BLOCK', 300)
@@ -35,7 +36,7 @@ def test_killed_conversion_starts_clean(water_file, tmp_path, monkeypatch):
         return process
 
     began = time.time()
-    start().join()
+    start().join(300)
     duration = time.time() - began
     with open(path, 'rb') as file:
         expected = file.read()
@@ -47,7 +48,7 @@ def test_killed_conversion_starts_clean(water_file, tmp_path, monkeypatch):
         process = start()
         process.join(delays[-1])
         process.kill()
-        process.join()
+        process.join(60)
         assert process.exitcode in (0, -signal.SIGKILL), delays
         # There is no file, or all of it.
         names = os.listdir(out)

@@ -249,7 +249,8 @@ def test_nothing_is_pickled(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ['m']  # and nothing beside the file
 
 
-@pytest.mark.parametrize('context', [None, 'fork', 'spawn'])
+@pytest.mark.parametrize('context', [
+    None, 'fork', pytest.param('spawn', marks=pytest.mark.slow)])
 def test_workers(context, tmp_path):
     if context not in (None, *multiprocessing.get_all_start_methods()):
         pytest.skip(f"There is no '{context}' here")
@@ -257,7 +258,7 @@ def test_workers(context, tmp_path):
     frames = FramesOnDisk(tmp_path / 'm')[[8, 1, 4, 4, 0]]
     frames[0]  # the connection of this process
     workers = {} if context is None else dict(
-        num_workers=1, multiprocessing_context=context)
+        num_workers=1, multiprocessing_context=context, timeout=300)
     expected = next(blocks(10, 10))[[8, 1, 4, 4, 0]]
     for batch, other in zip(DataLoader(frames, batch_size=2, **workers),
                             DataLoader(expected, batch_size=2)):
@@ -279,8 +280,9 @@ def test_each_process_has_its_own_connection(tmp_path):
     queue = context.SimpleQueue()
     process = context.Process(target=use, args=(frames, queue))
     process.start()
+    process.join(60)
+    assert process.exitcode == 0
     assert queue.get()[0] != own  # that object is there, too
-    process.join()
     assert pickle.loads(pickle.dumps(frames))[3].pos.equal(pos)
     frames.close()
     assert frames[3].pos.equal(pos)  # opened again

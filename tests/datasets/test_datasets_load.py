@@ -3,7 +3,9 @@ import pytest
 import torch
 
 from torch_sake.datasets import load_frames
-from torch_sake.datasets.frames import load
+from torch_sake.datasets.frames import xtb
+from torch_sake.datasets.motion.load import MOTION, Motion, load_motion
+from torch_sake.utils.inputs import FRAMES, DataSet
 
 
 def test_load_frames_md17(tmp_path):
@@ -55,7 +57,7 @@ def test_load_frames_npz(tmp_path):
 
 def test_load_frames_xtb(monkeypatch):
     calls = []
-    monkeypatch.setattr(load, 'xtb_frames',
+    monkeypatch.setattr(xtb, 'xtb_frames',
                         lambda *args, **kwargs: calls.append((args, kwargs)))
     load_frames('xtb:acetic acid', root='cache', seed=7, num_frames=5)
     assert calls == [(('acetic acid', ),
@@ -68,3 +70,36 @@ def test_load_frames_unknown(data):
     with pytest.raises(ValueError, match="'xtb:NAME'.*'md17:NAME'.*"
                        "'qm9:TARGET'.*existing file"):
         load_frames(data)
+
+
+def test_a_data_set_of_ones_own(tmp_path, monkeypatch):
+    """One line has its reader called, checks its folder and names it."""
+    (tmp_path / 'my_reader.py').write_text(
+        'def read(*args, **kwargs):\n    return args, kwargs\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(FRAMES, 'mine:KIND', DataSet('my_reader:read', 'ours'))
+    monkeypatch.setitem(FRAMES, 'all', DataSet('my_reader:read'))
+    monkeypatch.setitem(FRAMES, 'made:N', DataSet('my_reader:read',
+                                                  generated=True))
+    assert load_frames('mine:a:b', root='data') == (('data', 'a:b'), {})
+    assert load_frames('all', root='data') == (('data', ), {})
+    assert load_frames('made:x', seed=3, size=2) == (
+        ('x', ), {'root': None, 'seed': 3, 'size': 2})
+    with pytest.raises(ValueError, match="'root', .* for 'mine:a'"):
+        load_frames('mine:a')
+    for data in ('mine', 'mine:', 'all:', 'all:x', 'made'):
+        with pytest.raises(ValueError, match="'mine:KIND' .ours., 'all'"):
+            load_frames(data, root='data')
+
+
+def test_motion_of_ones_own(monkeypatch):
+    def read(*args, **kwargs):
+        return args, kwargs
+
+    monkeypatch.setitem(MOTION, 'mine:KIND', Motion(read, 20))
+    assert load_motion('mine:a', 'data', 'val', num_horizons=2) == (
+        ('data', 'a', 'val', 40), {})
+    assert load_motion('mine:a', 'data', 'val', 3, sizes=(1, 1, 1)) == (
+        ('data', 'a', 'val', 3), {'sizes': (1, 1, 1)})
+    with pytest.raises(ValueError, match="'nbody', .*'mine:KIND' or an .npz"):
+        load_motion('mine', 'data', 'val')

@@ -78,6 +78,7 @@ def test_momentum_and_energy():
     assert float(change.abs().median()) < 1e-4
 
 
+@pytest.mark.slow
 def test_published_statistics(tmp_path):
     """No motion 0.27 and constant velocity 0.11, each +- 0.01 at 2000."""
     data = NBody(tmp_path, 'test', sizes=(1, 1, 2000))._data

@@ -92,6 +92,7 @@ def test_xtb_frames_damaged_files(cache, tmp_path, no_walkers):
         water(tmp_path)
 
 
+@pytest.mark.slow
 def test_xtb_frames_continues(cache, tmp_path, monkeypatch):
     r"""One process instead of two, interrupted after the first walker."""
     monkeypatch.setattr(os, 'cpu_count', lambda: 1)
@@ -144,6 +145,7 @@ def test_run_walker(short):
         assert not np.isclose(other['energy'], arrays['energy']).any()
 
 
+@pytest.mark.slow
 def test_run_walker_temperature(short, monkeypatch):
     r"""The virial of the relative positions is 3 (n - 1) kT."""
     from ase.units import kB

@@ -42,6 +42,7 @@ def write(path, connection):
     connection.send(report)
 
 
+@pytest.mark.slow
 def test_memory_is_flat(tmp_path):
     # Processes of their own, which nothing else allocates memory in.
     context = multiprocessing.get_context('fork')
@@ -49,13 +50,14 @@ def test_memory_is_flat(tmp_path):
     receiver, sender = context.Pipe(duplex=False)
     writer = context.Process(target=write, args=(path, sender))
     writer.start()
+    assert receiver.poll(300), 'The writer has not ended'
     written = receiver.recv()
-    writer.join()
+    writer.join(60)
 
     frames = FramesOnDisk(path)
     order = epoch_order(NUM_FRAMES, seed=0, epoch=0)
     loader = iter(DataLoader(frames[order], batch_size=50, num_workers=1,
-                             multiprocessing_context=context))
+                             multiprocessing_context=context, timeout=300))
     worker, = (process.pid for process in loader._workers)
     read, seen = [], 0
     for number, data in enumerate(loader):

@@ -252,6 +252,7 @@ def test_run(run, config, options):
         load_potential(config.out)
 
 
+@pytest.mark.slow
 def test_learns(run, config):
     result = run(replace(config, sizes=(200, 40, 40), num_epochs=15,
                          batch_size=20, hidden_channels=16, conv='vector',
@@ -261,6 +262,7 @@ def test_learns(run, config):
                                     row['constant velocity'])
 
 
+@pytest.mark.slow
 def test_resume(run, config, monkeypatch):
     from torch_sake.forecasting.module import DynamicsModule
     expected = run(replace(config, out=config.out + '-whole'))

@@ -43,6 +43,7 @@ def interrupted(config, monkeypatch):
     return replace(config, resume=True)
 
 
+@pytest.mark.slow
 def test_what_is_lightnings_does_not_matter(interrupted):
     """As in the checkpoints of older versions, which had it."""
     whole = replace(interrupted, resume=False, out=interrupted.out + '-whole')

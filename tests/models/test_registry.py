@@ -39,6 +39,16 @@ def test_of_the_user(module):
     assert name_of(other) == 'mine:SAKE'
 
 
+def test_classes_without_a_name():
+    class Model(torch.nn.Module):
+        pass
+
+    assert find_model(Model) is Model
+    with pytest.raises(ValueError, match="'model' must be a class of a module"
+                       ".*test_classes_without_a_name.<locals>.Model"):
+        name_of(Model)
+
+
 @pytest.mark.parametrize('name, error, match', [
     ('Sake', ValueError, r"one of \['SAKE', 'VectorSAKE'\] or an import "
      r"path .*\(got 'Sake'\)"),

@@ -224,6 +224,8 @@ def test_defaults():
 
 
 @MODELS
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compile(model_class):
     model, pos = build(model_class)
     edge_index, _ = neighbor_list(pos, 5.0, BATCH)

@@ -188,6 +188,8 @@ def test_reset_parameters_are_new_ones(net):
         assert torch.equal(value, expected[key])
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compile():
     net, x, pos, vel, batch = build(cutoff=1.5)
     edge_index, _ = neighbor_list(pos, 1.5, batch)

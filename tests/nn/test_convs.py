@@ -5,7 +5,6 @@ PyG's features and errors.
 import copy
 import itertools
 import math
-from typing import Optional
 
 import numpy
 import pytest
@@ -277,8 +276,8 @@ def test_edge_masks_of_explainers(conv_class):
 def test_subclass_that_changes_messages():
     class Louder(SAKEConv):
         def message(self, source_j: Tensor, target_i: Tensor, dist: Tensor,
-                    direction: Tensor, edge_attr: Optional[Tensor],
-                    edge_weight: Optional[Tensor], targets: Segments):
+                    direction: Tensor, edge_attr: Tensor | None,
+                    edge_weight: Tensor | None, targets: Segments):
             embedding, *rest = super().message(
                 source_j, target_i, dist, direction, edge_attr, edge_weight,
                 targets)
@@ -345,6 +344,8 @@ def test_repr():
     (SAKEConv, dict(cutoff=2.5, edge_dim=2)),
     (VectorSAKEConv, dict(cutoff=2.5, vec_input=True, vec_output=True)),
 ], ids=name)
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compile(conv_class, options):
     conv, inputs = build(conv_class, **options)
     compiled = torch.compile(conv, fullgraph=True)

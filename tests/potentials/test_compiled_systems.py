@@ -8,6 +8,8 @@ import torch
 from torch_sake import SAKE, Potential, VectorSAKE, neighbor_list
 from torch_sake.ops.geometry import edge_vectors
 
+pytestmark = [pytest.mark.compile, pytest.mark.slow]
+
 # The model, its layers, the type of positions (calculators and training have
 # double precision), the number of systems and of graphs of each: code for
 # single graphs, single atoms and no edges is compiled separately, which takes

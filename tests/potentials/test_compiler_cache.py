@@ -10,11 +10,11 @@ from filelock import FileLock
 from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
 
 from torch_sake.ops import compiler_cache
-from torch_sake.ops.compilation import Compilable
+from torch_sake.potentials.compilable import Compilable
 
 SCRIPT = """
 import torch
-from torch_sake.ops.compilation import Compilable
+from torch_sake.potentials.compilable import Compilable
 
 class Sizes(Compilable):
     def total(self, z, pos, batch, batch_size):
@@ -61,7 +61,7 @@ def run(tmp_path):
             TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS='0')
         done = subprocess.run([sys.executable, '-c', SCRIPT], text=True,
                               capture_output=True, env=environment,
-                              start_new_session=True)
+                              start_new_session=True, timeout=300)
         return (done.stdout.strip(), done.stderr.strip(),
                 len(calls.read_text().splitlines()))
 
@@ -69,6 +69,8 @@ def run(tmp_path):
     return run
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_killed_while_it_compiles(run):
     # The compiler has begun to write when all of its session is killed:
     out, _, _ = run("""
@@ -85,6 +87,8 @@ def test_killed_while_it_compiles(run):
     assert run() == ('compiled', '', 0)  # from the folder
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_libraries_that_are_not_whole(run):
     assert run()[:2] == ('compiled', '')
     sizes = {path: path.stat().st_size for path in run.libraries()}
@@ -101,6 +105,8 @@ def test_libraries_that_are_not_whole(run):
     assert run() == ('compiled', '', 0)
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compiler_that_fails_once(run, tmp_path):
     # Such as one killed for its memory; files of other names are probes.
     out, error, _ = run(f"""
@@ -114,6 +120,8 @@ def test_compiler_that_fails_once(run, tmp_path):
      'CppCompileError: x.cpp:3: error: no'),
     ('kill -9 $$', 'CppCompileError: '),
 ])
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compiler_that_always_fails(run, before, cause):
     out, error, _ = run(before)
     assert out == 'not compiled'

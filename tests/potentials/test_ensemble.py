@@ -34,12 +34,12 @@ def test_what_it_was_called():
         Potential.ensemble([])
 
 
-def test_kernels_are_for_all_members(ensemble):
-    for kernels in (True, False):
-        ensemble.compile(kernels=kernels)
-        for potential in ensemble.potentials:
-            assert all(conv.kernels is kernels
-                       for conv in potential.model.stack.convs)
+def test_all_members_are_compiled(ensemble):
+    ensemble.compile()
+    assert all(potential.compiled for potential in ensemble.potentials)
+    for compiled in (ensemble, *ensemble.potentials):
+        with pytest.raises(TypeError, match="'kernels' went with 0.2.0"):
+            compiled.compile(kernels=True)
 
 
 @pytest.fixture

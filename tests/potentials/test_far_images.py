@@ -140,6 +140,8 @@ def test_training_batches(model):
             1.0, other.abs().max())
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compiled():
     potential = Potential(MODELS['VectorSAKE']())
     potential.compile()

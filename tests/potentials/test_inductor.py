@@ -41,6 +41,8 @@ def whole_numbers(*sizes):
     return torch.randint(-99, 100, sizes).float()
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_operators_for_cpu(fast_onednn):
     compiled, targets = compile_and_record(products_and_sums)
     for num_rows in (600, 700):
@@ -59,6 +61,8 @@ def test_operators_for_cpu(fast_onednn):
     assert count(aten.addmm.default) == 0
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_products_of_transposed_matrices(fast_onednn):
 
     def products(x, y):
@@ -79,81 +83,12 @@ def test_products_of_transposed_matrices(fast_onednn):
     assert 'torch_sake::linear' in names and 'aten::copy_' not in names
 
 
-def weighted_sums(index, wide, weights, other, node, last=torch.sin):
-    sums = [wide.new_full((7, wide.size(1)), start).index_add(0, index, values)
-            for start, values in ((0.0, wide * weights[:, :1]),
-                                  (0.0, weights[:, 1:] * wide),
-                                  (0.0, wide * weights[:, :1] +
-                                   weights[:, 1:] * other),
-                                  (0.0, wide * other),  # as they were
-                                  (0.0, wide * weights[:, :1] + other),
-                                  (0.0, wide * weights[:1, :1]),
-                                  (0.0, wide * weights[:, :1] +
-                                   weights[:1, 1:] * other[:1]),
-                                  (1.0, wide * weights[:, :1]))]
-    # What nodes and edges have:
-    once = wide * node.exp().index_select(0, index) * weights[:, :1].exp()
-    return [last(value) for value in (*sums, once)]
-
-
-def bounds_of_weighted_sums(index, *inputs):
-    """What rounding can change, in any order of summation: r roundings of
-    relative size u change a sum by r u / (1 - r u) sum_k |v_k| at most, and a
-    sine no more than its argument."""
-    sizes = weighted_sums(index, *(x.double().abs() for x in inputs),
-                          last=torch.abs)
-    # A node adds up to two products for each edge to what it starts with:
-    terms = 2 * torch.bincount(index, minlength=7).view(7, 1) + 1
-    # Each term passes fewer sums than there are terms. A product is right to
-    # one rounding, an exponential to an ulp, which is two, a sine to four
-    # ulps.
-    roundings = [terms + 8] * (len(sizes) - 1) + [2 + 2 * 2 + 8]
-    unit = torch.finfo(torch.float).eps / 2
-    return [count * unit / (1 - count * unit) * size
-            for count, size in zip(roundings, sizes)]
-
-
-@pytest.mark.parametrize('sort', [False, True])
-def test_weighted_sums(sort):
-    compiled, targets = compile_and_record(weighted_sums)
-    for num_edges in (40, 50, 0):  # The last is a version of its own.
-        index = torch.randint(0, 6, (num_edges, ))  # The last node has none.
-        index = index.sort().values if sort else index
-        inputs = [index, torch.randn(num_edges, 128),
-                  torch.randn(num_edges, 2), torch.randn(num_edges, 128),
-                  torch.randn(7, 128)]
-        exact = weighted_sums(index, *(x.double() for x in inputs[1:]))
-        for function in (compiled, weighted_sums):
-            for value, expected, bound in zip(
-                    function(*inputs), exact,
-                    bounds_of_weighted_sums(*inputs)):
-                assert ((value - expected).abs() <= bound).all()
-        if num_edges > 0:
-            count = targets.count
-            assert count(ours.sort_edges.default) == 1
-            assert count(ours.sum_edges.default) == 4
-            assert count(aten.index_put.default) == 5
-            assert count(ours.in_memory.default) >= 2
-
-
-def test_hyperbolic_tangent():
-    compiled, targets = compile_and_record(lambda x: x.tanh())
-    x = torch.cat([torch.linspace(-12, 12, 100001), torch.logspace(-30, 0, 31),
-                   torch.tensor([0.0, -0.0, 1e30, -torch.inf, torch.inf])])
-    expected = x.double().tanh()
-    error = (compiled(x) - expected).abs()
-    assert (error <= 5e-7 * expected.abs()).all()
-    assert aten.tanh.default not in targets
-    assert compiled(torch.tensor(torch.nan)).isnan()
-    assert torch.allclose(compiled(x.double()), expected, 1e-14, 0.0)
-
-
-def test_other_devices_are_left_alone():
+def test_other_devices_are_left_alone(fast_onednn):
     inputs = [value.to('meta') for value in (
-        torch.zeros(40, dtype=torch.long), torch.ones(40, 128),
-        torch.ones(40, 2), torch.ones(40, 128), torch.ones(7, 128))]
-    graph = make_fx(lambda *args: [
-        value.tanh() for value in weighted_sums(*args)])(*inputs).graph
+        torch.ones(600, 64), torch.ones(64, 64), torch.ones(64),
+        torch.ones(600, 64), torch.zeros(50, dtype=torch.long),
+        torch.ones(50, 3), torch.ones(50, 64))]
+    graph = make_fx(products_and_sums)(*inputs).graph
     targets = [node.target for node in graph.nodes]
     OperatorsForCPU()(graph)
     assert [node.target for node in graph.nodes] == targets
@@ -161,6 +96,8 @@ def test_other_devices_are_left_alone():
 
 @pytest.mark.skipif(torch.__version__ < (2, 12),
                     reason='This compiler makes wrong derivatives')
+@pytest.mark.compile
+@pytest.mark.slow
 def test_derivatives_of_models_that_are_compiled_as_they_are(fresh_compiler):
     r"""Left alone, torch 2.13 makes wrong ones of six layers that move."""
     torch.manual_seed(0)
@@ -196,6 +133,8 @@ def test_operators_of_edges_and_nodes():
         assert torch.autograd.gradgradcheck(function, argument)
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compiled_potential(fresh_compiler):
     r"""It is computed as it is, and so are its forces."""
     torch.manual_seed(0)

@@ -184,6 +184,8 @@ def test_stress_can_be_trained_on(potential):
     assert torch.allclose(gradient[row, 2], slope, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compiled_stress_is_eager_stress():
     eager = vector_sake().double()
     compiled = copy.deepcopy(eager)

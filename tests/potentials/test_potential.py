@@ -206,6 +206,8 @@ def random_batch(num_graphs):
     return z, 2 * torch.randn(len(z), 3).double(), batch
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compiled_is_eager():
     eager = Potential(vector_sake(), 2.0, torch.randn(100)).double()
     compiled = copy.deepcopy(eager)
@@ -342,6 +344,7 @@ def test_edges_of_an_interaction_graph_of_the_user(pos):
         assert torch.equal(fixed(Z, pos, BATCH), expected)
 
 
+@pytest.mark.compile
 def test_fixed_edges_that_are_compiled(pos):
     graph = RadiusInteractionGraph(2.5)
     edge_index = neighbor_list(pos, 2.5, BATCH)[0][:, ::2]
@@ -433,6 +436,8 @@ def test_vmap_over_positions(build):
                           torch.stack([model(Z, pos) for pos in many]))
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compiled_layers_are_computed_again():
     potential = Potential(vector_sake(), recompute=True).double()
     inputs = dense_batch()
@@ -479,6 +484,8 @@ def power(value, exponent):
 @pytest.mark.skipif(
     'recompile_limit' not in inspect.signature(torch.compile).parameters,
     reason='This torch has one limit for everything')
+@pytest.mark.compile
+@pytest.mark.slow
 def test_more_versions_than_torch_allows():
     function = compilation.compile_function(power)
     value = torch.rand(5)
@@ -492,6 +499,8 @@ def wide_sums(x, index, values):
     return x.index_add(0, index, values.sin())
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compiled_sums_have_an_order():
     threads = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -130,6 +130,8 @@ def test_numbers_of_float32_keep_the_digits_of_the_references():
     assert float(out) == pytest.approx(-3e6 + 3e-3, rel=1e-15)
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_compiled(monkeypatch):
     # Tests of potentials go all the way to machine code.
     monkeypatch.setattr(

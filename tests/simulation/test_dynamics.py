@@ -29,6 +29,7 @@ def table(out):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_constant_energy(checkpoint, molecule_file, tmp_path):
     spreads = []
     for timestep in (0.5, 0.25):
@@ -55,6 +56,7 @@ def test_constant_energy(checkpoint, molecule_file, tmp_path):
         rows['potential energy [eV]'][7], abs=1e-7)
 
 
+@pytest.mark.slow
 def test_heat_bath(checkpoint, crystal_file, tmp_path):
     simulation = simulate(tmp_path / 'md', checkpoint=checkpoint('run'),
                           structure=crystal_file, num_steps=600, timestep=1.0,
@@ -63,6 +65,7 @@ def test_heat_bath(checkpoint, crystal_file, tmp_path):
     assert 350 < numpy.mean(temperature) < 650
 
 
+@pytest.mark.slow
 def test_constant_pressure(checkpoint, crystal_file, tmp_path):
     volumes = {}
     for pressure in (0.0, 20.0):
@@ -288,6 +291,7 @@ def test_not_a_number(checkpoint, molecule_file, tmp_path):
     assert len(ase_io.read(tmp_path / 'md' / 'trajectory.extxyz', ':')) == 3
 
 
+@pytest.mark.slow
 def test_uncertainty(checkpoint, molecule_file, tmp_path):
     paths = [checkpoint('a', 0), checkpoint('b', 1)]
     # Atoms far apart, of which little is felt, on their way to each other:
@@ -398,19 +402,18 @@ def test_bad_input(checkpoint, molecule_file, crystal_file, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='POSIX signals')
-def test_kill(checkpoint, molecule_file, tmp_path):
+@pytest.mark.slow
+def test_kill(checkpoint, molecule_file, tmp_path, wait_until):
     path, out = checkpoint('run'), tmp_path / 'md'
     command = [sys.executable, '-c', 'from torch_sake.cli import main; '
                'import sys; sys.exit(main())', 'md', '--checkpoint', path,
                '--structure', molecule_file, '--out', str(out), '--num_steps',
                '100000', '--interval', '1', '--compile', 'false']
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    while not (out / 'log.csv').exists():
-        assert process.poll() is None
-        time.sleep(0.1)
+    wait_until(process, (out / 'log.csv').exists)
     time.sleep(1.0)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.wait(60)
     simulation = Simulation(MDConfig(path, structure=molecule_file, interval=1,
                                      out=str(out), num_steps=30, resume=True))
     simulation.run()
@@ -418,11 +421,9 @@ def test_kill(checkpoint, molecule_file, tmp_path):
     process = subprocess.Popen([*command, '--resume'],
                                stderr=subprocess.DEVNULL)
     size = os.path.getsize(out / 'log.csv')
-    while os.path.getsize(out / 'log.csv') <= size:
-        assert process.poll() is None
-        time.sleep(0.1)
+    wait_until(process, lambda: os.path.getsize(out / 'log.csv') > size)
     process.send_signal(signal.SIGTERM)
-    assert process.wait() == 130
+    assert process.wait(60) == 130
     rows = table(out)
     assert [int(row['step']) for row in rows] == list(range(len(rows)))
     assert (out / 'md.png').exists()
@@ -449,6 +450,8 @@ def test_drift():
     assert 'has been 10001 K' in describe(rows, 10, False)
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_goes_on_compiled_or_not_as_it_began(checkpoint, molecule_file,
                                              tmp_path):
     settings = dict(out=str(tmp_path / 'md'), checkpoint=checkpoint('run'),

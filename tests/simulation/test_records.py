@@ -128,6 +128,7 @@ LOG = [
 
 
 @pytest.mark.parametrize('format', ['extxyz', 'traj'])
+@pytest.mark.slow
 def test_nothing_goes_on_beside_less_than_there_was(
         checkpoint, molecule_file, tmp_path, format):
     whole, out = tmp_path / 'whole', tmp_path / 'md'

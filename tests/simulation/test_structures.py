@@ -6,7 +6,8 @@ import torch
 from torch_geometric.data import Data
 
 from torch_sake.checkpoint import save_checkpoint
-from torch_sake.simulation.structures import lost_atoms, read_structure
+from torch_sake.simulation.soundness import lost_atoms
+from torch_sake.simulation.structures import read_structure
 
 ase = pytest.importorskip('ase')
 

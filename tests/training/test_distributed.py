@@ -19,9 +19,9 @@ pytest.importorskip('jsonargparse')
 pytest.importorskip('matplotlib')
 pytest.importorskip('pytorch_lightning')
 
-pytestmark = pytest.mark.skipif(
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(
     not torch.distributed.is_available()
-    or not torch.distributed.is_gloo_available(), reason='needs gloo')
+    or not torch.distributed.is_gloo_available(), reason='needs gloo')]
 
 MAIN = 'import sys; from torch_sake.cli import main; sys.exit(main())'
 # The same, interrupted in the seventh step:

@@ -142,6 +142,7 @@ def test_run_draws_its_own_numbers(config):
     assert runs[0] == runs[1] and len(runs[0]) == 4
 
 
+@pytest.mark.slow
 def test_dynamics(tmp_path, foreign):
     from torch_sake.forecasting.fit import run_dynamics
     config = DynamicsConfig(root=str(tmp_path), sizes=(8, 4, 4), batch_size=4,

@@ -36,6 +36,7 @@ def read(out):
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
+@pytest.mark.slow
 def test_killed_run_ends_where_an_uninterrupted_one_does(water_file, tmp_path):
     arguments = ['train', '--data', water_file, '--num_train', '16',
                  '--num_val', '4', '--num_steps', str(NUM_STEPS),
@@ -59,19 +60,21 @@ def test_killed_run_ends_where_an_uninterrupted_one_does(water_file, tmp_path):
     last, delays = os.path.join(killed, LAST), []
     for _ in range(NUM_KILLS):
         before = os.path.exists(last) and os.stat(last).st_ino
+        end = time.time() + 300
         process = start()
         while (os.path.exists(last) and os.stat(last).st_ino) == before:
-            assert process.is_alive()
+            assert process.is_alive() and time.time() < end
             time.sleep(0.002)
         # Less than the time of a few validations: it is not to finish.
         delays.append(random.uniform(0, 0.05))
         time.sleep(delays[-1])
         process.kill()
-        process.join()
+        process.join(60)
         assert process.exitcode == -signal.SIGKILL, delays
         read(killed)
     process = start()
-    process.join()
+    process.join(300)
+    assert process.exitcode == 0
     tensors, rows = read(killed)
     expected, expected_rows = read(whole)
     assert rows == expected_rows, delays

@@ -125,6 +125,7 @@ def test_limits_that_exclude_each_other(config):
             replace(config, **{name: 0})
 
 
+@pytest.mark.slow
 def test_commands(copper_file, tmp_path, capsys):
     path, out = str(tmp_path / 'some.frames'), str(tmp_path / 'run')
     assert main(['convert', '--data', copper_file, '--out', path]) == 0
@@ -150,7 +151,9 @@ def test_commands(copper_file, tmp_path, capsys):
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
-def test_workers_leave_interruptions_to_the_run(water_file, tmp_path):
+@pytest.mark.slow
+def test_workers_leave_interruptions_to_the_run(water_file, tmp_path,
+                                                wait_until):
     # SLURM ends all processes of a command, as a terminal does.
     path, out = str(tmp_path / 'some.frames'), str(tmp_path / 'run')
     convert_frames(water_file, path)
@@ -161,9 +164,7 @@ def test_workers_leave_interruptions_to_the_run(water_file, tmp_path):
          '--val_interval', '200', '--hidden_channels', '8', '--num_layers',
          '1', '--num_rbf', '4', '--num_workers', '1', '--compile', 'false'],
         stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while not os.path.exists(os.path.join(out, LAST)):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
+    wait_until(process, lambda: os.path.exists(os.path.join(out, LAST)))
     time.sleep(0.2)  # not a validation
     os.killpg(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=120)

@@ -101,11 +101,13 @@ def errors(config, readout, name, monkeypatch):
         outputs[name].label.abs().mean())
 
 
+@pytest.mark.slow
 def test_a_dipole_moment_that_only_its_head_can_express(config, monkeypatch):
     assert errors(config, 'dipole', 'mu', monkeypatch) < 0.02
     assert errors(config, 'add', 'mu', monkeypatch) > 0.2
 
 
+@pytest.mark.slow
 def test_a_second_moment_that_only_its_head_can_express(config, monkeypatch):
     # Charges of elements are found by the references already.
     assert errors(config, 'extent', 'r2', monkeypatch) < 1e-5

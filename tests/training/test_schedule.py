@@ -60,6 +60,7 @@ def test_a_run_without_progress_ends_early(config):
     assert longer.history[:4] == trainer.history
 
 
+@pytest.mark.slow
 def test_plateau_in_a_run_that_is_resumed(config):
     config = replace(config, val_interval=1, num_steps=30, schedule='plateau',
                      learning_rate=1e-30, warmup=0.0)

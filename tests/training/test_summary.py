@@ -71,6 +71,7 @@ def test_noise_of_energies_is_no_scale():
 
 
 @pytest.mark.filterwarnings('ignore:Labels of')
+@pytest.mark.slow
 def test_noise_of_forces_does_not_spoil_energies(tmp_path):
     ase_io = pytest.importorskip('ase.io')
     from ase import Atoms

@@ -92,7 +92,8 @@ def test_loss_and_score(config, data, request):
 @pytest.mark.parametrize('stop, signum, data, changes', [
     (1, signal.SIGINT, 'water_file', {}),
     (6, signal.SIGTERM, 'water_file', {'optimizer': 'adam'}),
-    (8, signal.SIGINT, 'water_file', {'compile': True}),
+    pytest.param(8, signal.SIGINT, 'water_file', {'compile': True},
+                 marks=[pytest.mark.compile, pytest.mark.slow]),
     (6, signal.SIGINT, 'energy_file', {}),
 ])
 def test_resumed_run_ends_where_an_uninterrupted_one_does(

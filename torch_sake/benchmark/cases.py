@@ -8,12 +8,11 @@ import yaml
 from torch_sake.benchmark import official
 from torch_sake.benchmark.peers import PEERS, PeerInputs, peer_versions
 from torch_sake.benchmark.systems import System
-from torch_sake.models import SAKE, VectorSAKE
+from torch_sake.models.registry import MODELS as OWN
 from torch_sake.neighbors import neighbor_list
-from torch_sake.nn.spatial_attention import HAS_TRITON
 from torch_sake.potentials.potential import Potential
 
-OWN = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
+Calls = dict[str, Callable[[], Any]]
 
 
 class Case(NamedTuple):
@@ -29,19 +28,15 @@ class Case(NamedTuple):
         """
         return self.potential.compiled
 
-    def calls(self, system: System,
-              tasks: list[str]) -> dict[str, Callable[[], Any]]:
+    def calls(self, system: System, tasks: list[str]) -> Calls:
         r"""Returns a function for each task that can be done, and one for the
         neighbor list.
         """
-        inputs = (system.z, system.pos, system.batch, system.cell)
-        calls = {'neighbors': lambda: neighbor_list(
+        calls: Calls = {'neighbors': lambda: neighbor_list(
             system.pos, self.cutoff, system.batch, system.cell)}
         if 'inference' in tasks:
-            def infer() -> None:
-                with torch.no_grad():
-                    self.potential(*inputs)
-            calls['inference'] = infer
+            calls['inference'] = torch.no_grad()(
+                lambda: self.potential(*system.inputs))
         if 'training' in tasks:
             calls['training'] = self._training_step(system)
         if 'md' in tasks and system.batch_size == 1:
@@ -53,8 +48,7 @@ class Case(NamedTuple):
         optimizer = torch.optim.Adam(potential.parameters(), 1e-6, fused=True)
 
         def train() -> None:
-            energy, forces, _ = potential(system.z, system.pos, system.batch,
-                                          system.cell)
+            energy, forces, _ = potential(*system.inputs)
             optimizer.zero_grad()
             (energy.mean() + forces.square().mean()).backward()
             optimizer.step()
@@ -83,7 +77,7 @@ AnyCase = Case | official.OfficialCase
 def build_cases(entry: str, compiled: bool, device: torch.device,
                 dtype: torch.dtype) -> list[AnyCase]:
     r"""Returns the cases of a model: as it is and, if asked for and possible,
-    compiled, and compiled with kernels for the spatial attention (fused).
+    compiled.
 
     Args:
         entry (str): The name of a model of this package, with arguments that
@@ -102,38 +96,27 @@ def build_cases(entry: str, compiled: bool, device: torch.device,
         return [official.OfficialCase()]
     name, *changes = entry.split(',')
     torch.manual_seed(0)
-    if name in OWN:
-        arguments = {key: yaml.safe_load(value) for key, value in
-                     (change.split('=', 1) for change in changes)}
-        recompute = arguments.pop('recompute', False)
-        model = OWN[name](**arguments)
-        potential = Potential(model, recompute=recompute).to(device, dtype)
-        cases = [Case(entry, potential, model.cutoff, {})]
-        variants = {}
-        if compiled:
-            variants['compiled'] = {}
-        if compiled and name == 'SAKE' and has_kernels(device, dtype):
-            variants['fused'] = {'kernels': True}
-        for variant, options in variants.items():
-            potential = copy.deepcopy(cases[0].potential)
-            potential.compile(**options)
-            cases.append(Case(f'{entry}, {variant}', potential, model.cutoff,
-                              {}))
-        return cases
-    if name not in PEERS or changes:
+    if name in PEERS and not changes:
+        versions = peer_versions(name)
+        cutoff = PEERS[name].settings['cutoff']
+        model = PEERS[name].build(PeerInputs(cutoff, [1, 6, 8], 20.0))
+        potential = Potential(model).to(device, dtype)
+        return [Case(name, potential, cutoff, versions)]
+    if name not in OWN:
         names = sorted([*OWN, *PEERS, official.NAME])
         raise ValueError(f"'models' must be of {names}, with changes for "
                          f"{sorted(OWN)} only (got {entry!r})")
-    versions = peer_versions(name)
-    cutoff = PEERS[name].settings['cutoff']
-    model = PEERS[name].build(PeerInputs(cutoff, [1, 6, 8], 20.0))
-    potential = Potential(model).to(device, dtype)
-    return [Case(name, potential, cutoff, versions)]
-
-
-def has_kernels(device: torch.device, dtype: torch.dtype) -> bool:
-    r"""Returns whether there are kernels for the spatial attention."""
-    return HAS_TRITON and device.type == 'cuda' and dtype == torch.float
+    arguments = {key: yaml.safe_load(value) for key, value in
+                 (change.split('=', 1) for change in changes)}
+    recompute = arguments.pop('recompute', False)
+    model = OWN[name](**arguments)
+    potential = Potential(model, recompute=recompute).to(device, dtype)
+    cases = [Case(entry, potential, model.cutoff, {})]
+    if compiled:
+        potential = copy.deepcopy(potential)
+        potential.compile()
+        cases.append(Case(f'{entry}, compiled', potential, model.cutoff, {}))
+    return cases
 
 
 def installed_models() -> list[str]:
@@ -141,10 +124,4 @@ def installed_models() -> list[str]:
     names = ['VectorSAKE', 'SAKE', 'SAKE,cutoff=null']
     if official.is_installed():
         names.append(official.NAME)
-    for name in PEERS:
-        try:
-            peer_versions(name)
-            names.append(name)
-        except ImportError:
-            pass
-    return names
+    return names + [name for name, peer in PEERS.items() if peer.is_installed]

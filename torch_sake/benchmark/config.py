@@ -17,8 +17,7 @@ class BenchmarkConfig:
     Args:
         models: Names of models, those of this package with arguments, such as
             'SAKE,cutoff=null'; all that are installed if not given.
-        compiled: Whether models of this package are measured compiled, too,
-            and SAKE on a GPU with its kernels ('fused').
+        compiled: Whether models of this package are measured compiled, too.
         tasks: What is done: 'inference' (energies and forces), 'training' (a
             step on both, with Adam) and 'md' (a step by ASE, of one graph).
         atoms: Sizes of molecules.

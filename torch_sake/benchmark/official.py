@@ -85,8 +85,8 @@ class OfficialCase:
             'inference': lambda: jax.block_until_ready(infer(params, pos)),
             'training': train,
         }
-        return {task: call for task, call in calls.items()
-                if task in tasks or task == 'neighbors'}
+        return {task: calls[task] for task in ('neighbors', *tasks)
+                if task in calls}
 
 
 def is_installed() -> bool:

@@ -42,6 +42,11 @@ class Peer:
     install: str
     settings: dict[str, Any]
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package can be imported."""
+        return importlib.util.find_spec(self.module) is not None
+
 
 PYG = ('torch_geometric', ('torch_geometric',), 'pip install torch_geometric')
 # Without its dependencies: an old sympy among them asks for another torch.
@@ -102,7 +107,7 @@ def peer_versions(name: str) -> dict[str, str]:
         ImportError: If the peer is not installed.
     """
     peer = PEERS[name]
-    if importlib.util.find_spec(peer.module) is None:
+    if not peer.is_installed:
         raise ImportError(f"{name} needs {peer.module}, which is not "
                           f"installed: {peer.install}")
     return {package: version(package) for package in peer.packages}

@@ -6,15 +6,20 @@ from typing import Any
 import torch
 
 from torch_sake.benchmark import official
-from torch_sake.benchmark.cases import AnyCase, build_cases, installed_models
+from torch_sake.benchmark.cases import (
+    AnyCase,
+    Calls,
+    build_cases,
+    installed_models,
+)
 from torch_sake.benchmark.config import BenchmarkConfig
 from torch_sake.benchmark.systems import System, all_systems
 from torch_sake.benchmark.work import (
     Rates,
     count_work,
     measure_rates,
+    milliseconds,
     peak_memory,
-    synchronize,
 )
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.files import write_json
@@ -57,77 +62,69 @@ def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
 def _measure_system(cases: list[AnyCase], system: System,
                     config: BenchmarkConfig,
                     device: torch.device) -> list[Row]:
-    calls = {}
-    for case in cases:
-        # Models without a cutoff, and those of others, are not periodic.
-        try:
-            mine = case.calls(system, config.tasks)
-            for call in mine.values():
-                call()  # what the first call has to do does not count
-                call()
-        except (ValueError, TypeError):
-            if system.cell is None:
-                raise
-            continue
-        for task, call in mine.items():
-            repeats = _repeats(call, config.seconds, device)
-            calls[case.label, task] = (call, repeats)
+    calls = {(case.label, task): call for case in cases for task, call in
+             _warm_calls(case, system, config.tasks).items()}
+    repeats = {
+        key: max(int(1000 * config.seconds / milliseconds(call, device)), 1)
+        for key, call in calls.items()}
     times: dict[Any, list[float]] = {key: [] for key in calls}
     # The threads of JAX are busy for a while after its calls:
     pause = 0.3 if (official.NAME, 'neighbors') in calls else 0.0
     for _ in range(config.rounds):
-        for key, (call, repeats) in calls.items():
+        for key, call in calls.items():
             time.sleep(pause)
-            times[key].append(_milliseconds(call, repeats, device))
+            times[key].append(milliseconds(call, device, repeats[key]))
+    num_edges = {
+        cutoff: system.num_edges(cutoff) for cutoff in
+        {case.cutoff for case in cases if (case.label, 'neighbors') in calls}}
     rows, works = [], {}
-    for case in cases:
-        if (case.label, 'neighbors') not in calls:
-            continue
-        edges = system.num_edges(case.cutoff)
-        for task in config.tasks:
-            if (case.label, task) not in calls:
+    for task in config.tasks:
+        for case in cases:
+            label = case.label
+            if (label, task) not in calls:
                 continue
-            call, _ = calls[case.label, task]
-            low, middle, high = torch.tensor(times[case.label, task]).quantile(
+            call, edges = calls[label, task], num_edges[case.cutoff]
+            low, middle, high = torch.tensor(times[label, task]).quantile(
                 torch.tensor([0.25, 0.5, 0.75])).tolist()
-            search = min(times[case.label, 'neighbors'])
             row = {'system': system.name, 'atoms': system.num_atoms,
                    'batch_size': system.batch_size, 'edges': edges,
-                   'task': task, 'model': case.label, 'ms': middle,
-                   'ms_low': low, 'ms_high': high,
-                   'neighbors': search / middle}
-            if case.label != official.NAME:
+                   'task': task, 'model': label, 'ms': middle, 'ms_low': low,
+                   'ms_high': high,
+                   'neighbors': min(times[label, 'neighbors']) / middle}
+            if label != official.NAME:
                 memory = peak_memory(call, device)
                 row.update(peak_bytes=memory,
                            bytes_per_edge=memory / max(edges, 1))
             # A compiled model has to do the same as it did before.
-            kind = (case.label.removesuffix(', compiled').removesuffix(
-                ', fused'), task)
+            kind = label.removesuffix(', compiled'), task
             if not case.compiled:
                 works[kind] = count_work(call)
             if kind in works:
                 row.update(works[kind]._asdict())
             rows.append(row)
-    return sorted(rows, key=lambda row: config.tasks.index(row['task']))
+    return rows
+
+
+def _warm_calls(case: AnyCase, system: System, tasks: list[str]) -> Calls:
+    r"""Returns the calls of a case, or none for a system that it cannot do,
+    after the first ones, which do more than those that count.
+    """
+    try:
+        calls = case.calls(system, tasks)
+        for call in 2 * list(calls.values()):
+            call()
+        return calls
+    # Models without a cutoff, and those of others, are not periodic.
+    except (ValueError, TypeError):
+        if system.cell is None:
+            raise
+        return {}
 
 
 def _add_shares(row: Row, rates: Rates) -> None:
     if 'flops' in row:
         row['matrix_share'] = 1000 * row['flops'] / rates.flops / row['ms']
         row['memory_share'] = 1000 * row['bytes'] / rates.bytes / row['ms']
-
-
-def _repeats(call: Any, seconds: float, device: torch.device) -> int:
-    return max(int(1000 * seconds / _milliseconds(call, 1, device)), 1)
-
-
-def _milliseconds(call: Any, repeats: int, device: torch.device) -> float:
-    synchronize(device)
-    began = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    synchronize(device)
-    return 1000 * (time.perf_counter() - began) / repeats
 
 
 def _describe(device: torch.device) -> str:

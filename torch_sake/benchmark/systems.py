@@ -1,3 +1,4 @@
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -29,12 +30,16 @@ class System(NamedTuple):
         r"""The number of graphs."""
         return 1 if self.batch is None else int(self.batch[-1]) + 1
 
+    @property
+    def inputs(self) -> tuple[Tensor | None, ...]:
+        r"""What a potential takes."""
+        return self.z, self.pos, self.batch, self.cell
+
     def to(self, device: torch.device, dtype: torch.dtype) -> 'System':
         r"""Returns the system on a device, in a type of numbers."""
-        return self._replace(
-            z=self.z.to(device), pos=self.pos.to(device, dtype),
-            batch=None if self.batch is None else self.batch.to(device),
-            cell=None if self.cell is None else self.cell.to(device, dtype))
+        return System(self.name, *(
+            value if value is None else value.to(device, dtype if
+            value.is_floating_point() else None) for value in self.inputs))
 
     def num_edges(self, cutoff: float | None) -> int:
         r"""Returns the number of edges within a cutoff."""
@@ -45,11 +50,7 @@ class System(NamedTuple):
 def molecules(num_atoms: int, batch_size: int, seed: int = 0) -> System:
     r"""Returns compact clusters of C, H and O with the density of a molecule.
     """
-    side = 1
-    while side**3 < num_atoms:
-        side += 1
-    grid = MOLECULE_SPACING * torch.cartesian_prod(
-        *[torch.arange(float(side))] * 3)
+    grid = MOLECULE_SPACING * _grid(math.ceil(round(num_atoms**(1 / 3), 6)))
     grid = grid[(grid - grid.mean(dim=0)).norm(dim=1).argsort()[:num_atoms]]
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(batch_size, num_atoms, 3, generator=generator)
@@ -66,13 +67,16 @@ def box(num_atoms: int, seed: int = 0) -> System:
     number next to :obj:`num_atoms` of atoms.
     """
     side = max(round(num_atoms**(1 / 3)), 1)
-    grid = BOX_SPACING * torch.cartesian_prod(
-        *[torch.arange(float(side))] * 3).view(-1, 3)
+    grid = BOX_SPACING * _grid(side)
     generator = torch.Generator().manual_seed(seed)
     pos = grid + 0.5 * torch.rand(grid.shape, generator=generator)
     return System(f'box of {len(pos)} atoms',
                   torch.full((len(pos), ), 6), pos,
                   cell=side * BOX_SPACING * torch.eye(3))
+
+
+def _grid(side: int) -> Tensor:
+    return torch.cartesian_prod(*[torch.arange(float(side))] * 3).view(-1, 3)
 
 
 def all_systems(atoms: list[int], batch_sizes: list[int],

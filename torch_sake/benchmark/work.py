@@ -1,6 +1,5 @@
 r"""What a function asks of a machine, and what the machine can do."""
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from torch_sake.ops.linear import Linear
 
 MATRIX_SIZE = 1024
 VECTOR_BYTES = 1 << 28
+ROUNDS = 5  # of which the shortest counts
 
 
 class Work(NamedTuple):
@@ -68,24 +68,23 @@ def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
     out = torch.empty_like(vector)
     linear = Linear(MATRIX_SIZE, MATRIX_SIZE, bias=False).to(device, dtype)
     with torch.no_grad():
-        flops = 2 * MATRIX_SIZE**3 / min(
-            seconds(lambda: matrix @ matrix, device),
-            seconds(lambda: linear(matrix), device))
-    moved = 2 * VECTOR_BYTES / seconds(lambda: out.copy_(vector), device)
-    return Rates(flops, moved)
+        product, ours, copy = (
+            min(milliseconds(call, device) for _ in range(ROUNDS)) / 1000
+            for call in (lambda: matrix @ matrix, lambda: linear(matrix),
+                         lambda: out.copy_(vector)))
+    return Rates(2 * MATRIX_SIZE**3 / min(product, ours),
+                 2 * VECTOR_BYTES / copy)
 
 
-def seconds(call: Callable[[], Any], device: torch.device,
-            rounds: int = 5) -> float:
-    r"""Returns the shortest time of a call."""
-    best = math.inf
-    for _ in range(rounds):
-        synchronize(device)
-        began = time.perf_counter()
+def milliseconds(call: Callable[[], Any], device: torch.device,
+                 repeats: int = 1) -> float:
+    r"""Returns the mean time of several calls."""
+    synchronize(device)
+    began = time.perf_counter()
+    for _ in range(repeats):
         call()
-        synchronize(device)
-        best = min(best, time.perf_counter() - began)
-    return best
+    synchronize(device)
+    return 1000 * (time.perf_counter() - began) / repeats
 
 
 def synchronize(device: torch.device) -> None:
@@ -99,7 +98,7 @@ def peak_memory(call: Callable[[], Any], device: torch.device) -> int:
     time during a call, beyond those from before.
     """
     if device.type == 'cuda':
-        torch.cuda.synchronize(device)
+        synchronize(device)
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         call()

@@ -38,19 +38,8 @@ class SAKECalculator(Calculator):
         potential (Potential or Ensemble or str or [str]): The potential, a
             checkpoint or the folder of a training run, or several of these,
             which become an :class:`~torch_sake.Ensemble`.
-        units (dict, optional): The units of the potential, with the keys
-            :obj:`'length'` and :obj:`'energy'`; Angstrom and eV if not given.
-            A checkpoint knows its own. (default: :obj:`None`)
-        device (str or torch.device, optional): Where to compute; where the
-            potential is if not given. (default: :obj:`None`)
-        dtype (torch.dtype, optional): The type of the numbers,
-            :obj:`torch.float32` or :obj:`torch.float64`; that of the
-            parameters if not given. (default: :obj:`None`)
-        compile (bool, optional): If set to :obj:`True`, the potential is
-            compiled at the first call, which takes up to a minute.
-            (default: :obj:`False`)
-        model (str or type, optional): As that of :class:`Evaluator`.
-            (default: :obj:`None`)
+        units, device, dtype, compile, model (optional): As those of
+            :class:`~torch_sake.calculators.Evaluator`.
         **kwargs (optional): Additional arguments of
             :class:`ase.calculators.calculator.Calculator`.
 

@@ -30,8 +30,8 @@ class Evaluation(NamedTuple):
     energy: float
     forces: numpy.ndarray
     stress: numpy.ndarray | None
-    energy_std: float | None
-    forces_std: numpy.ndarray | None
+    energy_std: float | None = None
+    forces_std: numpy.ndarray | None = None
 
 
 class Evaluator:
@@ -50,11 +50,12 @@ class Evaluator:
         device (str or torch.device, optional): Where to compute (a GPU, if
             there is one, for :obj:`"auto"`); where the potential is if not
             given. (default: :obj:`None`)
-        dtype (torch.dtype, optional): The type of the numbers; that of the
+        dtype (torch.dtype, optional): The type of the numbers,
+            :obj:`torch.float32` or :obj:`torch.float64`; that of the
             parameters if not given. (default: :obj:`None`)
         compile (bool, optional): If set to :obj:`True`, the potential is
-            compiled, see :meth:`torch_sake.Potential.compile`.
-            (default: :obj:`False`)
+            compiled at the first call, which takes up to a minute, see
+            :meth:`torch_sake.Potential.compile`. (default: :obj:`False`)
         model (str or type, optional): The class of the model, where that of a
             checkpoint is not of this package, see
             :func:`torch_sake.load_potential`. (default: :obj:`None`)
@@ -139,22 +140,19 @@ class Evaluator:
                 elements, positions are not finite, or what comes out is not.
         """
         inputs = self._inputs(numbers, positions, cell, pbc)
-        energy_std = forces_std = None
-        if isinstance(self.potential, Ensemble):
-            energy, forces, stress, energy_std, forces_std = (
-                self.potential.statistics(compute_stress=compute_stress,
-                                          **inputs))
-            energy_std = float(energy_std) * self.energy
-            forces_std = self._numpy(forces_std, self.energy / self.length)
-        else:
-            energy, forces, stress = self.potential(
-                compute_stress=compute_stress, **inputs)
+        call = getattr(self.potential, 'statistics', self.potential)
+        energy, forces, stress, *std = call(compute_stress=compute_stress,
+                                            **inputs)
+        force_unit = self.energy / self.length
         energy = float(energy) * self.energy
-        forces = self._numpy(forces, self.energy / self.length)
+        forces = self._numpy(forces, force_unit)
         check_finite_forces(energy, forces)
         if stress is not None:
             stress = self._numpy(stress[0], self.energy / self.length**3)
-        return Evaluation(energy, forces, stress, energy_std, forces_std)
+        if not std:
+            return Evaluation(energy, forces, stress)
+        return Evaluation(energy, forces, stress, float(std[0]) * self.energy,
+                          self._numpy(std[1], force_unit))
 
     @one_thread_at_a_time
     @torch.no_grad()
@@ -189,9 +187,9 @@ class Evaluator:
             pbc = torch.as_tensor(pbc, dtype=torch.bool, device=self.device)
         inputs = {'z': z, 'pos': pos, 'cell': cell, 'pbc': pbc}
         if self.neighbors is not None:
-            edge_index, edge_shift = self.neighbors(pos, None, cell, pbc)
-            inputs.update(edge_index=edge_index, edge_shift=(
-                None if cell is None else edge_shift))
+            edges = self.neighbors(pos, None, cell, pbc)
+            inputs.update(edge_index=edges.index, edge_shift=(
+                None if cell is None else edges.shift))
         return inputs
 
     def _tensor(self, lengths: numpy.ndarray) -> Tensor:

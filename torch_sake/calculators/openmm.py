@@ -54,19 +54,8 @@ def openmm_force(
         periodic (bool, optional): If set to :obj:`True`, the system is
             periodic, with the box vectors that it has at each step.
             (default: :obj:`False`)
-        units (dict, optional): The units of the potential, with the keys
-            :obj:`'length'` and :obj:`'energy'`; Angstrom and eV if not given.
-            A checkpoint knows its own. (default: :obj:`None`)
-        device (str or torch.device, optional): Where to compute; where the
-            potential is if not given. (default: :obj:`None`)
-        dtype (torch.dtype, optional): The type of the numbers,
-            :obj:`torch.float32` or :obj:`torch.float64`; that of the
-            parameters if not given. (default: :obj:`None`)
-        compile (bool, optional): If set to :obj:`True`, the potential is
-            compiled at the first step, which takes up to a minute.
-            (default: :obj:`False`)
-        model (str or type, optional): As that of :class:`Evaluator`.
-            (default: :obj:`None`)
+        units, device, dtype, compile, model (optional): As those of
+            :class:`~torch_sake.calculators.Evaluator`.
 
     Raises:
         ImportError: If OpenMM is too old.

@@ -3,8 +3,8 @@ r"""What is refused before anything slow is imported."""
 import os.path as osp
 from typing import Any
 
-from torch_sake.utils.files import check_file, local_paths
 from torch_sake.utils.inputs import check_data, find_checkpoint, find_structure
+from torch_sake.utils.paths import check_file, local_paths
 
 
 def check_inputs(command: str, config: Any) -> None:

@@ -23,9 +23,9 @@ from typing import (
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
-from torch_sake.utils.files import PathLike, check_file
 from torch_sake.utils.hints import describe_type, is_of_type
 from torch_sake.utils.messages import in_words, one_line
+from torch_sake.utils.paths import PathLike, check_file
 
 INTEGER = re.compile(r'[-+]?(0|[1-9][0-9]*)')
 # YAML 1.1 takes 1e-3 for text:
@@ -141,14 +141,12 @@ def _value(where: str, name: str, node: Any, kind: Any) -> Any:
                for entry, one in zip(entries, values)) and is_of_type(
                    given if isinstance(node, list) else given[0], kind):
             hint = ', which is no text without quotes'
-        given = given if isinstance(node, list) else _as_written(node)
+        if not isinstance(node, list):
+            given = node.value or 'null' if node.style is None else (
+                repr(node.value))
         raise ValueError(f"{where}: '{name}' must be {describe_type(kind)} "
                          f"(got {one_line(given)}{hint})")
     return value
-
-
-def _as_written(node: Any) -> str:
-    return (node.value or 'null') if node.style is None else repr(node.value)
 
 
 def _scalar(where: str, name: str, node: Any) -> Any:

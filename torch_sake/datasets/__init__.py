@@ -1,5 +1,5 @@
 r"""Labeled structures and their division into training, validation and test
-sets.
+sets, and trajectories.
 """
 
 import torch_sake.utils.pyg  # noqa: F401
@@ -12,39 +12,24 @@ from torch_sake.datasets.frames.md17 import md17_frames, md22_frames
 from torch_sake.datasets.frames.on_disk import FramesOnDisk
 from torch_sake.datasets.frames.qm9 import qm9_frames
 from torch_sake.datasets.frames.split import (
-                                       Split,
-                                       published_split,
-                                       random_split,
-                                       read_split,
+    Split,
+    published_split,
+    random_split,
+    read_split,
 )
 from torch_sake.datasets.frames.xtb import xtb_frames
 from torch_sake.datasets.motion.cmu_motion import CMUMotion
 from torch_sake.datasets.motion.md17_trajectory import MD17Trajectory
 from torch_sake.datasets.motion.nbody import NBody
 from torch_sake.datasets.motion.trajectories import (
-                                       Trajectories,
-                                       read_trajectories,
+    Trajectories,
+    read_trajectories,
 )
 
 __all__ = [
-    'CMUMotion',
-    'Frames',
-    'FramesOnDisk',
-    'ISO17',
-    'MD17Trajectory',
-    'NBody',
-    'Split',
-    'Trajectories',
-    'convert_frames',
-    'load_frames',
-    'md17_frames',
-    'md22_frames',
-    'published_split',
-    'qm9_frames',
-    'random_split',
-    'read_frames',
-    'read_split',
-    'read_trajectories',
-    'write_frames',
+    'CMUMotion', 'Frames', 'FramesOnDisk', 'ISO17', 'MD17Trajectory', 'NBody',
+    'Split', 'Trajectories', 'convert_frames', 'load_frames', 'md17_frames',
+    'md22_frames', 'published_split', 'qm9_frames', 'random_split',
+    'read_frames', 'read_split', 'read_trajectories', 'write_frames',
     'xtb_frames',
 ]

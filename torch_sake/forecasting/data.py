@@ -4,18 +4,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
-from torch_sake.datasets import (
-    CMUMotion,
-    MD17Trajectory,
-    NBody,
-    read_trajectories,
-)
+from torch_sake.datasets.motion.load import load_motion
 from torch_sake.utils.checks import check_positive_int
 from torch_sake.utils.files import PathLike
 from torch_sake.utils.plain_checks import require
 
-FIRST_FRAME, FRAMES = 30, 10  # of the published setting of charged particles
-WALK_FRAMES = 30
 # What the systems of a batch have for each node:
 NODE_KEYS = ('x', 'pos', 'vel', 'y', 'y_vel', 'charge')
 
@@ -47,20 +40,8 @@ def load_dynamics(data: str, root: PathLike, split: str,
     """
     if horizon is not None:
         check_positive_int('horizon', horizon)
-    kind, _, name = data.partition(':')
     options = {} if sizes is None else dict(sizes=tuple(sizes))
-    if data == 'nbody':
-        frames = FIRST_FRAME, FIRST_FRAME + (horizon or FRAMES) * num_horizons
-        return NBody(root, split, frames=frames, **options)
-    horizon = (horizon or WALK_FRAMES) * num_horizons
-    if data == 'cmu-walk':
-        return CMUMotion(root, split, horizon=horizon)
-    if kind == 'md17' and name:
-        return MD17Trajectory(root, name, split, horizon, **options)
-    if data.endswith('.npz'):
-        return read_trajectories(data, split=split, horizon=horizon, **options)
-    raise ValueError(f"'data' must be 'nbody', 'cmu-walk', 'md17:NAME' or an "
-                     f".npz file (got {data!r})")
+    return load_motion(data, root, split, horizon, num_horizons, **options)
 
 
 class Batches:

@@ -26,6 +26,12 @@ LAYER_MAPS = {
     'velocity_mlp/layers_2': 'mlp_vel.2',
 }
 OPTIONAL_MAPS = ('v_mixing', 'velocity_mlp/layers_0', 'velocity_mlp/layers_2')
+# The same for the maps around the layers:
+OTHER_MAPS = {
+    'embedding_in': 'lin_in',
+    'embedding_out/layers_0': 'mlp_out.0',
+    'embedding_out/layers_2': 'mlp_out.2',
+}
 
 
 def read_flax(
@@ -40,100 +46,75 @@ def read_flax(
     if num_layers == 0:
         raise ValueError("'params' must hold the layers 'd0', 'd1', ... of "
                          f"an official model (got {sorted(names)})")
-    layers = [_Layer(arrays, f'd{index}') for index in range(num_layers)]
-
-    state: dict[str, Tensor] = {}
-    _copy_map(arrays, 'embedding_in', state, 'lin_in')
-    for index, layer in enumerate(layers):
-        layer.fill(state, f'stack.convs.{index}')
-    _copy_map(arrays, 'embedding_out/layers_0', state, 'mlp_out.0')
-    _copy_map(arrays, 'embedding_out/layers_2', state, 'mlp_out.2')
+    state: Arrays = {}
+    for source, target in OTHER_MAPS.items():
+        _copy_map(arrays, source, state, target)
+    for index in range(num_layers):
+        _read_layer(arrays, f'd{index}', state, f'stack.convs.{index}')
 
     hidden_channels, in_channels = state['lin_in.weight'].shape
-    filter_inputs = layers[0].get('edge_model/mlp_in/kernel').size(0)
+    filter_inputs = arrays['d0/edge_model/mlp_in/kernel'].size(0)
+    moves, has_gate = ([f'd{index}/{name}/kernel' in arrays
+                        for index in range(num_layers)]
+                       for name in ('v_mixing', 'velocity_mlp/layers_0'))
     settings = {
         'in_channels': in_channels,
         'hidden_channels': hidden_channels,
         'out_channels': state['mlp_out.2.weight'].size(0),
         'num_layers': num_layers,
-        'heads': layers[0].get('semantic_attention_mlp/layers_0/bias').numel(),
-        'num_rbf': layers[0].get('edge_model/kernel/means').numel(),
+        'heads': arrays['d0/semantic_attention_mlp/layers_0/bias'].numel(),
+        'num_rbf': arrays['d0/edge_model/kernel/means'].numel(),
         'edge_dim': (filter_inputs - 2 * hidden_channels) or None,
-        'update_pos': [layer.updates_pos for layer in layers],
+        'update_pos': moves,
         # The first layer that moves nodes has a gate for velocities that come
         # from outside, those after it have one in any case.
-        'vel_input': next((layer.has_gate for layer in layers
-                           if layer.updates_pos), False),
+        'vel_input': any(moves) and has_gate[moves.index(True)],
     }
     return settings, state
 
 
-class _Layer:
-    r"""The parameters of one official layer."""
-    def __init__(self, arrays: Arrays, prefix: str):
-        self.arrays = arrays
-        self.prefix = prefix
+def _read_layer(arrays: Arrays, source: str, state: Arrays,
+                target: str) -> None:
+    for name, ours in LAYER_MAPS.items():
+        if name not in OPTIONAL_MAPS or f'{source}/{name}/kernel' in arrays:
+            _copy_map(arrays, f'{source}/{name}', state, f'{target}.{ours}')
+    _read_edge_embedding(arrays, f'{source}/edge_model', state,
+                         f'{target}.edge_embedding')
+    # In the official messages the index of the head runs fastest, here it runs
+    # slowest, which is quicker to multiply out.
+    heads = _get(arrays, f'{source}/semantic_attention_mlp/layers_0/bias'
+                 ).numel()
+    weight = state[f'{target}.lin_coefficients.weight']
+    order = torch.arange(weight.size(1)).view(-1, heads).t().flatten()
+    state[f'{target}.lin_coefficients.weight'] = weight[:, order]
+    weight = state[f'{target}.mlp_node.0.weight']
+    before = _get(arrays, f'{source}/edge_model/mlp_out/layers_0/bias').numel()
+    weight[:, before:before + order.numel()] = weight[:, before + order]
 
-    def get(self, name: str) -> Tensor:
-        return _get(self.arrays, f'{self.prefix}/{name}')
 
-    @property
-    def updates_pos(self) -> bool:
-        return f'{self.prefix}/v_mixing/kernel' in self.arrays
-
-    @property
-    def has_gate(self) -> bool:
-        return f'{self.prefix}/velocity_mlp/layers_0/kernel' in self.arrays
-
-    def fill(self, state: dict[str, Tensor], prefix: str) -> None:
-        for source, target in LAYER_MAPS.items():
-            if (source in OPTIONAL_MAPS and f'{self.prefix}/{source}/kernel'
-                    not in self.arrays):
-                continue
-            _copy_map(self.arrays, f'{self.prefix}/{source}', state,
-                      f'{prefix}.{target}')
-        self._fill_edge_embedding(state, f'{prefix}.edge_embedding')
-        self._order_heads(state, prefix)
-
-    def _order_heads(self, state: dict[str, Tensor], prefix: str) -> None:
-        r"""In the official messages the index of the head runs fastest, here
-        it runs slowest, which is quicker to multiply out.
-        """
-        heads = self.get('semantic_attention_mlp/layers_0/bias').numel()
-        weight = state[f'{prefix}.lin_coefficients.weight']
-        order = torch.arange(weight.size(1)).view(-1, heads).t().flatten()
-        state[f'{prefix}.lin_coefficients.weight'] = weight[:, order]
-        weight = state[f'{prefix}.mlp_node.0.weight']
-        before = self.get('edge_model/mlp_out/layers_0/bias').numel()
-        weight[:, before:before + order.numel()] = weight[:, before + order]
-
-    def _fill_edge_embedding(self, state: dict[str, Tensor],
-                             prefix: str) -> None:
-        r"""The maps of :math:`[h_j, h_i, a_{ij}]` fall into their parts."""
-        filters = self.get('edge_model/mlp_in/kernel')  # [2F + A, K]
-        hidden = self.get('edge_model/mlp_out/layers_0/kernel')
-        num_inputs, num_rbf = filters.shape
-        hidden_channels = hidden.size(1)
-        if hidden.size(0) != num_inputs + num_rbf + 1:
-            raise ValueError(
-                f"'{self.prefix}/edge_model/mlp_out/layers_0/kernel' must "
-                f"have {num_inputs + num_rbf + 1} rows (got {hidden.size(0)})")
-        both = torch.cat([filters, hidden[:num_inputs]], dim=1).t()
-        source, target, edge = both.split(
-            [hidden_channels, hidden_channels,
-             num_inputs - 2 * hidden_channels], dim=1)
-        state[f'{prefix}.lin_source.weight'] = source.contiguous()
-        state[f'{prefix}.lin_target.weight'] = target.contiguous()
-        if edge.size(1) > 0:
-            state[f'{prefix}.lin_edge.weight'] = edge.contiguous()
-        state[f'{prefix}.lin_target.bias'] = torch.cat([
-            self.get('edge_model/mlp_in/bias'),
-            self.get('edge_model/mlp_out/layers_0/bias')
-        ])
-        state[f'{prefix}.lin_radial.weight'] = hidden[num_inputs:].t(
-        ).contiguous()
-        state[f'{prefix}.basis.means'] = self.get('edge_model/kernel/means')
-        state[f'{prefix}.basis.betas'] = self.get('edge_model/kernel/betas')
+def _read_edge_embedding(arrays: Arrays, source: str, state: Arrays,
+                         target: str) -> None:
+    r"""The maps of :math:`[h_j, h_i, a_{ij}]` fall into their parts."""
+    filters = _get(arrays, f'{source}/mlp_in/kernel')  # [2F + A, K]
+    hidden = _get(arrays, f'{source}/mlp_out/layers_0/kernel')
+    num_inputs, num_rbf = filters.shape
+    if hidden.size(0) != num_inputs + num_rbf + 1:
+        raise ValueError(f"'{source}/mlp_out/layers_0/kernel' must have "
+                         f"{num_inputs + num_rbf + 1} rows "
+                         f"(got {hidden.size(0)})")
+    both = torch.cat([filters, hidden[:num_inputs]], dim=1).t()
+    size = hidden.size(1)
+    parts = both.split([size, size, num_inputs - 2 * size], dim=1)
+    for name, part in zip(('source', 'target', 'edge'), parts):
+        if part.size(1) > 0:
+            state[f'{target}.lin_{name}.weight'] = part.contiguous()
+    state[f'{target}.lin_target.bias'] = torch.cat([
+        _get(arrays, f'{source}/{name}/bias')
+        for name in ('mlp_in', 'mlp_out/layers_0')])
+    state[f'{target}.lin_radial.weight'] = hidden[num_inputs:].t().contiguous()
+    for name in ('means', 'betas'):
+        state[f'{target}.basis.{name}'] = _get(arrays,
+                                               f'{source}/kernel/{name}')
 
 
 def _flatten(params: Mapping[str, Any] | str) -> Arrays:

@@ -66,11 +66,8 @@ class MoleculeModel(torch.nn.Module):
             (default: :obj:`"add"`)
         dipole (bool, optional): SchNet's word for :obj:`readout="dipole"`.
             (default: :obj:`False`)
-        mean (float, optional): Mean :math:`\mu` of the property of an atom.
-            (default: :obj:`None`)
-        std (float, optional): Standard deviation :math:`\sigma` of the
-            property of an atom; comes with :obj:`mean`.
-            (default: :obj:`None`)
+        mean, std (float, optional): Mean :math:`\mu` and standard deviation
+            :math:`\sigma` of the property of an atom. (default: :obj:`None`)
         atomref (torch.Tensor, optional): Property :math:`y_z` of single atoms
             by atomic number, of shape :obj:`[100]` or :obj:`[100, 1]`.
             (default: :obj:`None`)
@@ -121,10 +118,8 @@ class MoleculeModel(torch.nn.Module):
         if mean is not None:
             mean = check_float('mean', mean)
             std = check_positive_float('std', std)
-        self.cutoff = cutoff
-        self.interaction_graph = interaction_graph
-        self.mean = mean
-        self.std = std
+        self.cutoff, self.interaction_graph = cutoff, interaction_graph
+        self.mean, self.std = mean, std
         if check_bool('dipole', dipole):
             if readout == 'extent' or isinstance(readout, Readout):
                 raise ValueError(f"'readout' must not be {readout!r} for a "
@@ -153,9 +148,8 @@ class MoleculeModel(torch.nn.Module):
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
-        for module in (self.embedding, self.stack, self.mlp_out,
-                       self.readout):
-            reset(module)
+        for name in ('embedding', 'stack', 'mlp_out', 'readout'):
+            reset(getattr(self, name))
         if self.atomref is not None:
             with torch.no_grad():
                 self.atomref.weight.copy_(self.initial_atomref)
@@ -182,23 +176,18 @@ class MoleculeModel(torch.nn.Module):
                 (default: :obj:`None`)
             batch_size (int, optional): The number of graphs; if given, it
                 need not be read off :obj:`batch`. (default: :obj:`None`)
-            edge_index (torch.Tensor, optional): A neighbor list that is known
-                already. (default: :obj:`None`)
-            edge_shift (torch.Tensor, optional): Added to
+            edge_index, edge_shift (torch.Tensor, optional): A neighbor list
+                that is known already, and what is added to
                 :obj:`pos[j] - pos[i]` of each edge. (default: :obj:`None`)
-            cell (torch.Tensor, optional): The lattice vectors of each graph,
-                :math:`(B, 3, 3)`, as rows, or of one graph,
-                :math:`(3, 3)`. (default: :obj:`None`)
-            pbc (torch.Tensor, optional): Whether each of its directions is
-                periodic, :math:`(B, 3)` or :math:`(3)`; all if not given.
-                (default: :obj:`None`)
+            cell, pbc (torch.Tensor, optional): As those of
+                :func:`~torch_sake.neighbor_list`. (default: :obj:`None`)
             recompute (bool, optional): If set to :obj:`True`, layers keep
                 nothing for first derivatives but compute it again, which
                 takes more time and less memory. (default: :obj:`False`)
         """
-        edges, batch, batch_size = self._check_inputs(
-            z, pos, batch, batch_size, edge_index, edge_shift, cell, pbc)
-        x = self._encode(z, pos, edges, recompute)
+        x, batch, batch_size = self._encode(
+            z, pos, batch, batch_size, edge_index, edge_shift, cell, pbc,
+            recompute)
         out = self.mlp_out(x)  # [N, 1]
         if self.readout.has_references:
             if self.mean is not None:
@@ -208,37 +197,21 @@ class MoleculeModel(torch.nn.Module):
         return self.readout(out, z, pos, batch, batch_size)
 
     @without_autocast
-    def encode(
-        self,
-        z: Tensor,
-        pos: Tensor,
-        batch: Tensor | None = None,
-        batch_size: int | None = None,
-        edge_index: Tensor | None = None,
-        edge_shift: Tensor | None = None,
-        cell: Tensor | None = None,
-        pbc: Tensor | None = None,
-    ) -> Tensor:
+    def encode(self, z: Tensor, pos: Tensor, batch: Tensor | None = None,
+               **kwargs) -> Tensor:
         r"""Returns the node features :math:`(N, F)` that the readout is made
         of, for other layers to build on. All arguments are those of
         :meth:`forward`.
         """
-        edges, _, _ = self._check_inputs(z, pos, batch, batch_size, edge_index,
-                                         edge_shift, cell, pbc)
-        return self._encode(z, pos, edges)
+        return self._encode(z, pos, batch, **kwargs)[0]
 
-    def _encode(self, z: Tensor, pos: Tensor, edges: Edges,
-                recompute: bool = False) -> Tensor:
-        x, _, _ = self.stack(self.embedding(z), pos, edges.index,
-                             edge_shift=edges.shift, recompute=recompute)
-        return x
-
-    def _check_inputs(
+    def _encode(
         self, z: Tensor, pos: Tensor, batch: Tensor | None,
-        batch_size: int | None, edge_index: Tensor | None,
-        edge_shift: Tensor | None, cell: Tensor | None, pbc: Tensor | None,
-    ) -> tuple[Edges, Tensor, int | None]:
-        r"""Returns the edges, the graph of each atom and their number."""
+        batch_size: int | None = None, edge_index: Tensor | None = None,
+        edge_shift: Tensor | None = None, cell: Tensor | None = None,
+        pbc: Tensor | None = None, recompute: bool = False,
+    ) -> tuple[Tensor, Tensor, int | None]:
+        r"""Returns node features, the graph of each atom and their number."""
         check_atomic_numbers(z, NUM_ELEMENTS)
         check_pos(pos, z.numel(), 3, dtype=self.mlp_out[0].weight.dtype)
         check_devices(pos, z=z, batch=batch)
@@ -246,11 +219,15 @@ class MoleculeModel(torch.nn.Module):
             pos, edge_index, edge_shift,
             lambda: self.find_edges(pos, batch, cell, pbc), cell, pbc)
         if batch is not None:
-            return edges, check_batch(batch, z.numel(), batch_size), batch_size
-        if batch_size not in (None, 1):
+            check_batch(batch, z.numel(), batch_size)
+        elif batch_size not in (None, 1):
             raise ValueError(f"'batch_size' must be 1 without 'batch' "
                              f"(got {batch_size})")
-        return edges, torch.zeros_like(z), 1
+        x, _, _ = self.stack(self.embedding(z), pos, edges.index,
+                             edge_shift=edges.shift, recompute=recompute)
+        if batch is None:
+            batch, batch_size = torch.zeros_like(z), 1
+        return x, batch, batch_size
 
     def find_edges(
         self,
@@ -280,11 +257,11 @@ class MoleculeModel(torch.nn.Module):
 
 
 def _check_no_arguments_of_schnet(kwargs: dict[str, Any]) -> None:
-    hints = [f"'{name}' is {SCHNET_ARGUMENTS[name]}" for name in kwargs
-             if name in SCHNET_ARGUMENTS]
+    hints = ', '.join(f"'{name}' is {SCHNET_ARGUMENTS[name]}"
+                      for name in kwargs if name in SCHNET_ARGUMENTS)
     if hints:
         raise TypeError(f"Some arguments of SchNet have other names here: "
-                        f"{', '.join(hints)}")
+                        f"{hints}")
 
 
 def _check_atomref(atomref: Tensor | None) -> Tensor | None:

@@ -39,10 +39,18 @@ def find_model(name: str | type) -> type:
 
 
 def name_of(model: type) -> str:
-    r"""Returns the name by which :func:`find_model` finds a class."""
+    r"""Returns the name by which :func:`find_model` finds a class.
+
+    Raises:
+        ValueError: If it has none, as a class within a function.
+    """
     if MODELS.get(model.__name__) is model:
         return model.__name__
-    return f'{model.__module__}:{model.__qualname__}'
+    name = f'{model.__module__}:{model.__qualname__}'
+    if not is_import_path(name):
+        raise ValueError(f"'model' must be a class of a module, not of a "
+                         f"function or another class (got {name!r})")
+    return name
 
 
 def _import(path: str) -> Any:

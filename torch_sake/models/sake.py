@@ -1,6 +1,4 @@
-from collections.abc import Callable, Sequence
-
-from torch import Tensor
+from collections.abc import Sequence
 
 from torch_sake.models.molecule import MoleculeModel
 
@@ -23,18 +21,15 @@ class SAKE(MoleculeModel):
         cutoff (float, optional): Distance from which on atoms do not see each
             other; :obj:`None` means that all see each other, as in the
             paper. (default: :obj:`5.0`)
-        interaction_graph, readout, dipole, mean, std, atomref (optional): As
-            in PyG's SchNet, see :class:`~torch_sake.models.MoleculeModel`.
         update_pos (bool or [bool], optional): Whether layers move the atoms;
             for all (but the last, where it would have no effect), or for
             each. (default: :obj:`True`)
         **kwargs (optional): Additional arguments of
-            :class:`~torch_sake.nn.SAKEConv`.
+            :class:`~torch_sake.models.MoleculeModel`, which are those of PyG's
+            SchNet, and of :class:`~torch_sake.nn.SAKEConv`.
 
     Shapes:
-        - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
-          graphs :math:`(N)` *(optional)*
-        - **output:** property :math:`(B, 1)`
+        As those of :class:`~torch_sake.models.MoleculeModel`.
     """
     def __init__(
         self,
@@ -44,17 +39,9 @@ class SAKE(MoleculeModel):
         heads: int = 4,
         num_rbf: int = 50,
         cutoff: float | None = 5.0,
-        interaction_graph: Callable | None = None,
-        readout: str = 'add',
-        dipole: bool = False,
-        mean: float | None = None,
-        std: float | None = None,
-        atomref: Tensor | None = None,
         update_pos: bool | Sequence[bool] = True,
         **kwargs,
     ):
         super().__init__(hidden_channels, num_layers=num_layers,
-                         cutoff=cutoff, interaction_graph=interaction_graph,
-                         readout=readout, dipole=dipole, mean=mean, std=std,
-                         atomref=atomref, update_pos=update_pos, conv='sake',
-                         heads=heads, num_rbf=num_rbf, **kwargs)
+                         cutoff=cutoff, conv='sake', heads=heads,
+                         num_rbf=num_rbf, update_pos=update_pos, **kwargs)

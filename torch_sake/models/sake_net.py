@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from itertools import chain
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch.nn import Linear, Sequential, SiLU
 
 from torch_sake.models.flax import read_flax
 from torch_sake.models.graph import check_graph
-from torch_sake.models.stack import SAKEStack
+from torch_sake.models.stack import Conv, SAKEStack, find_conv
 from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.derivatives import with_zero_derivatives
@@ -29,8 +30,8 @@ class SAKENet(torch.nn.Module):
         out_channels (int): Size of the output features. What follows is given
             by name only, as the order is another one in PyG's BasicGNN.
         num_layers (int, optional): Number of layers. (default: :obj:`4`)
-        heads (int, optional): Number of attention heads, which the layers
-            :obj:`"vector"` do not have. (default: :obj:`4`)
+        heads (int, optional): Number of attention heads, of layers that have
+            them. (default: :obj:`4`)
         edge_dim (int, optional): Size of the edge features, if there are any.
             (default: :obj:`None`)
         cutoff (float, optional): Distance from which on nodes do not see each
@@ -38,9 +39,8 @@ class SAKENet(torch.nn.Module):
             (default: :obj:`None`)
         update_pos (bool or [bool], optional): Whether layers update positions
             and velocities; for all, or for each. (default: :obj:`True`)
-        conv (str, optional): The kind of layer, :obj:`"sake"`
-            (:class:`~torch_sake.nn.SAKEConv`) or :obj:`"vector"`
-            (:class:`~torch_sake.nn.VectorSAKEConv`).
+        conv (str or type, optional): The kind of layer, as that of
+            :class:`~torch_sake.models.stack.SAKEStack`.
             (default: :obj:`"sake"`)
         **kwargs (optional): Additional arguments of the layers, and
             :obj:`vel_input=False` for a network that takes no velocities (and
@@ -51,12 +51,8 @@ class SAKENet(torch.nn.Module):
     the parameters of that.
 
     Shapes:
-        - **input:** node features :math:`(N, F_{in})`, positions
-          :math:`(N, D)`, edges :math:`(2, E)` *(optional)*, velocities
-          :math:`(N, D)` *(optional)*, edge features :math:`(E, A)`
-          *(optional)*, graphs :math:`(N)` *(optional)*
-        - **output:** node features :math:`(N, F_{out})`, positions
-          :math:`(N, D)`, velocities :math:`(N, D)` or :obj:`None`
+        As those of :class:`~torch_sake.nn.SAKEConv`, with the graph of each
+        node :math:`(N)` *(optional)*.
 
     Raises:
         TypeError, ValueError: If an argument is of the wrong type, shape or
@@ -74,7 +70,7 @@ class SAKENet(torch.nn.Module):
         edge_dim: int | None = None,
         cutoff: float | None = None,
         update_pos: bool | Sequence[bool] = True,
-        conv: str = 'sake',
+        conv: Conv = 'sake',
         **kwargs,
     ):
         super().__init__()
@@ -85,7 +81,8 @@ class SAKENet(torch.nn.Module):
         self.num_layers = check_positive_int('num_layers', num_layers)
         self.cutoff = cutoff
         self.lin_in = Linear(in_channels, hidden_channels)
-        if conv == 'sake':
+        if any('heads' in signature(kind.__init__).parameters
+               for kind in find_conv(conv).__mro__):
             kwargs['heads'] = heads
         self.stack = SAKEStack(hidden_channels, num_layers, conv,
                                edge_dim=edge_dim, cutoff=cutoff,
@@ -130,6 +127,7 @@ class SAKENet(torch.nn.Module):
         edge_attr: Tensor | None = None,
         batch: Tensor | None = None,
         edge_shift: Tensor | None = None,
+        **inputs: Any,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         r"""Runs the forward pass of the module.
 
@@ -148,12 +146,13 @@ class SAKENet(torch.nn.Module):
             edge_shift (torch.Tensor, optional): Added to
                 :obj:`pos[j] - pos[i]`; needs :obj:`edge_index`.
                 (default: :obj:`None`)
+            **inputs (optional): More inputs of the layers.
         """
         check_tensor('x', x, ('N', self.in_channels), self.lin_in.weight.dtype)
         edges = check_graph(x, pos, edge_index, batch, self.cutoff, edge_attr,
                             edge_shift)
         x, pos, vel = self.stack(self.lin_in(x), pos, edges.index, vel,
-                                 edge_attr, edges.shift)
+                                 edge_attr, edges.shift, **inputs)
         # Without velocities, and at the end, features need no update of them.
         x = with_zero_derivatives(self.mlp_out(x), chain.from_iterable(
             conv.kinetic_parameters() for conv in self.stack.convs))

@@ -1,10 +1,12 @@
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from torch_sake.nn.init import draws_in_single_precision, reset
+from torch_sake.nn.kinetic_conv import KineticConv
 from torch_sake.nn.sake_conv import SAKEConv
 from torch_sake.nn.vector_sake_conv import VectorSAKEConv
 from torch_sake.ops.linear import contexts_of_checkpoint
@@ -16,14 +18,12 @@ from torch_sake.utils.checks import (
 )
 
 CONVS = {'sake': SAKEConv, 'vector': VectorSAKEConv}
-# Arguments of layers that follow from their place:
-SET_BY_STACK = ('in_channels', 'out_channels', 'vel_gate', 'vec_input',
-                'vec_output', 'bound_vec')
+
+Conv = str | type[KineticConv]
 
 
 class SAKEStack(torch.nn.Module):
-    r"""A stack of :class:`~torch_sake.nn.SAKEConv` or
-    :class:`~torch_sake.nn.VectorSAKEConv` layers of one width.
+    r"""A stack of layers of one width.
 
     The edges stay those of the input positions, and so do their envelopes: an
     edge that vanishes at the cutoff has no weight in any layer, however far
@@ -32,8 +32,11 @@ class SAKEStack(torch.nn.Module):
     Args:
         hidden_channels (int): Size of all features.
         num_layers (int): Number of layers.
-        conv (str, optional): The kind of layer (:obj:`"sake"` or
-            :obj:`"vector"`). (default: :obj:`"sake"`)
+        conv (str or type, optional): The kind of layer: :obj:`"sake"`
+            (:class:`~torch_sake.nn.SAKEConv`), :obj:`"vector"`
+            (:class:`~torch_sake.nn.VectorSAKEConv`), or a class of one's own,
+            a subclass of :class:`~torch_sake.nn.KineticConv`.
+            (default: :obj:`"sake"`)
         update_pos (bool or [bool], optional): Whether layers update positions
             and velocities; for all, or for each. (default: :obj:`True`)
         vel_input (bool, optional): If set to :obj:`False`, the stack is built
@@ -45,27 +48,24 @@ class SAKEStack(torch.nn.Module):
     """
     @draws_in_single_precision
     def __init__(self, hidden_channels: int, num_layers: int,
-                 conv: str = 'sake',
+                 conv: Conv = 'sake',
                  update_pos: bool | Sequence[bool] = True,
                  vel_input: bool = True, **kwargs):
         super().__init__()
-        check_no_arguments(kwargs, SET_BY_STACK, 'a stack of layers')
         check_positive_int('num_layers', num_layers)
         vel_input = check_bool('vel_input', vel_input)
-        conv_class = CONVS[check_option('conv', conv, CONVS)]
+        conv_class = find_conv(conv)
         update_pos = expand_update_pos(update_pos, num_layers)
         self.convs = torch.nn.ModuleList()
         for index, update in enumerate(update_pos):
-            settings = {}
-            if conv_class is VectorSAKEConv:  # layers hand on their vectors
-                # Only velocities from outside are of any length.
-                settings = dict(vec_input=index > 0,
-                                vec_output=index < num_layers - 1,
-                                bound_vec=vel_input)
+            by_place = conv_class.stack_arguments(
+                first=index == 0, last=index == num_layers - 1,
+                vel_input=vel_input,
+                has_vel=vel_input or any(update_pos[:index]))
+            check_no_arguments(kwargs, (
+                'in_channels', 'out_channels', *by_place), 'a stack of layers')
             layer = conv_class(hidden_channels, hidden_channels,
-                               update_pos=update,
-                               vel_gate=vel_input or any(update_pos[:index]),
-                               **settings, **kwargs)
+                               update_pos=update, **by_place, **kwargs)
             layer.look_at_values = False
             self.convs.append(layer)
 
@@ -83,13 +83,17 @@ class SAKEStack(torch.nn.Module):
         edge_attr: Tensor | None = None,
         edge_shift: Tensor | None = None,
         recompute: bool = False,
+        **inputs: Any,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """"""
+        r"""Runs the forward pass of the module. All arguments but
+        :obj:`recompute`, of :meth:`torch_sake.models.MoleculeModel.forward`,
+        are those of the layers, each of which is given :obj:`inputs`.
+        """
         geometry = self.convs[0].edge_geometry(pos, edge_index, edge_shift)
-        edge_weight = geometry.weight
+        edge_weight = geometry.edge_weight
         if edge_weight is not None:
             edge_weight = edge_weight.squeeze(1)
-        vec, moved = [], False
+        moved = False
         again = {}  # the compiler knows no such contexts and needs none
         if recompute and not torch.compiler.is_compiling():
             again = {'context_fn': contexts_of_checkpoint}
@@ -97,16 +101,27 @@ class SAKEStack(torch.nn.Module):
             if moved:
                 geometry = conv.edge_geometry(pos, edge_index, edge_shift,
                                               edge_weight, before=geometry)
-            inputs = (x, pos, edge_index, vel, edge_attr, edge_shift,
-                      edge_weight, *vec)
+            args = (x, pos, edge_index, vel, edge_attr, edge_shift,
+                    edge_weight)
             if recompute:  # nothing but these is kept for derivatives
-                x, pos, vel, *vec = checkpoint(
-                    conv, *inputs, geometry=geometry, use_reentrant=False,
-                    preserve_rng_state=False, **again)
+                x, pos, vel, *rest = checkpoint(
+                    conv, *args, geometry=geometry, use_reentrant=False,
+                    preserve_rng_state=False, **again, **inputs)
             else:
-                x, pos, vel, *vec = conv(*inputs, geometry=geometry)
+                x, pos, vel, *rest = conv(*args, geometry=geometry, **inputs)
+            inputs.update(zip(conv.hands_on, rest))
             moved = conv.update_pos
         return x, pos, vel
+
+
+def find_conv(conv: Conv) -> type[KineticConv]:
+    r"""Returns the class of a layer, which may be given by name."""
+    if isinstance(conv, type) and issubclass(conv, KineticConv):
+        return conv
+    if isinstance(conv, type):
+        raise TypeError(f"'conv' must be a subclass of KineticConv or one of "
+                        f"{sorted(CONVS)} (got {conv})")
+    return CONVS[check_option('conv', conv, CONVS)]
 
 
 def expand_update_pos(update_pos: bool | Sequence[bool],

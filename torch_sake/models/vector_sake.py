@@ -26,9 +26,7 @@ class VectorSAKE(MoleculeModel):
             SchNet, and of :class:`~torch_sake.nn.VectorSAKEConv`.
 
     Shapes:
-        - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
-          graphs :math:`(N)` *(optional)*
-        - **output:** property :math:`(B, 1)`
+        As those of :class:`~torch_sake.models.MoleculeModel`.
     """
     def __init__(
         self,

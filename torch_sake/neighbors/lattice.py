@@ -30,7 +30,7 @@ class Lattice(NamedTuple):
         """
         return 1 / self.inverse.norm(dim=1)
 
-    def check_cutoff(self, cutoff: float) -> None:
+    def check_images(self, cutoff: float) -> None:
         r"""Raises an error if the images of an atom within a cutoff are so
         many that they would fill the memory.
         """

@@ -133,7 +133,7 @@ def find_pairs(
              if batch is None else batch.long())
     if lattice is not None:
         lattice = Lattice(*(part.detach() for part in lattice))
-        lattice.check_cutoff(cutoff)
+        lattice.check_images(cutoff)
         num_graphs = lattice.vectors.size(0)
         if batch.numel() > 0 and int(batch.max()) >= num_graphs:
             raise ValueError(f"'cell' must have one matrix per graph, "

@@ -1,6 +1,7 @@
 import torch
 from torch import Tensor
 
+from torch_sake.neighbors.edges import Edges
 from torch_sake.neighbors.lattice import Lattice, build_lattice, check_cell
 from torch_sake.neighbors.pairs import is_close
 from torch_sake.neighbors.search import find_pairs
@@ -60,7 +61,7 @@ class SkinNeighborList:
         batch: Tensor | None = None,
         cell: Tensor | None = None,
         pbc: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Edges:
         check_pos(pos, look=False)
         if batch is not None:
             check_batch(batch, pos.size(0))
@@ -76,7 +77,7 @@ class SkinNeighborList:
                 self._images, self._graph_of_edge)
         close = is_close(pos.detach(), self._edge_index, self.cutoff,
                          shift.detach())
-        return self._edge_index[:, close], shift[close]
+        return Edges(self._edge_index[:, close], shift[close])
 
     def _search(self, pos: Tensor, batch: Tensor | None,
                 vectors: Tensor | None, cell: Tensor | None,

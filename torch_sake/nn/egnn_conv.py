@@ -1,30 +1,24 @@
 from collections.abc import Iterator
-from typing import Optional
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter, Sequential, SiLU
-from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.inits import reset
 
 from torch_sake.nn.init import draws_in_single_precision, shrink_last
+from torch_sake.nn.input_checks import check_input
 from torch_sake.ops.autocast import without_autocast
-from torch_sake.ops.edge_mask import edge_mask
 from torch_sake.ops.geometry import edge_vectors
 from torch_sake.ops.linear import Linear
+from torch_sake.ops.message_passing import UntypedMessagePassing
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import group_edges
-from torch_sake.utils.checks import (
-    check_edge_index,
-    check_pos,
-    check_positive_int,
-    check_tensor,
-)
+from torch_sake.utils.checks import check_positive_int
 
 Messages = tuple[Tensor, Tensor, Tensor]
 
 
-class EGNNConv(MessagePassing):
+class EGNNConv(UntypedMessagePassing):
     r"""The layer of the `"E(n) Equivariant Graph Neural Networks"
     <https://arxiv.org/abs/2102.09844>`_ paper (section 3, with velocities:
     equation 7), a baseline on the interface of
@@ -50,22 +44,20 @@ class EGNNConv(MessagePassing):
             :class:`torch_geometric.nn.conv.MessagePassing`.
 
     Shapes:
-        - **input:** node features :math:`(N, F)`, positions :math:`(N, D)`,
-          edges :math:`(2, E)`, velocities :math:`(N, D)` *(optional)*, edge
-          features :math:`(E, A)` *(optional)*, edge shifts :math:`(E, D)`
-          *(optional)*
-        - **output:** node features :math:`(N, F)`, positions :math:`(N, D)`,
-          velocities :math:`(N, D)`
+        As those of :class:`~torch_sake.nn.KineticConv`, without edge weights.
 
     Raises:
         TypeError, ValueError: If an argument is of the wrong type, shape or
             range. Values of tensors are looked at on the CPU only.
     """
+    update_pos = vel_gate = look_at_values = True  # as in other layers
+
     @draws_in_single_precision
     def __init__(self, channels: int, edge_dim: int | None = None,
                  **kwargs):
-        super().__init__(aggr='sum', node_dim=0, **kwargs)
+        super().__init__(**kwargs)
         self.channels = check_positive_int('channels', channels)
+        self.in_channels = self.channels
         if edge_dim is not None:
             check_positive_int('edge_dim', edge_dim)
         self.edge_dim = edge_dim
@@ -104,34 +96,14 @@ class EGNNConv(MessagePassing):
         edge_attr: Tensor | None = None,
         edge_shift: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        r"""Runs the forward pass of the module.
-
-        Args:
-            x (torch.Tensor): The node features.
-            pos (torch.Tensor): The positions.
-            edge_index (torch.Tensor): The edges, from sources to targets.
-            vel (torch.Tensor, optional): The velocities.
-                (default: :obj:`None`)
-            edge_attr (torch.Tensor, optional): The edge features.
-                (default: :obj:`None`)
-            edge_shift (torch.Tensor, optional): Added to
-                :obj:`pos[j] - pos[i]`. (default: :obj:`None`)
+        r"""Runs the forward pass of the module. All arguments are those of
+        :meth:`torch_sake.nn.KineticConv.forward`.
         """
-        check_tensor('x', x, ('N', self.channels))
-        check_pos(pos, x.size(0), dtype=x.dtype)
-        check_edge_index(edge_index, x.size(0))
-        if vel is not None:
-            check_tensor('vel', vel, tuple(pos.shape), x.dtype)
-        if (edge_attr is None) != (self.edge_dim is None):
-            raise ValueError(f"'edge_attr' must be given exactly if the layer "
-                             f"has an 'edge_dim' (got {self.edge_dim})")
-        if edge_attr is not None:
-            check_tensor('edge_attr', edge_attr, (edge_index.size(1),
-                                                  self.edge_dim), x.dtype)
+        edge_index = check_input(self, x, pos, edge_index, vel, edge_attr,
+                                 edge_shift)
         from_sources = (edge_index if self.flow == 'source_to_target' else
                         edge_index.flip(0))
         vec = -edge_vectors(pos, from_sources, edge_shift, x.dtype)  # [E, D]
-        # propagate_type: (x: Tensor, vec: Tensor, edge_attr: OptTensor)
         message, step = self.propagate(edge_index, x=x, vec=vec,
                                        edge_attr=edge_attr,
                                        size=(x.size(0), x.size(0)))
@@ -142,7 +114,7 @@ class EGNNConv(MessagePassing):
         return x, pos + new_vel, new_vel
 
     def message(self, x_i: Tensor, x_j: Tensor, vec: Tensor,
-                edge_attr: Optional[Tensor]) -> Messages:
+                edge_attr: Tensor | None) -> Messages:
         """"""
         inputs = [x_i, x_j, vec.square().sum(dim=1, keepdim=True)]
         if edge_attr is not None:
@@ -151,13 +123,13 @@ class EGNNConv(MessagePassing):
         return message, vec * self.mlp_pos(message), torch.ones_like(
             vec[:, :1])
 
-    def explain_message(self, inputs: Messages,
-                        dim_size: Optional[int]) -> Messages:
+    def explain_message(self, inputs: Messages) -> Messages:
         r"""The mask of an explainer scales all that comes from an edge, and
         what it counts.
         """
-        mask = edge_mask(self, inputs[0])
-        return tuple(value * mask for value in inputs)
+        message, step, ones = inputs
+        mask = self.edge_mask(message)
+        return message * mask, step * mask, ones * mask
 
     def aggregate(self, inputs: Messages, index: Tensor,
                   dim_size: int) -> tuple[Tensor, Tensor]:

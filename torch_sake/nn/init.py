@@ -6,10 +6,12 @@ r"""Initialization of the linear maps, as in the official implementation
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.nn import Linear
+
+Function = TypeVar('Function', bound=Callable[..., Any])
 
 # Standard deviation of a unit normal distribution truncated to [-2, 2]:
 TRUNCATED_STD = 0.87962566103423978
@@ -64,7 +66,7 @@ def shrink_last(module: torch.nn.Module, gain: float) -> None:
         torch.nn.init.xavier_uniform_(maps[-1].weight, gain=gain)
 
 
-def draws_in_single_precision(function: Callable) -> Callable:
+def draws_in_single_precision(function: Function) -> Function:
     r"""Has the constructor of a module draw the weights that a seed gives in
     single precision, whatever the default type is. Parameters have this type
     afterwards.

@@ -1,4 +1,4 @@
-from typing import Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -7,16 +7,15 @@ from torch.nn import Sequential, SiLU
 from torch_sake.nn.attention import SemanticAttention, normalize_attention
 from torch_sake.nn.edge_embedding import EdgeEmbedding
 from torch_sake.nn.init import draws_in_single_precision, reset
-from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
-from torch_sake.nn.spatial_attention import sum_combinations
-from torch_sake.ops.autocast import without_autocast
-from torch_sake.ops.edge_mask import edge_mask
+from torch_sake.nn.kinetic_conv import KineticConv
 from torch_sake.ops.linear import Linear
 from torch_sake.ops.scatter import sum_edges, sum_outer_products
-from torch_sake.ops.segments import Segments, sort_edges
+from torch_sake.ops.segments import Segments
+from torch_sake.ops.tanh import tanh
 from torch_sake.utils.checks import check_bool, check_positive_int
 
-Messages = tuple[Tensor, Tensor, Tensor, Optional[Tensor]]
+Messages = tuple[Tensor, Tensor, Tensor, Tensor | None]
+Outputs = tuple[Tensor, Tensor, Tensor | None]
 
 
 class SAKEConv(KineticConv):
@@ -33,12 +32,9 @@ class SAKEConv(KineticConv):
         \mathbf{x}^{\prime}_i &= \mathbf{x}_i + \mathrm{silu} \circ
         \mathrm{Linear} \circ \mathrm{silu} \circ \mathrm{Linear} \left(
         [\mathbf{x}_i, \textstyle\sum_j \mathbf{m}_{ij}, \mathbf{g}_i]
-        \right) \\
-        \vec{v}^{\prime}_i &= \mathbf{w}_v^{\top} \vec{p}_i +
-        2 \sigma \left( \mathbf{w}^{\top} \mathrm{silu}(\mathrm{Linear}(
-        \mathbf{x}^{\prime}_i)) \right) \vec{v}_i \\
-        \vec{r}^{\,\prime}_i &= \vec{r}_i + \vec{v}^{\prime}_i
+        \right)
 
+    and positions and velocities as in :class:`~torch_sake.nn.KineticConv`,
     with the edge embeddings :math:`\mathbf{e}_{ij}` of
     :class:`~torch_sake.nn.EdgeEmbedding`, the attention weights
     :math:`\mathbf{w}_{ij}` of :class:`~torch_sake.nn.SemanticAttention`, the
@@ -48,26 +44,10 @@ class SAKEConv(KineticConv):
     keeps outputs smooth as the last neighbor leaves.
 
     Args:
-        in_channels (int): Size of the input features.
-        out_channels (int): Size of the output features. If it differs from
-            :obj:`in_channels`, a linear map without bias takes the place of
-            :math:`\mathbf{x}_i` in the residual connection.
-        hidden_channels (int, optional): Size of the edge embeddings and of
-            all hidden layers, :math:`F`. (default: :obj:`out_channels`)
         heads (int, optional): Number of attention heads :math:`H`.
             (default: :obj:`4`)
         num_rbf (int, optional): Number of radial functions.
             (default: :obj:`50`)
-        edge_dim (int, optional): Size of the edge features, if there are any.
-            (default: :obj:`None`)
-        cutoff (float, optional): Distance from which on an edge has no
-            effect. :obj:`None` means that all edges count in full, as in the
-            paper. (default: :obj:`None`)
-        update_pos (bool, optional): If set to :obj:`False`, positions and
-            velocities are returned as they came. (default: :obj:`True`)
-        vel_gate (bool, optional): If set to :obj:`False`, the layer has no
-            gate for an incoming velocity and takes none.
-            (default: :obj:`True`)
         semantic_attention (bool, optional): If set to :obj:`False`, all
             neighbors have the same attention logit.
             (default: :obj:`True`)
@@ -78,23 +58,12 @@ class SAKEConv(KineticConv):
             :math:`\vec{p}_i`; :math:`HF`, as in the paper, if not given.
             Nearly all of the arithmetic goes into :math:`\mathbf{W}_c`, a
             matrix of :math:`C \times HF`. (default: :obj:`None`)
-        envelope (str or torch.nn.Module, optional): The envelope of the
-            cutoff, as that of :class:`~torch_sake.nn.KineticConv`.
-            (default: :obj:`"polynomial"`)
-        **kwargs (optional): Additional arguments of
-            :class:`torch_geometric.nn.conv.MessagePassing`.
+        in_channels, out_channels, hidden_channels, edge_dim, cutoff,
+            update_pos, **kwargs: As those of
+            :class:`~torch_sake.nn.KineticConv`.
 
-    Shapes:
-        - **input:** node features :math:`(N, F_{in})`, positions
-          :math:`(N, D)`, edges :math:`(2, E)`, velocities :math:`(N, D)`
-          *(optional)*, edge features :math:`(E, A)` *(optional)*, edge shifts
-          :math:`(E, D)` *(optional)*, edge weights :math:`(E)` *(optional)*
-        - **output:** node features :math:`(N, F_{out})`, positions
-          :math:`(N, D)`, velocities :math:`(N, D)` or :obj:`None`
-
-    Raises:
-        TypeError, ValueError: If an argument is of the wrong type, shape or
-            range. Values of tensors are looked at on the CPU only.
+    Shapes, Raises:
+        As those of :class:`~torch_sake.nn.KineticConv`.
     """
     @draws_in_single_precision
     def __init__(
@@ -107,21 +76,18 @@ class SAKEConv(KineticConv):
         edge_dim: int | None = None,
         cutoff: float | None = None,
         update_pos: bool = True,
-        vel_gate: bool = True,
         semantic_attention: bool = True,
         spatial_attention: bool = True,
         num_coefficients: int | None = None,
-        envelope: str | torch.nn.Module = 'polynomial',
         **kwargs,
     ):
         super().__init__(in_channels, out_channels, hidden_channels, edge_dim,
-                         cutoff, update_pos, vel_gate, envelope, **kwargs)
+                         cutoff, update_pos, **kwargs)
         self.heads = check_positive_int('heads', heads)
         self.semantic_attention = check_bool('semantic_attention',
                                              semantic_attention)
         self.spatial_attention = check_bool('spatial_attention',
                                             spatial_attention)
-        self.kernels = False  # in compiled functions, see Potential.compile
 
         hidden = self.hidden_channels
         channels = heads * hidden  # HF
@@ -151,99 +117,37 @@ class SAKEConv(KineticConv):
         super().reset_parameters()
         reset(self.edge_embedding)
 
-    @without_autocast
-    def forward(
-        self,
-        x: Tensor,
-        pos: Tensor,
-        edge_index: Tensor,
-        vel: Tensor | None = None,
-        edge_attr: Tensor | None = None,
-        edge_shift: Tensor | None = None,
-        edge_weight: Tensor | None = None,
-        geometry: EdgeGeometry | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        r"""Runs the forward pass of the module.
-
-        Args:
-            x (torch.Tensor): The node features.
-            pos (torch.Tensor): The positions.
-            edge_index (torch.Tensor): The edges, from sources
-                (:obj:`edge_index[0]`) to targets (:obj:`edge_index[1]`).
-            vel (torch.Tensor, optional): The velocities.
-                (default: :obj:`None`)
-            edge_attr (torch.Tensor, optional): The edge features.
-                (default: :obj:`None`)
-            edge_shift (torch.Tensor, optional): Added to
-                :obj:`pos[j] - pos[i]`, such as the lattice translation to a
-                periodic image. (default: :obj:`None`)
-            edge_weight (torch.Tensor, optional): The weight :math:`f_{ij}` of
-                each edge, in place of the envelope of its length. A stack of
-                layers that moves positions passes the envelope of the lengths
-                it was given: only then its outputs are smooth, as edges come
-                and go by these. (default: :obj:`None`)
-            geometry (EdgeGeometry, optional): What :meth:`edge_geometry` of a
-                layer has returned for the same positions and edges, in place
-                of :obj:`edge_shift` and :obj:`edge_weight`.
-                (default: :obj:`None`)
-        """
-        edge_index = self.check_input(x, pos, edge_index, vel, edge_attr,
-                                      edge_shift, edge_weight)
-        if geometry is None:
-            geometry = self.edge_geometry(pos, edge_index, edge_shift,
-                                          edge_weight)
-        dist, direction, edge_weight, _, targets = geometry
-        source_part, target_part = self.edge_embedding.project(x)
-        # propagate_type: (source: Tensor, target: Tensor, dist: Tensor, direction: Tensor, edge_attr: OptTensor, edge_weight: OptTensor, targets: Segments)  # noqa: E501
-        message, combinations = self.propagate(
-            edge_index, source=source_part, target=target_part, dist=dist,
-            direction=direction, edge_attr=edge_attr, edge_weight=edge_weight,
-            targets=targets,
-            size=(x.size(0), x.size(0)))  # [N, HF], [N, D, C] or None
-
-        inputs = [x, message]
-        if combinations is not None:
-            inputs.append(self.mlp_norm(combinations.square().sum(dim=1)))
-        skip = x if self.lin_skip is None else self.lin_skip(x)
-        x = skip + self.mlp_node(torch.cat(inputs, dim=1))
-
-        if self.update_pos:
-            new_vel = torch.zeros_like(pos)
-            if combinations is not None:
-                new_vel = self.lin_vel(combinations).squeeze(2)  # [N, D]
-            pos, vel = self.update_kinetics(x, pos, vel, new_vel)
-        return x, pos, vel
+    def message_inputs(self, x: Tensor, **inputs: Any) -> dict[str, Any]:
+        """"""
+        source, target = self.edge_embedding.project(x)
+        return {'source': source, 'target': target}
 
     def message(self, source_j: Tensor, target_i: Tensor, dist: Tensor,
-                direction: Tensor, edge_attr: Optional[Tensor],
-                edge_weight: Optional[Tensor],
-                targets: Segments) -> Messages:
+                direction: Tensor, edge_attr: Tensor | None,
+                edge_weight: Tensor | None, targets: Segments) -> Messages:
         """"""
         embedding = self.edge_embedding(source_j, target_i, dist,
                                         edge_attr)  # [E, F]
-        mask = []  # of an explainer
-        if self.explain and self._edge_mask is not None:
-            mask = [edge_mask(self, embedding)]
+        mask = self.edge_mask(embedding) if self.explain else None
         if self.semantic_attention:
-            attention = self.attention(embedding, targets, edge_weight, *mask)
+            attention = self.attention(embedding, targets, edge_weight, mask)
         else:
             attention = normalize_attention(
                 embedding.new_zeros(embedding.size(0), self.heads), targets,
-                edge_weight, *mask)
+                edge_weight, mask)
         return embedding, attention, direction, edge_weight
 
-    def explain_message(self, inputs: Messages,
-                        dim_size: Optional[int]) -> Messages:
+    def explain_message(self, inputs: Messages) -> Messages:
         r"""The mask of an explainer scales the embeddings of the edges and
         what they count, as it does in the attention.
         """
         embedding, attention, direction, edge_weight = inputs
-        mask = edge_mask(self, embedding)
+        mask = self.edge_mask(embedding)
         return (embedding * mask, attention, direction,
                 mask if edge_weight is None else edge_weight * mask)
 
     def aggregate(self, inputs: Messages,
-                  targets: Segments) -> tuple[Tensor, Optional[Tensor]]:
+                  targets: Segments) -> tuple[Tensor, Tensor | None]:
         """"""
         embedding, attention, direction, edge_weight = inputs
         combinations = None
@@ -251,21 +155,40 @@ class SAKEConv(KineticConv):
             if edge_weight is None:
                 edge_weight = torch.ones_like(direction[:, :1])
             count = 1 + sum_edges(edge_weight, targets)  # [N, 1]
-            combinations = sum_combinations(
-                embedding, attention, direction, self.lin_coefficients,
-                targets, self._uses_kernels()) / count.unsqueeze(1)
+            combinations = self.combine(embedding, attention, direction,
+                                        targets) / count.unsqueeze(1)
         message = sum_outer_products(embedding, attention, targets)
         return message.flatten(start_dim=1), combinations
 
-    def edge_geometry(self, *args, **kwargs) -> EdgeGeometry:
-        """"""
-        geometry = super().edge_geometry(*args, **kwargs)
-        if self._uses_kernels():  # once for all layers of a stack
-            geometry = geometry._replace(targets=sort_edges(geometry.targets))
-        return geometry
+    def combine(self, embedding: Tensor, attention: Tensor, direction: Tensor,
+                targets: Segments) -> Tensor:
+        r"""Returns the sums of the combinations, without a tensor of size
+        :math:`(E, D, C)`.
 
-    def _uses_kernels(self) -> bool:
-        return self.kernels and torch.compiler.is_compiling()
+        Shapes:
+            - **input:** edge embeddings :math:`(E, F)`, attention weights
+              :math:`(E, H)`, directions :math:`(E, D)`
+            - **output:** sums :math:`(N, D, C)`
+        """
+        message = (attention.unsqueeze(2) * embedding.unsqueeze(1)).flatten(
+            start_dim=1)  # [E, HF], head by head
+        return sum_outer_products(tanh(self.lin_coefficients(message)),
+                                  direction, targets)
+
+    def update(self, inputs: tuple[Tensor, Tensor | None], x: Tensor,
+               pos: Tensor, vel: Tensor | None) -> Outputs:
+        """"""
+        message, combinations = inputs  # [N, HF], [N, D, C] or None
+        node_inputs = [x, message]
+        if combinations is not None:
+            node_inputs.append(self.mlp_norm(combinations.square().sum(dim=1)))
+        x = self.skip(x) + self.mlp_node(torch.cat(node_inputs, dim=1))
+        if self.update_pos:
+            new_vel = torch.zeros_like(pos)
+            if combinations is not None:
+                new_vel = self.lin_vel(combinations).squeeze(2)  # [N, D]
+            pos, vel = self.update_kinetics(x, pos, vel, new_vel)
+        return x, pos, vel
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}({self.in_channels}, '

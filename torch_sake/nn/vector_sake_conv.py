@@ -1,14 +1,13 @@
 import math
-from typing import Optional
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Sequential, SiLU
 
 from torch_sake.nn.init import draws_in_single_precision, reset
-from torch_sake.nn.kinetic_conv import EdgeGeometry, KineticConv
+from torch_sake.nn.kinetic_conv import KineticConv
 from torch_sake.nn.radial_basis import ExpNormalBasis
-from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.geometry import bound_vectors
 from torch_sake.ops.linear import Linear, linear_map, linear_parts
 from torch_sake.ops.scatter import (
@@ -72,21 +71,8 @@ class VectorSAKEConv(KineticConv):
     spherical harmonics.
 
     Args:
-        in_channels (int): Size of the input features.
-        out_channels (int): Size of the output features. If it differs from
-            :obj:`in_channels`, a linear map without bias takes the place of
-            :math:`\mathbf{x}_i` in the residual connection.
-        hidden_channels (int, optional): Size of the edge embeddings and
-            number of vectors, :math:`F`. (default: :obj:`out_channels`)
         num_rbf (int, optional): Number of radial functions.
             (default: :obj:`20`)
-        edge_dim (int, optional): Size of the edge features, if there are any.
-            (default: :obj:`None`)
-        cutoff (float, optional): Distance from which on an edge has no
-            effect; :obj:`None` means that all edges count in full.
-            (default: :obj:`None`)
-        update_pos (bool, optional): If set to :obj:`False`, positions and
-            velocities are returned as they came. (default: :obj:`True`)
         avg_num_neighbors (float, optional): The average number of neighbors
             :math:`n`, for the scale of the sums. (default: :obj:`8.0`)
         vec_input (bool, optional): If set to :obj:`True`, the layer takes
@@ -95,23 +81,17 @@ class VectorSAKEConv(KineticConv):
             vectors :math:`\vec{V}^{\prime}_i`, too. (default: :obj:`False`)
         bound_vec (bool, optional): If set to :obj:`False`, combinations are
             not bounded with velocities either. (default: :obj:`True`)
-        **kwargs (optional): Additional arguments of
-            :class:`~torch_sake.nn.KineticConv`.
+        in_channels, out_channels, hidden_channels, edge_dim, cutoff,
+            update_pos, **kwargs: As those of
+            :class:`~torch_sake.nn.KineticConv`; there are as many vectors as
+            hidden channels, :math:`F`.
 
-    Shapes:
-        - **input:** node features :math:`(N, F_{in})`, positions
-          :math:`(N, D)`, edges :math:`(2, E)`, velocities :math:`(N, D)`
-          *(optional)*, edge features :math:`(E, A)` *(optional)*, edge shifts
-          :math:`(E, D)` *(optional)*, edge weights :math:`(E)` *(optional)*,
-          vectors :math:`(N, D, F)` *(with* :obj:`vec_input` *)*
-        - **output:** node features :math:`(N, F_{out})`, positions
-          :math:`(N, D)`, velocities :math:`(N, D)` or :obj:`None`, vectors
-          :math:`(N, D, F)` *(with* :obj:`vec_output` *)*
-
-    Raises:
-        TypeError, ValueError: If an argument is of the wrong type, shape or
-            range. Values of tensors are looked at on the CPU only.
+    Shapes, Raises:
+        As those of :class:`~torch_sake.nn.KineticConv`, and vectors
+        :math:`(N, D, F)`.
     """
+    hands_on = ('vec', )
+
     @draws_in_single_precision
     def __init__(
         self,
@@ -170,7 +150,15 @@ class VectorSAKEConv(KineticConv):
         if self.edge_dim is not None:
             reset(self.lin_edge, fan_in)
 
-    @without_autocast
+    @classmethod
+    def stack_arguments(cls, first: bool, last: bool, vel_input: bool,
+                        has_vel: bool) -> dict[str, Any]:
+        """"""
+        # Only velocities from outside are of any length.
+        return {'vec_input': not first, 'vec_output': not last,
+                'bound_vec': vel_input,
+                **super().stack_arguments(first, last, vel_input, has_vel)}
+
     def forward(
         self,
         x: Tensor,
@@ -181,78 +169,28 @@ class VectorSAKEConv(KineticConv):
         edge_shift: Tensor | None = None,
         edge_weight: Tensor | None = None,
         vec: Tensor | None = None,
-        geometry: EdgeGeometry | None = None,
+        **inputs: Any,
     ) -> Outputs | OutputsWithVectors:
-        r"""Runs the forward pass of the module.
-
-        Args:
-            x (torch.Tensor): The node features.
-            pos (torch.Tensor): The positions.
-            edge_index (torch.Tensor): The edges, from sources
-                (:obj:`edge_index[0]`) to targets (:obj:`edge_index[1]`).
-            vel (torch.Tensor, optional): The velocities.
-                (default: :obj:`None`)
-            edge_attr (torch.Tensor, optional): The edge features.
-                (default: :obj:`None`)
-            edge_shift (torch.Tensor, optional): Added to
-                :obj:`pos[j] - pos[i]`. (default: :obj:`None`)
-            edge_weight (torch.Tensor, optional): The weight :math:`f_{ij}` of
-                each edge, in place of the envelope of its length.
-                (default: :obj:`None`)
-            vec (torch.Tensor, optional): The vectors. (default: :obj:`None`)
-            geometry (EdgeGeometry, optional): What :meth:`edge_geometry` of a
-                layer has returned for the same positions and edges, in place
-                of :obj:`edge_shift` and :obj:`edge_weight`.
-                (default: :obj:`None`)
+        r"""Runs the forward pass of the module. All arguments but the vectors
+        :obj:`vec` are those of :meth:`KineticConv.forward`.
         """
-        edge_index = self.check_input(x, pos, edge_index, vel, edge_attr,
-                                      edge_shift, edge_weight)
-        self.check_vec(vec, x, pos.size(1))
-        if geometry is None:
-            geometry = self.edge_geometry(pos, edge_index, edge_shift,
-                                          edge_weight)
-        dist, direction, edge_weight, sources, targets = geometry
+        return super().forward(x, pos, edge_index, vel, edge_attr, edge_shift,
+                               edge_weight, vec=vec, **inputs)
 
+    def message_inputs(self, x: Tensor, vec: Tensor | None = None,
+                       **inputs: Any) -> dict[str, Any]:
+        """"""
+        self.check_vec(vec, x, inputs['pos'])
         vec_target = vec_source = None
         if vec is not None:
             vec_target, vec_source = self.lin_angle(vec).chunk(2, dim=2)
-
-        # propagate_type: (source: Tensor, target: Tensor, dist: Tensor, direction: Tensor, edge_attr: OptTensor, edge_weight: OptTensor, vec: OptTensor, vec_target: OptTensor, vec_source: OptTensor, sources: Segments, targets: Segments)  # noqa: E501
-        message, combinations = self.propagate(
-            edge_index, source=self.lin_source(x), target=self.lin_target(x),
-            dist=dist, direction=direction, edge_attr=edge_attr,
-            edge_weight=edge_weight, vec=vec, vec_target=vec_target,
-            vec_source=vec_source, sources=sources, targets=targets,
-            size=(x.size(0), x.size(0)))  # [N, F], [N, D, F]
-        if vec is not None:
-            combinations = vec + combinations
-        if vel is not None and self.vel_gate:
-            combinations = combinations + (self.lin_vel_input(x).unsqueeze(1) *
-                                           vel.unsqueeze(2))
-            if self.bound_vec:
-                combinations = bound_vectors(combinations, LARGEST_VECTOR)
-
-        a, b = self.lin_vec(combinations).chunk(2, dim=2)  # [N, D, F]
-        skip = x if self.lin_skip is None else self.lin_skip(x)
-        x = skip + self.mlp_node(
-            torch.cat([
-                x, message, (a * b).sum(dim=1),
-                # A length without the 1 has a kink at zero, where the
-                # vectors of symmetric structures are: the energy of a
-                # crystal would have a cusp at the sites of its atoms.
-                (a.square().sum(dim=1) + 1.0).sqrt() - 1.0
-            ], dim=1))
-        if self.update_pos:
-            new_vel = self.lin_vel(combinations).squeeze(2)  # [N, D]
-            pos, vel = self.update_kinetics(x, pos, vel, new_vel)
-        if not self.vec_output:
-            return x, pos, vel
-        return x, pos, vel, combinations + self.lin_gate(x).unsqueeze(1) * b
+        return {'source': self.lin_source(x), 'target': self.lin_target(x),
+                'vec_target': vec_target, 'vec_source': vec_source}
 
     def message(self, source_j: Tensor, target_i: Tensor, dist: Tensor,
-                direction: Tensor, edge_attr: Optional[Tensor],
-                edge_weight: Optional[Tensor], vec_target: Optional[Tensor],
-                vec_source: Optional[Tensor], sources: Segments,
+                direction: Tensor, edge_attr: Tensor | None,
+                edge_weight: Tensor | None, vec_target: Tensor | None,
+                vec_source: Tensor | None, sources: Segments,
                 targets: Segments) -> Messages:
         """"""
         hidden, filters = linear_parts(self.basis(dist), self.lin_radial, 2)
@@ -267,9 +205,8 @@ class VectorSAKEConv(KineticConv):
         embedding = self.lin_message(self.act(hidden)) * filters
         return embedding, direction
 
-    def aggregate(self, inputs: Messages, vec: Optional[Tensor],
-                  sources: Segments,
-                  targets: Segments) -> tuple[Tensor, Tensor]:
+    def aggregate(self, inputs: Messages, vec: Tensor | None,
+                  sources: Segments, targets: Segments) -> Messages:
         """"""
         embedding, direction = inputs
         # W_4 in two parts. That of the coefficients is applied to sums, as
@@ -285,8 +222,36 @@ class VectorSAKEConv(KineticConv):
         scale = 1 / math.sqrt(self.avg_num_neighbors)
         return scale * sum_edges(embedding, targets), scale * combinations
 
-    def check_vec(self, vec: Tensor | None, x: Tensor,
-                  num_dimensions: int) -> None:
+    def update(self, inputs: Messages, x: Tensor, pos: Tensor,
+               vel: Tensor | None,
+               vec: Tensor | None) -> Outputs | OutputsWithVectors:
+        """"""
+        message, combinations = inputs  # [N, F], [N, D, F]
+        if vec is not None:
+            combinations = vec + combinations
+        if vel is not None and self.vel_gate:
+            combinations = combinations + (self.lin_vel_input(x).unsqueeze(1) *
+                                           vel.unsqueeze(2))
+            if self.bound_vec:
+                combinations = bound_vectors(combinations, LARGEST_VECTOR)
+
+        a, b = self.lin_vec(combinations).chunk(2, dim=2)  # [N, D, F]
+        x = self.skip(x) + self.mlp_node(
+            torch.cat([
+                x, message, (a * b).sum(dim=1),
+                # A length without the 1 has a kink at zero, where the
+                # vectors of symmetric structures are: the energy of a
+                # crystal would have a cusp at the sites of its atoms.
+                (a.square().sum(dim=1) + 1.0).sqrt() - 1.0
+            ], dim=1))
+        if self.update_pos:
+            new_vel = self.lin_vel(combinations).squeeze(2)  # [N, D]
+            pos, vel = self.update_kinetics(x, pos, vel, new_vel)
+        if not self.vec_output:
+            return x, pos, vel
+        return x, pos, vel, combinations + self.lin_gate(x).unsqueeze(1) * b
+
+    def check_vec(self, vec: Tensor | None, x: Tensor, pos: Tensor) -> None:
         r"""Raises an error if the vectors are not what the layer takes."""
         if (vec is not None) != self.vec_input:
             raise ValueError(
@@ -294,8 +259,7 @@ class VectorSAKEConv(KineticConv):
                 f"(got vec_input={self.vec_input} and vec of shape "
                 f"{None if vec is None else vec.shape})")
         if vec is not None:
-            check_tensor('vec', vec,
-                         (x.size(0), num_dimensions, self.hidden_channels),
+            check_tensor('vec', vec, (*pos.shape, self.hidden_channels),
                          x.dtype)
 
     def __repr__(self) -> str:

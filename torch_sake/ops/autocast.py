@@ -1,12 +1,14 @@
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+Function = TypeVar('Function', bound=Callable[..., Any])
 
-def without_autocast(function: Callable) -> Callable:
+
+def without_autocast(function: Function) -> Function:
     r"""Has a function of tensors, or a method of a module, compute in the
     precision that it is given or built in within :class:`torch.autocast`, too:
     positions and forces in half precision are not worth to have, and neither

@@ -7,9 +7,6 @@ _library = torch.library.Library('torch_sake', 'FRAGMENT')
 _library.define('gather(Tensor x, Tensor index) -> Tensor')
 _library.define('spread(Tensor x, Tensor index, SymInt num_nodes) -> Tensor')
 
-# torch.compiler.is_exporting came with torch 2.7:
-_is_exporting = getattr(torch.compiler, 'is_exporting', lambda: False)
-
 
 def gather_nodes(x: Tensor, index: Tensor) -> Tensor:
     r"""Returns the rows :obj:`index` of :obj:`x`.
@@ -28,7 +25,7 @@ def gather_nodes(x: Tensor, index: Tensor) -> Tensor:
     """
     if (torch.compiler.is_compiling() and x.device.type == 'cpu'
             and not torch._C._are_functorch_transforms_active()
-            and not _is_exporting()):
+            and not torch.compiler.is_exporting()):
         return torch.ops.torch_sake.gather(x, index)
     return x.index_select(0, index)
 

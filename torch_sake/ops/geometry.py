@@ -3,13 +3,30 @@ directions (paper, section 3; the two small constants are those of the official
 implementation).
 """
 
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from torch_sake.ops.gather import gather_nodes
+from torch_sake.ops.segments import Segments
 
 EPSILON = 1e-5
+
+
+class EdgeGeometry(NamedTuple):
+    r"""What a layer needs to know of the edges.
+
+    Shapes:
+        - distances :math:`(E, 1)`, directions :math:`(E, D)`, weights
+          :math:`(E, 1)` or :obj:`None`, and the edges of each source and of
+          each target
+    """
+    dist: Tensor
+    direction: Tensor
+    edge_weight: Tensor | None
+    sources: Segments
+    targets: Segments
 
 
 def edge_vectors(pos: Tensor, edge_index: Tensor,

@@ -97,17 +97,17 @@ class _Optional(TypedDict, total=False):
     split: TensorNames
 
 
-class PotentialDescription(_Optional):
+class _Required(_Optional):
     model: Model | None
     energy_scale: PositiveFloat
     elements: Elements
+
+
+class PotentialDescription(_Required):
     units: EnergyUnits
 
 
-class PropertyDescription(_Optional):
-    model: Model | None
-    energy_scale: PositiveFloat
-    elements: Elements
+class PropertyDescription(_Required):
     units: LabelUnits
     label: str
     readout: Literal[READOUTS]

@@ -11,9 +11,9 @@ from torch_sake.neighbors import Edges, RadiusInteractionGraph, neighbor_list
 from torch_sake.neighbors.edges import given_or_found_edges, is_periodic
 from torch_sake.neighbors.lattice import check_cell
 from torch_sake.ops.autocast import type_of_parameters
-from torch_sake.ops.compilation import Compilable
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
+from torch_sake.potentials.compilable import Compilable
 from torch_sake.potentials.strain import apply_strain
 from torch_sake.utils.checks import (
     MAX_ATOMIC_NUMBER,
@@ -95,15 +95,22 @@ class EnergyModel(Compilable):
         graph = getattr(self.model, 'interaction_graph', None)
         return graph if isinstance(graph, RadiusInteractionGraph) else None
 
-    def _find_edges(self, pos: Tensor, batch: Tensor | None,
-                    cell: Tensor | None, pbc: Tensor | None,
-                    kwargs: dict[str, Any],
-                    always: bool = False) -> dict[str, Any]:
-        r"""Returns the arguments of :meth:`_energy`, with the edges that are
-        to be known before the model is called: those of this package's models,
-        and of all that are periodic.
+    def _prepare(self, z: Tensor, pos: Tensor, batch: Tensor | None,
+                 cell: Tensor | None, pbc: Tensor | None,
+                 kwargs: dict[str, Any], always: bool = False) -> tuple:
+        r"""Returns the arguments, checked, with the edges that are to be known
+        before the model is called: those of this package's models, and of all
+        that are periodic.
         """
-        kwargs = dict(kwargs)
+        check_atomic_numbers(z, MAX_ATOMIC_NUMBER + 1
+                             if self.atomic_energies is None else
+                             self.atomic_energies.numel())
+        check_pos(pos, z.numel(), 3)
+        check_devices(pos, z=z, batch=batch)
+        if batch is not None:
+            check_batch(batch, z.numel())
+        cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)
+        z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
         is_ours = isinstance(self.model, MoleculeModel)
 
         def find() -> Edges:
@@ -112,7 +119,7 @@ class EnergyModel(Compilable):
             if self._graph is not None:
                 return neighbor_list(pos, self.cutoff, batch, cell, pbc)
             if not (always or is_periodic(cell, pbc)):
-                return Edges(None)  # those of others find them
+                return Edges(None)  # the model finds them
             raise TypeError(
                 f"'model' must be one of this package, or have its "
                 f"RadiusInteractionGraph as 'interaction_graph', to be "
@@ -126,16 +133,12 @@ class EnergyModel(Compilable):
             kwargs.update(edge_index=edges.index, edge_shift=edges.shift)
         if is_ours and cell is not None:
             kwargs.setdefault('batch_size', cell.size(0))
-        return kwargs
+        return z, pos, batch, cell, pbc, kwargs
 
-    def _evaluate(self, z: Tensor, pos: Tensor, batch: Tensor | None,
-                  cell: Tensor | None, pbc: Tensor | None,
-                  **kwargs) -> Tensor:
+    def _evaluate(self, *inputs: Tensor | None, **kwargs) -> Tensor:
         r"""Checks everything and returns the numbers alone, compiled or
         not."""
-        cell, pbc = self._check_inputs(z, pos, batch, cell, pbc)
-        z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
-        kwargs = self._find_edges(pos, batch, cell, pbc, kwargs)
+        z, pos, batch, cell, _, kwargs = self._prepare(*inputs, kwargs)
         energy = None
         if self._takes_compiled(pos, cell):
             energy = self._call_compiled(EnergyModel._energy, z, pos, batch,
@@ -143,19 +146,6 @@ class EnergyModel(Compilable):
         if energy is None:
             energy = self._energy(z, pos, batch, **kwargs)
         return energy
-
-    def _check_inputs(
-        self, z: Tensor, pos: Tensor, batch: Tensor | None,
-        cell: Tensor | None, pbc: Tensor | None,
-    ) -> tuple[Tensor | None, Tensor | None]:
-        check_atomic_numbers(z, MAX_ATOMIC_NUMBER + 1
-                             if self.atomic_energies is None else
-                             self.atomic_energies.numel())
-        check_pos(pos, z.numel(), 3)
-        check_devices(pos, z=z, batch=batch)
-        if batch is not None:
-            check_batch(batch, z.numel())
-        return check_cell(cell, pbc, 1 if batch is None else None, pos)
 
     def _energy(
         self,

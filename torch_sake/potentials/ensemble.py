@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -97,24 +97,23 @@ class Ensemble(torch.nn.Module):
         r"""Returns the means of the energies alone, at a lower cost. All
         arguments are those of :meth:`torch_sake.Potential.energy`.
         """
-        return torch.stack([potential.energy(*args, **kwargs)
-                            for potential in self.potentials]).mean(dim=0)
+        return self._mean('energy', args, kwargs)
 
     def references(self, *args, **kwargs) -> Tensor:
         r"""Returns the means of what there is without the models."""
-        return torch.stack([potential.references(*args, **kwargs)
-                            for potential in self.potentials]).mean(dim=0)
+        return self._mean('references', args, kwargs)
 
     def site_energies(self, *args, **kwargs) -> Tensor:
         r"""Returns the means of the parts of the energies that the members
         ascribe to each atom, :math:`(N)`.
         """
-        parts: list[Tensor] = [
-            potential.site_energies(*args, **kwargs)
-            for potential in self.potentials]
-        return torch.stack(parts).mean(dim=0)
+        return self._mean('site_energies', args, kwargs)
 
-    def compile(self, kernels: bool = False) -> None:
+    def _mean(self, name: str, args: tuple, kwargs: dict[str, Any]) -> Tensor:
+        return torch.stack([getattr(potential, name)(*args, **kwargs)
+                            for potential in self.potentials]).mean(dim=0)
+
+    def compile(self, kernels: Any = None) -> None:
         r"""Has the members compiled, see :meth:`torch_sake.Potential.compile`.
         """
         for potential in self.potentials:

@@ -11,7 +11,7 @@ from torch_sake.models.readout import sums_over_atoms
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.compilation import compile_function
 from torch_sake.ops.linear import constant_weights
-from torch_sake.potentials.energy import EnergyModel, usable
+from torch_sake.potentials.energy import EnergyModel
 from torch_sake.potentials.strain import cell_volumes
 
 
@@ -109,10 +109,8 @@ class Potential(EnergyModel):
             pos (torch.Tensor): The positions.
             batch (torch.Tensor, optional): The graph of each atom.
                 (default: :obj:`None`)
-            cell (torch.Tensor, optional): The lattice vectors of each graph,
-                as rows, or of one graph. (default: :obj:`None`)
-            pbc (torch.Tensor, optional): Whether each of its directions is
-                periodic; all if not given. (default: :obj:`None`)
+            cell, pbc (torch.Tensor, optional): As those of
+                :func:`~torch_sake.neighbor_list`. (default: :obj:`None`)
             compute_stress (bool, optional): If set to :obj:`True`, the stress
                 is computed, which needs cells that have a volume; that of
                 molecules with a cell of zeros in a batch is zero.
@@ -120,13 +118,12 @@ class Potential(EnergyModel):
             **kwargs (optional): Additional arguments of the model, such as a
                 neighbor list, :obj:`edge_index` and :obj:`edge_shift`.
         """
-        cell, pbc = self._check_inputs(z, pos, batch, cell, pbc)
         if compute_stress and cell is None:
             raise ValueError("'compute_stress' needs a 'cell' (got none)")
         differentiable = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
-            z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
-            kwargs = self._find_edges(pos, batch, cell, pbc, kwargs)
+            z, pos, batch, cell, pbc, kwargs = self._prepare(
+                z, pos, batch, cell, pbc, kwargs)
             strain = volume = None
             if compute_stress:
                 volume = cell_volumes(cell, pbc)
@@ -163,18 +160,8 @@ class Potential(EnergyModel):
         pbc: Tensor | None = None,
         **kwargs,
     ) -> Tensor:
-        r"""Returns the energies alone, :math:`(B)`, at a lower cost.
-
-        Args:
-            z (torch.Tensor): The atomic numbers.
-            pos (torch.Tensor): The positions.
-            batch (torch.Tensor, optional): The graph of each atom.
-                (default: :obj:`None`)
-            cell (torch.Tensor, optional): As that of :meth:`forward`.
-                (default: :obj:`None`)
-            pbc (torch.Tensor, optional): As that of :meth:`forward`.
-                (default: :obj:`None`)
-            **kwargs (optional): As those of :meth:`forward`.
+        r"""Returns the energies alone, :math:`(B)`, at a lower cost. All
+        arguments are those of :meth:`forward`.
         """
         return self._evaluate(z, pos, batch, cell, pbc, **kwargs)
 
@@ -189,31 +176,20 @@ class Potential(EnergyModel):
         **kwargs,
     ) -> Tensor:
         r"""Returns the parts of the energies that the model ascribes to each
-        atom, :math:`(N)`. Their sums are the energies.
-
-        Args:
-            z (torch.Tensor): The atomic numbers.
-            pos (torch.Tensor): The positions.
-            batch (torch.Tensor, optional): The graph of each atom.
-                (default: :obj:`None`)
-            cell (torch.Tensor, optional): As that of :meth:`forward`.
-                (default: :obj:`None`)
-            pbc (torch.Tensor, optional): As that of :meth:`forward`.
-                (default: :obj:`None`)
-            **kwargs (optional): As those of :meth:`forward`.
+        atom, :math:`(N)`. Their sums are the energies. All arguments are those
+        of :meth:`forward`.
 
         Raises:
             TypeError, ValueError: If the model is none of this package, has
                 no :class:`~torch_sake.RadiusInteractionGraph`, or does not sum
                 over atoms.
         """
-        cell, pbc = self._check_inputs(z, pos, batch, cell, pbc)
         if not sums_over_atoms(self.model):
             raise ValueError(f"'model' must sum over atoms to have energies "
                              f"of atoms (got the readout "
                              f"{getattr(self.model, 'readout', None)})")
-        z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
-        kwargs = self._find_edges(pos, batch, cell, pbc, kwargs, always=True)
+        z, pos, _, _, _, kwargs = self._prepare(z, pos, batch, cell, pbc,
+                                                kwargs, always=True)
         # Edges are known: it only matters for the sums what a graph is.
         kwargs.pop('batch_size', None)
         return self._energy(z, pos, torch.arange(z.numel(), device=z.device),

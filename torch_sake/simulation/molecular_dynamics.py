@@ -1,7 +1,6 @@
 import json
 import os.path as osp
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,6 +13,11 @@ from tqdm import tqdm
 from torch_sake.checkpoint import folder_of, load_checkpoint
 from torch_sake.runs.interrupt import DeferredInterrupt
 from torch_sake.simulation.config import MDConfig
+from torch_sake.simulation.integrator import build_dynamics
+from torch_sake.simulation.random_start import (
+    draw_velocities,
+    random_generator,
+)
 from torch_sake.simulation.records import Records
 from torch_sake.simulation.report import heat
 from torch_sake.simulation.restart import (
@@ -26,11 +30,9 @@ from torch_sake.simulation.soundness import Soundness, Unsound
 from torch_sake.simulation.structures import (
     check_periodic,
     identity_of,
-    random_generator,
     read_structure,
     write_structure,
 )
-from torch_sake.simulation.velocities import draw_velocities
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.files import check_folder, remove_incomplete
 from torch_sake.utils.fingerprint import fingerprint
@@ -39,7 +41,6 @@ from torch_sake.utils.plain_checks import require
 
 LAST = 'last.extxyz'
 SECONDS_BETWEEN_SAVES = 10.0
-PRESSURE_TAU = 1000.0  # fs, time of the barostat
 
 
 class SimulationStopped(RuntimeError):
@@ -105,7 +106,7 @@ class Simulation:
         else:
             self.step = int(state['step'])
             self._restore(state)
-        self.dynamics = self._build_dynamics(state)
+        self.dynamics = build_dynamics(config, self.atoms, self.rng, state)
         with self._held_folder():
             self.records = Records(self.out, config.format, config.interval,
                                    state)
@@ -143,10 +144,9 @@ class Simulation:
     @contextmanager
     def _held_folder(self) -> Iterator[None]:
         with hold_folder(self.out):
-            if last_save(self.out) != self.saved:
-                raise ValueError(f"'out' must not be written to by another "
-                                 f"simulation (got {self.out}, with another "
-                                 f"'{RESTART}' than before)")
+            require(last_save(self.out) == self.saved,
+                    f"'out' must not be written to by another simulation "
+                    f"(got {self.out}, with another '{RESTART}' than before)")
             yield
 
     def _run(self) -> None:
@@ -195,8 +195,7 @@ class Simulation:
         if limit is None:
             return
         self.atoms.get_forces()
-        lengths = numpy.linalg.norm(self.calculator.results['forces_std'],
-                                    axis=1)
+        lengths = self._uncertainties()
         if lengths.max() > limit:
             if self.step % self.config.interval != 0:
                 self._record()
@@ -204,6 +203,12 @@ class Simulation:
             self._stop(f'The force on atom {lengths.argmax()} has an '
                        f'uncertainty of {lengths.max():.3g} eV/Angstrom, '
                        f'above {limit:g}, at step {self.step}')
+
+    def _uncertainties(self) -> numpy.ndarray:
+        r"""Returns those of the forces that were computed last, if of several
+        checkpoints.
+        """
+        return numpy.linalg.norm(self.calculator.results['forces_std'], axis=1)
 
     def _record(self) -> dict[str, float]:
         atoms = self.atoms
@@ -222,43 +227,18 @@ class Simulation:
             stress = atoms.get_stress(include_ideal_gas=True)
             row['volume [Angstrom^3]'] = atoms.get_volume()
             row['pressure [GPa]'] = -stress[:3].mean() / GPa
-        if 'forces_std' in self.calculator.results:
-            row['uncertainty of forces [eV/Angstrom]'] = numpy.linalg.norm(
-                self.calculator.results['forces_std'], axis=1).max()
+        if len(self.config.checkpoint) > 1:
+            row['uncertainty of forces [eV/Angstrom]'] = (
+                self._uncertainties().max())
         self.records.append(atoms, row)
         return row
-
-    def _build_dynamics(self, state: dict[str, Any] | None) -> Any:
-        from ase import units
-        from ase.md.langevinbaoab import LangevinBAOAB
-        config, bath = self.config, {}
-        if config.ensemble != 'nve':
-            bath.update(temperature_K=config.temperature, rng=self.rng,
-                        T_tau=1000 * units.fs / config.friction)
-        if config.ensemble == 'npt':
-            bath.update(externalstress=-config.pressure * units.GPa,
-                        hydrostatic=config.isotropic,
-                        P_tau=PRESSURE_TAU * units.fs)
-            # The first forces are to come with the stress, like all others,
-            # as they would differ in their last digits without it.
-            self.atoms.get_stress()
-        with warnings.catch_warnings():  # that it chooses the cell's mass
-            warnings.simplefilter('ignore', UserWarning)
-            dynamics = LangevinBAOAB(self.atoms, config.timestep * units.fs,
-                                     **bath)
-        if state is not None and config.ensemble == 'npt':
-            # The force has velocities of the middle of a step in it. Both are
-            # numbers if the shape of the cell is kept.
-            dynamics.p_eps = state['cell_momentum'][()]
-            dynamics.force_eps = state['cell_force'][()]
-        return dynamics
 
     def _restore(self, state: dict[str, Any]) -> None:
         for name, value in identity_of(self.atoms).items():
             # Simulations of earlier versions know the elements only.
-            if not numpy.array_equal(state.get(name, value), value):
-                raise ValueError(f"'resume' needs the structure of the "
-                                 f"simulation (got other {name})")
+            require(numpy.array_equal(state.get(name, value), value),
+                    f"'resume' needs the structure of the simulation "
+                    f"(got other {name})")
         self.atoms.set_cell(state['cell'])
         self.atoms.positions[:] = state['positions']
         self.atoms.set_momenta(state['momenta'], apply_constraint=False)

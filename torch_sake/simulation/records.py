@@ -1,12 +1,24 @@
+r"""The trajectory and the log of a simulation."""
+
 import csv
+import io
 import os
 import os.path as osp
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
-from torch_sake.simulation.cut import cut_records
-from torch_sake.utils.files import remove_incomplete
+import numpy
+
+from torch_sake.utils.files import (
+    remove_incomplete,
+    replace_when_complete,
+    write_text,
+)
+from torch_sake.utils.messages import one_line
+from torch_sake.utils.plain_checks import require
 
 LOG = 'log.csv'
+ENERGY = 'potential energy [eV]'
 
 
 class Records:
@@ -18,10 +30,13 @@ class Records:
             :obj:`"traj"`.
         interval (int): Number of steps from one frame to the next.
         state (dict, optional): The state that a simulation goes on from. What
-            was written before it is kept. (default: :obj:`None`)
+            was written before it is kept, what was written after it is
+            dropped. (default: :obj:`None`)
 
     Raises:
-        ValueError: If something of that is missing.
+        ValueError: If something is missing of what the state counts, or is not
+            of it, with the file and the number of frames. Both files stay as
+            they are.
     """
     def __init__(self, folder: str, format: str, interval: int,
                  state: dict[str, Any] | None = None):
@@ -35,7 +50,7 @@ class Records:
             if self.num_frames == 0 and osp.exists(path):
                 os.remove(path)
         if self.num_frames > 0:
-            cut_records(self.trajectory, self.log, format, state, interval)
+            self._cut(state, interval)
 
     def append(self, atoms: Any, row: dict[str, float]) -> None:
         r"""Adds a frame and its row."""
@@ -64,6 +79,98 @@ class Records:
         with open(self.log, newline='') as file:
             rows = list(csv.DictReader(file))
         return {key: [float(row[key]) for row in rows] for key in rows[0]}
+
+    def _cut(self, state: dict[str, Any], interval: int) -> None:
+        import ase.io
+        lines, known = self._read_log(state, interval)
+        with replace_when_complete(self.trajectory) as path:
+            # One after the other: trajectories may be larger than memory.
+            with (ase.io.Trajectory(path, 'w') if self.format == 'traj' else
+                  open(path, 'wb')) as target:
+                for (atoms, frame), row in zip(self._frames(len(known)),
+                                               known):
+                    self._check_frame(atoms, *row, state)
+                    target.write(frame)
+        with write_text(self.log) as file:
+            file.writelines(lines)
+
+    def _read_log(self, state: dict[str, Any], interval: int
+                  ) -> tuple[list[str], list[tuple[float, float]]]:
+        r"""Returns the lines of the log that a state counts, with its header,
+        and the steps and energies in them.
+        """
+        number, last = self.num_frames, int(state['step'])
+        need = (f"'resume' needs the log of the simulation in '{self.log}', "
+                f"of {number} rows, of every {interval} steps up to step "
+                f"{last}")
+        try:
+            with open(self.log, newline='') as file:
+                # The last line may be incomplete.
+                lines = [line for line in file if line.endswith('\n')]
+            lines = lines[:number + 1]
+            rows = [{key: float(value) for key, value in row.items()}
+                    for row in csv.DictReader(lines)]
+            known = [(row['step'], row[ENERGY]) for row in rows]
+        except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+            raise ValueError(f'{need} ({one_line(error)})') from error
+        require(len(known) == number, f'{need} (got {len(known)})')
+        steps = [step for step, _ in known]
+        # Others than these are those at which the uncertainty was too large.
+        require(sorted({*steps}) == steps and steps[-1] <= last
+                and {*range(0, last + 1, interval)} <= {*steps},
+                f'{need} (got rows of other steps)')
+        return lines, known
+
+    def _frames(self, number: int) -> Iterator[tuple[Any, Any]]:
+        r"""Yields as many frames and what is to be written of each."""
+        import ase.io
+        count = 0
+        # The readers of ASE raise whatever a line of their format leads to.
+        try:
+            if self.format == 'traj':
+                with ase.io.Trajectory(self.trajectory) as frames:
+                    for count in range(number):
+                        atoms = frames[count]
+                        yield atoms, atoms
+            else:
+                with open(self.trajectory, 'rb') as file:
+                    for count in range(number):
+                        frame = _read_text(file)
+                        yield ase.io.read(io.StringIO(frame.decode()),
+                                          format='extxyz'), frame
+        except Exception as error:
+            raise ValueError(
+                f"'resume' needs the {number} frames of the simulation in "
+                f"'{self.trajectory}' (got {count} of them, then "
+                f"{one_line(error)})") from error
+
+    def _check_frame(self, atoms: Any, step: float, energy: float,
+                     state: dict[str, Any]) -> None:
+        where = (f"'resume' needs the frames of the simulation in "
+                 f"'{self.trajectory}': that of step {step:.0f} must have")
+        require(numpy.array_equal(atoms.numbers, state['numbers']),
+                f"{where} the {len(state['numbers'])} atoms of the state "
+                f"(got {atoms.get_chemical_formula()})")
+        found = None if atoms.calc is None else atoms.calc.results.get(
+            'energy')
+        require(found is not None and numpy.isclose(found, energy, rtol=1e-8),
+                f'{where} the energy in the log, {energy} eV (got {found})')
+        require(step != state['step'] or numpy.allclose(
+            atoms.positions, state['positions'], atol=1e-6),
+                f'{where} the positions of the state (got others)')
+
+
+def _read_text(file: BinaryIO) -> bytes:
+    r"""Returns the next frame of an extended XYZ file as it is."""
+    first = file.readline()
+    if not first:
+        raise EOFError('end of file')
+    lines = [first]
+    for _ in range(int(first) + 1):
+        lines.append(file.readline())
+        if not lines[-1].endswith(b'\n'):
+            raise EOFError('end of file within a frame')
+    return b''.join(lines)
 
 
 def trajectory_name(format: str) -> str:

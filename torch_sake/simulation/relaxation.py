@@ -17,6 +17,8 @@ from torch_sake.utils.files import write_json
 from torch_sake.utils.locks import hold_folder
 from torch_sake.utils.plain_checks import require
 
+STEP = 0.005  # Angstrom, of differences of forces
+
 
 class Relaxation:
     r"""The way to the structure of least energy, by ASE's
@@ -117,15 +119,10 @@ class Relaxation:
         self.converged, self.steps = bool(converged), optimizer.nsteps
 
 
-def wavenumbers(atoms: Any, step: float = 0.005) -> list[float]:
+def wavenumbers(atoms: Any) -> list[float]:
     r"""Returns the wavenumbers of the vibrations in 1/cm, imaginary ones as
     negative numbers, from central differences of forces. Atoms that are fixed
     do not vibrate.
-
-    Args:
-        atoms (ase.Atoms): The structure, with a calculator.
-        step (float, optional): How far an atom is moved, in Angstrom.
-            (default: :obj:`0.005`)
     """
     from ase.vibrations import VibrationsData
     free = free_atoms(atoms)
@@ -137,9 +134,9 @@ def wavenumbers(atoms: Any, step: float = 0.005) -> list[float]:
         forces = []
         for sign in (1, -1):
             moved.positions = atoms.positions
-            moved.positions[free[index // 3], index % 3] += sign * step
+            moved.positions[free[index // 3], index % 3] += sign * STEP
             forces.append(moved.get_forces(apply_constraint=False)[free])
-        hessian[index] = (forces[1] - forces[0]).flatten() / (2 * step)
+        hessian[index] = (forces[1] - forces[0]).flatten() / (2 * STEP)
     vibrations = VibrationsData.from_2d(atoms, (hessian + hessian.T) / 2,
                                         indices=free)
     return [round(float(value.real - abs(value.imag)), 2)
@@ -147,11 +144,7 @@ def wavenumbers(atoms: Any, step: float = 0.005) -> list[float]:
 
 
 def free_atoms(atoms: Any) -> numpy.ndarray:
-    r"""Returns the atoms that vibrate.
-
-    Raises:
-        ValueError: If there are constraints but fixed atoms.
-    """
+    r"""Returns the atoms that vibrate."""
     from ase.constraints import FixAtoms
     free = numpy.ones(len(atoms), bool)
     for constraint in atoms.constraints:

@@ -11,9 +11,11 @@ import numpy
 from torch_sake.simulation.config import MDConfig
 from torch_sake.simulation.records import LOG, trajectory_name
 from torch_sake.utils.checks import check_same_settings
-from torch_sake.utils.entries import errors_name
-from torch_sake.utils.files import PathLike, read_arrays, replace_when_complete
+from torch_sake.utils.files import read_arrays, replace_when_complete
 from torch_sake.utils.fingerprint import digest
+from torch_sake.utils.messages import errors_name
+from torch_sake.utils.paths import PathLike
+from torch_sake.utils.plain_checks import require
 
 RESTART = 'restart.npz'
 # Settings that may change when a simulation goes on:
@@ -56,24 +58,22 @@ def load_state(config: MDConfig, out: str,
         ValueError: If the folder holds a simulation that is not to go on, or
             none that is, or one of other settings or of more steps.
     """
+    path = osp.join(out, RESTART)
     if not config.resume:
         for name in (RESTART, LOG, trajectory_name(config.format)):
-            if osp.exists(osp.join(out, name)):
-                raise ValueError(f"'out' must not hold a simulation already, "
-                                 f"unless it goes on with 'resume' (got "
-                                 f"{out}, with {name})")
+            require(not osp.exists(osp.join(out, name)),
+                    f"'out' must not hold a simulation already, unless it "
+                    f"goes on with 'resume' (got {out}, with {name})")
         return None
-    path = osp.join(out, RESTART)
-    if not osp.exists(path):
-        raise ValueError(f"'resume' needs a simulation in 'out', which has no "
-                         f"'{RESTART}' (got {out})")
+    require(osp.exists(path), f"'resume' needs a simulation in 'out', which "
+                              f"has no '{RESTART}' (got {out})")
     with errors_name(path):
         state = read_state(path)
         check_same_settings(settings, json.loads(str(state['config'])), FREE,
                             'simulation')
-    if state['step'] > config.num_steps:
-        raise ValueError(f"'num_steps' must be at least {state['step']}, the "
-                         f"steps that are done (got {config.num_steps})")
+    require(state['step'] <= config.num_steps,
+            f"'num_steps' must be at least {state['step']}, the steps that "
+            f"are done (got {config.num_steps})")
     return state
 
 
@@ -102,21 +102,20 @@ def read_state(path: PathLike) -> dict[str, numpy.ndarray]:
     if found is None and names == state.keys():
         warnings.warn(f"'{path}' is of an older version of torch_sake, "
                       f"without a digest: damage to it would not be seen")
-    elif found is None or str(found) != digest(state):
-        raise ValueError(f"'{path}' is damaged: Its arrays are not those that "
-                         f"were written")
-    known, num_atoms = {**ARRAYS, **OPTIONAL}, state['numbers'].size
+    else:
+        require(found is not None and str(found) == digest(state),
+                f"'{path}' is damaged: Its arrays are not those that were "
+                f"written")
     for name, value in state.items():
-        kind, shape = known[name]
-        if shape is not None:
-            shape = tuple(num_atoms if size == 'N' else size for size in shape)
-        if value.dtype.kind != kind or shape not in (None, value.shape):
-            raise ValueError(f"'{name}' must be of kind '{kind}' and shape "
-                             f"{shape} (got {value.dtype} of shape "
-                             f"{value.shape})")
-        if kind == 'f' and not numpy.isfinite(value).all() or (
-                kind == 'i' and (value < 0).any()):
-            raise ValueError(f"'{name}' must be finite and not negative")
+        kind, shape = {**ARRAYS, **OPTIONAL}[name]
+        shape = value.shape if shape is None else tuple(
+            state['numbers'].size if size == 'N' else size for size in shape)
+        require((value.dtype.kind, value.shape) == (kind, shape),
+                f"'{name}' must be of kind '{kind}' and shape {shape} "
+                f"(got {value.dtype} of shape {value.shape})")
+        require(kind not in 'fi' or numpy.isfinite(value).all() and (
+            kind == 'f' or (value >= 0).all()),
+                f"'{name}' must be finite and not negative")
     # Raises an error if it is no state of the random numbers:
     numpy.random.default_rng().bit_generator.state = json.loads(
         str(state['rng']))

@@ -7,7 +7,7 @@ import torch
 
 from torch_sake.neighbors import neighbor_list
 from torch_sake.ops.geometry import edge_vectors
-from torch_sake.simulation.structures import lost_atoms
+from torch_sake.utils.plain_checks import require
 
 # In Angstrom. Atoms that are closer lie on each other; at one point, smooth
 # forces are zero by symmetry.
@@ -38,13 +38,13 @@ class Soundness:
     def __init__(self, atoms: Any, cutoff: float | None):
         self.cutoff = FAR if cutoff is None else cutoff
         self.volume = atoms.cell.volume
-        self.lost = self._lost(atoms)
+        self.lost = lost_atoms(atoms, self.cutoff)
         self.remarks: list[str] = []
         first, second, dist, bond = closest_pair(atoms)
-        if dist < MIN_DISTANCE:
-            raise ValueError(f"'structure' must have atoms that do not lie on "
-                             f"each other (got atoms {first} and {second} at "
-                             f"a distance of {dist:.3g} Angstrom)")
+        require(dist >= MIN_DISTANCE,
+                f"'structure' must have atoms that do not lie on each other "
+                f"(got atoms {first} and {second} at a distance of {dist:.3g} "
+                f"Angstrom)")
         if self.lost:
             self.remarks.append(f'{self._alone(self.lost)}: nothing acts on '
                                 f'them')
@@ -60,7 +60,7 @@ class Soundness:
                 that nothing acts on an atom, also where nothing did before.
                 (default: :obj:`False`)
         """
-        faults, lost = [], self._lost(atoms)
+        faults, lost = [], lost_atoms(atoms, self.cutoff)
         new = [atom for atom in lost if atom not in self.lost]
         if new:
             faults.append(f'{self._alone(new)}: the structure has come apart')
@@ -89,9 +89,6 @@ class Soundness:
         return (f'Atoms {lost} have no neighbor within the cutoff, '
                 f'{self.cutoff:.3g} Angstrom')
 
-    def _lost(self, atoms: Any) -> list[int]:
-        return lost_atoms(atoms, self.cutoff)
-
 
 def closest_pair(atoms: Any) -> tuple[int, int, float, float]:
     r"""Returns two atoms, or an atom twice for an image of its own, their
@@ -100,20 +97,38 @@ def closest_pair(atoms: Any) -> tuple[int, int, float, float]:
     The distance is infinite if no two atoms are close.
     """
     from ase.data import covalent_radii
-    radii, pos = covalent_radii[atoms.numbers], torch.tensor(atoms.positions)
-    cell = torch.from_numpy(atoms.cell.array) if atoms.pbc.any() else None
-    edge_index, shift = neighbor_list(
-        pos, max(2 * MIN_BOND * radii.max(), MIN_DISTANCE), cell=cell,
-        pbc=torch.from_numpy(atoms.pbc))
-    if edge_index.numel() == 0:
+    radii = covalent_radii[atoms.numbers]
+    edge_index, dist = _neighbors(atoms, max(2 * MIN_BOND * radii.max(),
+                                             MIN_DISTANCE))
+    if len(dist) == 0:
         return 0, 0, numpy.inf, 0.0
-    source, target = edge_index.numpy()
-    dist = edge_vectors(pos, edge_index, shift).norm(dim=1).numpy()
+    source, target = edge_index
     bond = radii[source] + radii[target]
     pair = dist.argmin() if dist.min() < MIN_DISTANCE else (
         (dist / bond).argmin())
     return (*sorted((int(source[pair]), int(target[pair]))),
             float(dist[pair]), float(bond[pair]))
+
+
+def lost_atoms(atoms: Any, cutoff: float) -> list[int]:
+    r"""Returns those of several atoms that have no neighbor within a cutoff in
+    Angstrom: nothing acts on them.
+    """
+    if len(atoms) == 1:
+        return []
+    edge_index, _ = _neighbors(atoms, cutoff)
+    return sorted({*range(len(atoms))} - {*edge_index[1].tolist()})
+
+
+def _neighbors(atoms: Any,
+               cutoff: float) -> tuple[numpy.ndarray, numpy.ndarray]:
+    r"""Returns the pairs of atoms within a cutoff and their distances."""
+    pos = torch.tensor(atoms.positions)
+    cell = torch.from_numpy(atoms.cell.array) if atoms.pbc.any() else None
+    edge_index, shift = neighbor_list(pos, cutoff, cell=cell,
+                                      pbc=torch.from_numpy(atoms.pbc))
+    dist = edge_vectors(pos, edge_index, shift).norm(dim=1)
+    return edge_index.numpy(), dist.numpy()
 
 
 def _too_close(first: int, second: int, dist: float, bond: float) -> str:

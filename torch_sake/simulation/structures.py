@@ -14,13 +14,12 @@ from torch_sake.datasets.frames.frame_arrays import (
     check_values,
 )
 from torch_sake.datasets.frames.frames import STRUCTURE, Frames
-from torch_sake.neighbors import neighbor_list
 from torch_sake.potentials.description import check_kind
 from torch_sake.utils.bounds import MAX_LABEL
-from torch_sake.utils.files import PathLike, replace_when_complete
-from torch_sake.utils.fingerprint import fingerprint
+from torch_sake.utils.files import replace_when_complete
 from torch_sake.utils.inputs import find_checkpoint, find_structure
 from torch_sake.utils.messages import errors_name
+from torch_sake.utils.paths import PathLike
 from torch_sake.utils.plain_checks import require
 from torch_sake.utils.units import check_units
 
@@ -80,11 +79,10 @@ def check_periodic(atoms: Any, rule: str) -> None:
 def _check_structure(atoms: Any, name: str, index: int) -> None:
     r"""Checks the numbers of a structure as those of frames of data."""
     source = Source(f"'{name}'", index)
-    if len(atoms) == 0:
-        raise ValueError(f"{source.frame(0)}: 'structure' must have atoms")
+    require(len(atoms) > 0, f"{source.frame(0)}: 'structure' must have atoms")
     check_values(source, {
         'z': torch.from_numpy(atoms.numbers),
-        'pos': torch.from_numpy(atoms.positions)}, torch.zeros(1),
+        'pos': torch.from_numpy(atoms.positions)},
         torch.tensor([0, len(atoms)]))
     check_cells(source, 1, atoms.cell.array[None], atoms.pbc[None], None)
     for key, value in (('momenta', atoms.get_momenta()),
@@ -122,55 +120,27 @@ def identity_of(atoms: Any) -> dict[str, Any]:
     }
 
 
-def lost_atoms(atoms: Any, cutoff: float) -> list[int]:
-    r"""Returns those of several atoms that have no neighbor within a cutoff in
-    Angstrom: nothing acts on them.
-    """
-    if len(atoms) == 1:
-        return []
-    cell = torch.from_numpy(atoms.cell.array) if atoms.pbc.any() else None
-    edge_index, _ = neighbor_list(torch.from_numpy(atoms.positions), cutoff,
-                                  cell=cell, pbc=torch.from_numpy(atoms.pbc))
-    return sorted({*range(len(atoms))} - {*edge_index[1].tolist()})
-
-
-def random_generator(seed: int, atoms: Any) -> numpy.random.Generator:
-    r"""Returns the random numbers of a simulation. They follow from where it
-    starts, too: a simulation that begins where another one of the same seed
-    ended would have the same kicks of the heat bath again, which add up.
-    """
-    start = fingerprint([{
-        'pos': torch.from_numpy(atoms.positions),
-        'momenta': torch.from_numpy(atoms.get_momenta())}])
-    return numpy.random.default_rng([seed, int(start, 16)])
-
-
 def _structure_of(checkpoint: PathLike) -> Any:
     r"""Returns the structure that a training run left in its checkpoint, the
     first frame of its data. Data that a checkpoint names are not opened.
     """
+    import ase
     path = find_checkpoint(checkpoint)
     with errors_name(path):
         tensors, description = load_checkpoint(path)
         check_kind(description, 'potential')
-        return _build_structure(path, tensors, description)
-
-
-def _build_structure(path: str, tensors: dict[str, torch.Tensor],
-                     description: dict[str, Any]) -> Any:
-    import ase
-    found = {key: tensors[f'structure.{key}'] for key in STRUCTURE
-             if f'structure.{key}' in tensors}
-    if not {'z', 'pos'} <= found.keys():
-        raise ValueError("'structure' must be given, as the checkpoint holds "
-                         "none (got None)")
-    length, _ = check_units(description['units'])
-    # With the checks of any other frame:
-    data = Frames(**found, num_atoms=found['z'].numel(), energy=[0.0], name='',
-                  units=description['units'],
-                  source=f"'{path}': 'structure'")[0]
-    cell = {}
-    if 'cell' in data:
-        cell = {'cell': data.cell[0].numpy() * length,
-                'pbc': data.pbc[0].numpy()}
-    return ase.Atoms(data.z.numpy(), data.pos.numpy() * length, **cell)
+        found = {key: tensors[f'structure.{key}'] for key in STRUCTURE
+                 if f'structure.{key}' in tensors}
+        require({'z', 'pos'} <= found.keys(),
+                "'structure' must be given, as the checkpoint holds none (got "
+                "None)")
+        length, _ = check_units(description['units'])
+        # With the checks of any other frame:
+        data = Frames(**found, num_atoms=found['z'].numel(), energy=[0.0],
+                      name='', units=description['units'],
+                      source=f"'{path}': 'structure'")[0]
+        cell = {}
+        if 'cell' in data:
+            cell = {'cell': data.cell[0].numpy() * length,
+                    'pbc': data.pbc[0].numpy()}
+        return ase.Atoms(data.z.numpy(), data.pos.numpy() * length, **cell)

@@ -5,10 +5,10 @@ package's own tests and are made to be run on models of your own, in float64:
 
     from torch_sake import Potential
     from torch_sake.testing import (assert_batch_independent,
-                                    assert_equivariant_forces,
-                                    assert_extensive,
-                                    assert_forces_match_energy,
-                                    assert_smooth_at_cutoff,
+    assert_equivariant_forces,
+    assert_extensive,
+    assert_forces_match_energy,
+    assert_smooth_at_cutoff,
                                     assert_stress_matches_energy)
 
     potential = Potential(MyModel(cutoff=5.0).double())
@@ -22,24 +22,20 @@ package's own tests and are made to be run on models of your own, in float64:
 
 from torch_sake.testing.batches import assert_batch_independent
 from torch_sake.testing.derivatives import (
-                                            assert_forces_match_energy,
-                                            assert_stress_matches_energy,
+    assert_forces_match_energy,
+    assert_stress_matches_energy,
 )
 from torch_sake.testing.equivariance import (
-                                            assert_equivariant,
-                                            assert_equivariant_forces,
-                                            random_orthogonal,
+    assert_equivariant,
+    assert_equivariant_forces,
+    random_orthogonal,
 )
 from torch_sake.testing.extensivity import assert_extensive
 from torch_sake.testing.smoothness import assert_smooth_at_cutoff
 
 __all__ = [
-    'assert_equivariant_forces',
-    'assert_forces_match_energy',
-    'assert_stress_matches_energy',
-    'assert_batch_independent',
-    'assert_extensive',
-    'assert_smooth_at_cutoff',
-    'assert_equivariant',
-    'random_orthogonal',
+    'assert_batch_independent', 'assert_equivariant',
+    'assert_equivariant_forces', 'assert_extensive',
+    'assert_forces_match_energy', 'assert_smooth_at_cutoff',
+    'assert_stress_matches_energy', 'random_orthogonal',
 ]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_sake.neighbors.lattice import check_cell
-from torch_sake.testing.compare import assert_close, call, have_volume
+from torch_sake.testing.compare import assert_outputs, call, have_volume
 
 
 def assert_batch_independent(
@@ -40,31 +40,25 @@ def assert_batch_independent(
              compute_stress=with_stress and have_volume(*graph[2:3] or [None]))
         for graph in graphs
     ]
-    energy = torch.cat([single[0] for single in singles]).detach()
-    forces = torch.cat([single[1] for single in singles]).detach()
-    stress = None
-    if with_stress:
-        stress = torch.cat([
-            forces.new_zeros(1, 3, 3) if single[2] is None else single[2]
-            for single in singles])
-    z = torch.cat([graph[0] for graph in graphs])
-    pos = torch.cat([graph[1] for graph in graphs])
-    batch = torch.cat([
-        torch.full_like(graph[0], index) for index, graph in enumerate(graphs)
-    ])
+    energy, forces = (torch.cat([single[key] for single in singles]).detach()
+                      for key in range(2))
+    stress = torch.cat([
+        forces.new_zeros(1, 3, 3) if single[2] is None else single[2]
+        for single in singles]) if with_stress else None
+    z, pos = (torch.cat([graph[key] for graph in graphs]) for key in range(2))
+    batch = torch.cat([torch.full_like(graph[0], index)
+                       for index, graph in enumerate(graphs)])
     generator = torch.Generator().manual_seed(seed)
-    mixed = torch.randperm(z.numel(), generator=generator).to(z.device)
     for name, order in (('in order', torch.arange(z.numel())),
-                        ('mixed', mixed)):
+                        ('mixed', torch.randperm(z.numel(),
+                                                 generator=generator))):
         order = order.to(z.device)
         outputs = call(potential, z[order], pos[order], batch[order], cells,
                        periodic, with_stress)
-        assert_close(f"'energy' of a batch, {name}", outputs[0], energy, atol)
-        assert_close(f"'forces' of a batch, {name}", outputs[1],
-                     forces[order], atol)
-        if with_stress:
-            assert_close(f"'stress' of a batch, {name}", outputs[2], stress,
-                         atol)
+        if not with_stress:
+            outputs = *outputs[:2], None
+        assert_outputs(f'of a batch, {name}', outputs,
+                       (energy, forces[order], stress), atol)
 
 
 def _cells(graphs: Sequence[tuple[Tensor, ...]]

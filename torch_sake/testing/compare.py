@@ -30,6 +30,14 @@ def assert_close(name: str, value: Tensor | None,
                            f"{scale:.3e} is above {atol:.1e}{hint}")
 
 
+def assert_outputs(kind: str, outputs: Outputs, expected: Outputs,
+                   atol: float) -> None:
+    r"""Asserts that energies, forces and stresses are those expected."""
+    for name, value, other in zip(('energy', 'forces', 'stress'), outputs,
+                                  expected):
+        assert_close(f"'{name}' {kind}", value, other, atol)
+
+
 def call(potential: Callable, z: Tensor, pos: Tensor,
          batch: Tensor | None = None, cell: Tensor | None = None,
          pbc: Tensor | None = None,

@@ -46,13 +46,12 @@ def assert_forces_match_energy(potential: Callable, z: Tensor, pos: Tensor,
     with torch.no_grad():
         for atom, axis in torch.cartesian_prod(torch.arange(pos.size(0)),
                                                torch.arange(pos.size(1))):
-            energies = []
-            for sign in (1, -1):
+            def energy(shift: float, atom=atom, axis=axis) -> Tensor:
                 moved = pos.clone()
-                moved[atom, axis] += sign * step
-                energies.append(
-                    call(potential, z, moved, batch, cell, pbc)[0].sum())
-            expected[atom, axis] = (energies[1] - energies[0]) / (2 * step)
+                moved[atom, axis] += shift
+                return call(potential, z, moved, batch, cell, pbc)[0].sum()
+
+            expected[atom, axis] = -_slope(energy, step)
     assert_close("'forces' against differences of the energy", forces,
                  expected, atol)
 
@@ -76,22 +75,12 @@ def assert_stress_matches_energy(potential: Callable, z: Tensor, pos: Tensor,
 
     Args:
         potential (callable): The :class:`~torch_sake.Potential`.
-        z (torch.Tensor): Atomic numbers.
-        pos (torch.Tensor): Positions, in float64.
-        cell (torch.Tensor): Lattice vectors of each graph.
-        pbc (torch.Tensor, optional): Whether they are periodic; all if not
-            given. (default: :obj:`None`)
-        batch (torch.Tensor, optional): Graph of each atom.
-            (default: :obj:`None`)
+        z, pos, cell, pbc, batch (torch.Tensor): As for
+            :func:`assert_forces_match_energy`; all lattice vectors are
+            periodic if :obj:`pbc` is not given.
         step (float, optional): The strain :math:`h`. (default: :obj:`1e-5`)
         atol (float, optional): Largest difference, in units of the largest
             product if this is above 1. (default: :obj:`1e-6`)
-
-    Shapes:
-        - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
-          cells :math:`(B, 3, 3)` or :math:`(3, 3)`, periodic directions
-          :math:`(B, 3)` or :math:`(3)` *(optional)*, graphs :math:`(N)`
-          *(optional)*
 
     Raises:
         AssertionError: If a stress is not symmetric or differs from the slope
@@ -112,15 +101,19 @@ def assert_stress_matches_energy(potential: Callable, z: Tensor, pos: Tensor,
     with torch.no_grad():
         for k, m in torch.combinations(torch.arange(3),
                                        with_replacement=True):
-            energies = []
-            for sign in (1, -1):
+            def energies(strain: float, k=k, m=m) -> Tensor:
                 deformation = torch.eye(3).to(pos)
-                deformation[k, m] += sign * step / 2
-                deformation[m, k] += sign * step / 2
-                energies.append(call(potential, z, pos @ deformation, batch,
-                                     cell @ deformation, pbc)[0])
-            slope = (energies[0] - energies[1]) / (2 * step)
+                deformation[k, m] += strain / 2
+                deformation[m, k] += strain / 2
+                return call(potential, z, pos @ deformation, batch,
+                            cell @ deformation, pbc)[0]
+
+            slope = _slope(energies, step)
             expected[:, k, m] = expected[:, m, k] = slope.to(expected.dtype)
     expected = torch.where(volume.isinf(), 0.0, expected)
     assert_close("'stress' times volume against differences of the energy",
                  virial, expected, atol)
+
+
+def _slope(energy: Callable[[float], Tensor], step: float) -> Tensor:
+    return (energy(step) - energy(-step)) / (2 * step)

@@ -4,7 +4,13 @@ import torch
 from torch import Tensor
 
 from torch_sake.neighbors.lattice import check_cell
-from torch_sake.testing.compare import Outputs, assert_close, call, have_volume
+from torch_sake.testing.compare import (
+    Outputs,
+    assert_close,
+    assert_outputs,
+    call,
+    have_volume,
+)
 
 
 def random_orthogonal(num_dimensions: int,
@@ -81,24 +87,9 @@ def assert_equivariant_forces(potential: Callable, z: Tensor, pos: Tensor,
 
     Args:
         potential (callable): The :class:`~torch_sake.Potential`.
-        z (torch.Tensor): Atomic numbers.
-        pos (torch.Tensor): Positions, in float64.
-        batch (torch.Tensor, optional): Graph of each atom.
-            (default: :obj:`None`)
-        cell (torch.Tensor, optional): Lattice vectors of each graph.
-            (default: :obj:`None`)
-        pbc (torch.Tensor, optional): Whether they are periodic.
-            (default: :obj:`None`)
-        atol (float, optional): Largest difference, in units of the largest
-            output if this is above 1. (default: :obj:`1e-10`)
-        seed (int, optional): Seed of the random transformations.
-            (default: :obj:`0`)
-
-    Shapes:
-        - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
-          graphs :math:`(N)` *(optional)*, cells :math:`(B, 3, 3)` or
-          :math:`(3, 3)` *(optional)*, periodic directions :math:`(B, 3)` or
-          :math:`(3)` *(optional)*
+        z, pos, batch, cell, pbc (torch.Tensor): As for
+            :func:`assert_forces_match_energy`.
+        atol, seed (optional): As for :func:`assert_equivariant`.
 
     Raises:
         AssertionError: If an output does not follow, naming it.
@@ -107,9 +98,7 @@ def assert_equivariant_forces(potential: Callable, z: Tensor, pos: Tensor,
 
     def check(kind: str, expected: Outputs, *inputs: Tensor | None) -> None:
         outputs = call(potential, *inputs, compute_stress)
-        for name, value, other in zip(('energy', 'forces', 'stress'), outputs,
-                                      expected):
-            assert_close(f"'{name}' under {kind}", value, other, atol)
+        assert_outputs(f'under {kind}', outputs, expected, atol)
 
     energy, forces, stress = call(potential, z, pos, batch, cell, pbc,
                                   compute_stress)

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from torch_sake.testing.compare import assert_close, call
+from torch_sake.testing.compare import assert_outputs, call
 
 
 def assert_extensive(potential: Callable, z: Tensor, pos: Tensor,
@@ -39,7 +39,5 @@ def assert_extensive(potential: Callable, z: Tensor, pos: Tensor,
                        distance)
         outputs = call(potential, torch.cat([z, other_z]),
                        torch.cat([pos, other_pos + shift]))
-        assert_close("'energy' of two systems far apart", outputs[0],
-                     energy + other_energy, atol)
-        assert_close("'forces' of two systems far apart", outputs[1],
-                     torch.cat([forces, other_forces]), atol)
+        expected = energy + other_energy, torch.cat([forces, other_forces])
+        assert_outputs('of two systems far apart', outputs[:2], expected, atol)

@@ -59,8 +59,7 @@ def assert_smooth_at_cutoff(
 
     Args:
         potential (callable): The :class:`~torch_sake.Potential`.
-        z (torch.Tensor): Atomic numbers.
-        pos (torch.Tensor): Positions, in float64.
+        z, pos (torch.Tensor): As for :func:`assert_forces_match_energy`.
         cutoff (float): The cutoff of the model.
         atom (int, optional): The atom that moves. (default: :obj:`-1`)
         direction (torch.Tensor, optional): Where it moves to; away from the
@@ -68,19 +67,12 @@ def assert_smooth_at_cutoff(
         length (float, optional): How far it moves; if not given, twice the
             cutoff, where nothing is left of the neighbors that it had, or, if
             the system is periodic, half the cutoff. (default: :obj:`None`)
-        cell (torch.Tensor, optional): Lattice vectors.
-            (default: :obj:`None`)
-        pbc (torch.Tensor, optional): Whether they are periodic.
-            (default: :obj:`None`)
+        cell, pbc (torch.Tensor, optional): As for
+            :func:`assert_forces_match_energy`. (default: :obj:`None`)
         step (float, optional): The step :math:`h`, in units of the positions.
             (default: :obj:`1e-4`)
         energy_tol (float, optional): :math:`\tau_E`. (default: :obj:`1e-7`)
         force_tol (float, optional): :math:`\tau_F`. (default: :obj:`1e-5`)
-
-    Shapes:
-        - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
-          direction :math:`(3)` *(optional)*, cell :math:`(3, 3)` *(optional)*,
-          periodic directions :math:`(3)` *(optional)*
 
     Raises:
         AssertionError: If a second difference is too large, naming the output

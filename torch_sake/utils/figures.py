@@ -2,7 +2,8 @@ r"""Pictures, written completely or not at all."""
 
 from typing import Any
 
-from torch_sake.utils.files import PathLike, replace_when_complete
+from torch_sake.utils.files import replace_when_complete
+from torch_sake.utils.paths import PathLike
 
 
 def new_figure(num_axes: int) -> tuple[Any, Any]:

@@ -1,84 +1,22 @@
-r"""Paths of this machine, writing files completely or not at all, and reading
-arrays from them.
-"""
+r"""Writing files completely or not at all, and reading arrays from them."""
 
 import csv
 import json
 import os
 import os.path as osp
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Union
+from typing import Any, TextIO
 
 import numpy as np
 
 # For those who have them from here:
 from torch_sake.utils.messages import in_words, one_line  # noqa: F401
+from torch_sake.utils.paths import PathLike, check_file, local_path  # noqa: F401
 
-PathLike = Union[str, 'os.PathLike[str]']
 INCOMPLETE = '.incomplete-'
-# What fsspec, by which PyG and Lightning open files, would take for one: a
-# scheme, a chain of them, or data in the place of a path.
-ADDRESS = re.compile(r'.*://|[\w.+-]+::|data:', re.DOTALL | re.IGNORECASE)
-
-
-def local_path(name: str, path: PathLike) -> str:
-    r"""Returns a path of this machine, with the home folder in the place of a
-    leading :obj:`~`.
-
-    Args:
-        name (str): What messages call it.
-        path (str or os.PathLike): The path.
-
-    Raises:
-        TypeError: If it is no path.
-        ValueError: If it is an address, such as :obj:`'http://host/folder'`.
-    """
-    text = os.fspath(path) if isinstance(path, os.PathLike) else path
-    if not isinstance(text, str):
-        raise TypeError(f"'{name}' must be a path (got {path!r})")
-    if ADDRESS.match(text):
-        raise ValueError(f"'{name}' must be a path of this machine, no "
-                         f"address (got {text!r})")
-    return osp.expanduser(text)
-
-
-def check_file(path: PathLike, name: str = 'data') -> str:
-    r"""Returns the path of a file, see :func:`local_path`.
-
-    Args:
-        path (str or os.PathLike): The path.
-        name (str, optional): What messages call it. (default: :obj:`"data"`)
-
-    Raises:
-        ValueError: If there is none, or it is a folder, a device or a pipe,
-            which a reader might wait for without end.
-    """
-    path = local_path(name, path)
-    if not osp.isfile(path):
-        what = ''
-        if osp.exists(path):
-            what = f" ({'a folder' if osp.isdir(path) else 'no regular file'})"
-        raise ValueError(f"There is no file '{path}'{what}")
-    return path
-
-
-def local_paths(name: str, paths: PathLike | Sequence[PathLike]) -> list[str]:
-    r"""Returns a path, or several, as a list, see :func:`local_path`."""
-    if isinstance(paths, (str, os.PathLike)):
-        paths = [paths]
-    if len(paths) == 0:
-        raise ValueError(f"'{name}' must be at least one (got {paths})")
-    return [local_path(name, path) for path in paths]
-
-
-def check_no_address(name: str, data: str) -> str:
-    r"""Returns the name of data, or a path that its reader expands."""
-    local_path(name, data)
-    return data
 
 
 @contextmanager
@@ -148,20 +86,26 @@ def check_folder(folder: PathLike) -> None:
         raise ValueError(f"The folder '{folder}' of the run is gone")
 
 
+@contextmanager
+def write_text(path: PathLike) -> Iterator[TextIO]:
+    r"""Yields a file of text, see :func:`replace_when_complete`."""
+    with replace_when_complete(path) as temporary:
+        with open(temporary, 'w', newline='') as file:
+            yield file
+
+
 def write_json(path: PathLike, content: Any, indent: int = 2) -> None:
     r"""Writes a JSON file."""
-    with replace_when_complete(path) as temporary:
-        with open(temporary, 'w') as file:
-            json.dump(content, file, indent=indent)
+    with write_text(path) as file:
+        json.dump(content, file, indent=indent)
 
 
 def write_rows(path: PathLike, rows: Sequence[dict[str, Any]]) -> None:
     r"""Writes a CSV file of rows with the columns of the first one."""
-    with replace_when_complete(path) as temporary:
-        with open(temporary, 'w', newline='') as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+    with write_text(path) as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def write_settings(path: PathLike, settings: dict[str, Any]) -> None:
@@ -177,11 +121,10 @@ def write_settings(path: PathLike, settings: dict[str, Any]) -> None:
     Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar(
         'tag:yaml.org,2002:str', text, style=None if text.isidentifier()
         else "'"))
-    with replace_when_complete(path) as temporary:
-        with open(temporary, 'w') as file:
-            # Through JSON, which has no tuples:
-            yaml.dump(json.loads(json.dumps(settings)), file, Dumper=Dumper,
-                      sort_keys=False)
+    with write_text(path) as file:
+        # Through JSON, which has no tuples:
+        yaml.dump(json.loads(json.dumps(settings)), file, Dumper=Dumper,
+                  sort_keys=False)
 
 
 def read_arrays(path: PathLike, keys: Sequence[str] = (),

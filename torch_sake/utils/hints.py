@@ -20,8 +20,8 @@ from typing import (
 )
 
 from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.files import check_no_address, local_path, local_paths
 from torch_sake.utils.messages import in_words
+from torch_sake.utils.paths import check_no_address, local_path, local_paths
 from torch_sake.utils.plain_checks import (
     check_float,
     check_fraction,
@@ -29,6 +29,7 @@ from torch_sake.utils.plain_checks import (
     check_positive_int,
     check_seed,
     check_single,
+    require,
 )
 
 PositiveInt = Annotated[int, check_positive_int]
@@ -94,21 +95,19 @@ def check_entry(name: str, value: Any, hint: Any,
         for one in arguments:
             if is_of_type(value, one):
                 return check_entry(name, value, one, is_setting)
-    if not _is_of_class(value, hint):
+    if not is_of_type(value, hint, items=kind in UNIONS):
         # Text that is none of several words is a wrong value of its type.
         is_word = isinstance(value, str) and Literal in map(
             get_origin, (hint, *arguments))
-        expected = describe_type(hint) if is_setting else _describe(hint)
         raise (ValueError if is_word else TypeError)(
-            f"'{name}' must be {expected} (got {in_words(value)})")
-    if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise ValueError(f"'{name}' must be a number below 1e300 "
-                         f"(got {in_words(value)})")
+            f"'{name}' must be {describe_type(hint, is_setting)} "
+            f"(got {in_words(value)})")
+    require(not isinstance(value, int) or abs(value) <= MAX_INTEGER,
+            f"'{name}' must be a number below 1e300 (got {in_words(value)})")
     if kind is str and is_setting:
         value = os.fspath(value)
-        if '\0' in value:
-            raise ValueError(f"'{name}' must be text without zero bytes "
-                             f"(got {in_words(value)})")
+        require('\0' not in value, f"'{name}' must be text without zero bytes "
+                                   f"(got {in_words(value)})")
     elif kind in (list, tuple):
         return kind(check_entry(name if is_setting else _join(name, index),
                                 item, arguments[0], is_setting)
@@ -119,67 +118,53 @@ def check_entry(name: str, value: Any, hint: Any,
             check_entry(_join(name, key), item, arguments[1])
     elif is_typeddict(kind):
         for key, item in get_type_hints(kind, include_extras=True).items():
+            require(key in value or key not in kind.__required_keys__,
+                    f"'{_join(name, key)}' is missing")
             if key in value:
                 check_entry(_join(name, key), value[key], item)
-            elif key in kind.__required_keys__:
-                raise ValueError(f"'{_join(name, key)}' is missing")
     return value
 
 
-def is_of_type(value: Any, hint: Any) -> bool:
-    r"""Whether a value, with all of its items, is of the type of a hint, which
-    may yet have checks that it does not pass.
+def is_of_type(value: Any, hint: Any, items: bool = True) -> bool:
+    r"""Whether a value, with the items of a list, is of the type of a hint,
+    which may yet have checks that it does not pass. All integers are numbers,
+    but neither is :obj:`True`.
     """
     kind, arguments = get_origin(hint) or hint, get_args(hint)
     if kind is Annotated:
-        return is_of_type(value, arguments[0])
+        return is_of_type(value, arguments[0], items)
     if kind in UNIONS:
-        return any(is_of_type(value, one) for one in arguments)
-    return _is_of_class(value, hint) and (kind not in (list, tuple) or all(
-        is_of_type(item, arguments[0]) for item in value))
-
-
-def _is_of_class(value: Any, hint: Any) -> bool:
-    r"""Whether a value is of the type of a hint, whatever is in it. All
-    integers are numbers, but neither is :obj:`True`.
-    """
-    kind, arguments = get_origin(hint) or hint, get_args(hint)
-    if kind is Any or kind in UNIONS:
-        return kind is Any
+        return any(is_of_type(value, one, items) for one in arguments)
     if kind is Literal:
         return isinstance(value, str) and value in arguments
     if kind in (list, tuple):
         return isinstance(value, (list, tuple)) and (
-            kind is list or len(value) == len(arguments))
+            kind is list or len(value) == len(arguments)) and (
+                not items or all(is_of_type(item, arguments[0])
+                                 for item in value))
     if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, dict if is_typeddict(kind) else
-                      CLASSES.get(kind, kind))
+        return kind in (bool, Any)
+    return kind is Any or isinstance(value, dict if is_typeddict(kind) else
+                                     CLASSES.get(kind, kind))
 
 
-def describe_type(hint: Any) -> str:
-    r"""Returns what people call the type of a hint."""
+def describe_type(hint: Any, is_setting: bool = True) -> str:
+    r"""Returns what people call the type of a setting; or what those do who
+    read files, but for :obj:`None`.
+    """
     kind, arguments = get_origin(hint) or hint, get_args(hint)
-    if kind is Annotated:
-        return describe_type(arguments[0])
-    if kind in UNIONS:
-        return ' or '.join(map(describe_type, arguments))
     if kind is Literal:
         return f'one of {sorted(arguments)}'
+    if kind is Annotated or kind in UNIONS and not is_setting:
+        return describe_type(arguments[0], is_setting)
+    if not is_setting:
+        return f"of type {'dict' if is_typeddict(kind) else kind.__name__}"
+    if kind in UNIONS:
+        return ' or '.join(map(describe_type, arguments))
     if kind in (list, tuple):
         number = '' if kind is list else f' of {len(arguments)}'
         return f'a list{number}, each {describe_type(arguments[0])}'
     return WORDS[kind]
-
-
-def _describe(hint: Any) -> str:
-    r"""Returns what those who read files call it, but for :obj:`None`."""
-    kind, arguments = get_origin(hint) or hint, get_args(hint)
-    if kind is Annotated or kind in UNIONS:
-        return _describe(arguments[0])
-    if kind is Literal:
-        return describe_type(hint)
-    return f"of type {'dict' if is_typeddict(kind) else kind.__name__}"
 
 
 def _join(name: str, key: Any) -> str:

@@ -5,6 +5,7 @@ anything is imported that reads them.
 import os
 import os.path as osp
 import re
+from typing import Any, NamedTuple
 
 from torch_sake.utils.files import PathLike, local_path
 
@@ -12,9 +13,33 @@ BEST = 'best.safetensors'
 LAST = 'last.safetensors'
 INDEX = re.compile(r'[-+]?[0-9]{1,9}')  # of a structure in a file
 
-# What data are called that are no file, with a name behind it:
-GENERATED = 'xtb'
-COLLECTIONS = ('md17', 'rmd17', 'md22', 'qm9')
+
+class DataSet(NamedTuple):
+    r"""What loads a data set.
+
+    Args:
+        reader (str): The import path of a function of the folder and, if
+            there is one, the name. What is generated takes the name first,
+            then :obj:`root`, :obj:`seed` and options as keywords.
+        what (str, optional): What the name stands for.
+        generated (bool, optional): Whether the data need no files.
+    """
+    reader: str
+    what: str = ''
+    generated: bool = False
+
+
+_READERS = 'torch_sake.datasets.frames'
+# All labeled structures that are called by a name:
+FRAMES = {
+    'xtb:NAME': DataSet(f'{_READERS}.xtb:xtb_frames', 'a molecule to generate',
+                        generated=True),
+    'md17:NAME': DataSet(f'{_READERS}.md17:md17_frames', 'a trajectory'),
+    'rmd17:NAME': DataSet(f'{_READERS}.md17:rmd17_frames', 'a revised one'),
+    'md22:NAME': DataSet(f'{_READERS}.md17:md22_frames', 'a trajectory'),
+    'qm9:TARGET': DataSet(f'{_READERS}.qm9:qm9_frames', 'a target of QM9'),
+    'iso17': DataSet(f'{_READERS}.iso17:ISO17'),
+}
 
 
 def find_checkpoint(path: PathLike) -> str:
@@ -49,22 +74,32 @@ def find_structure(path: PathLike) -> tuple[str, int]:
     return name, index
 
 
+def find_data_set(data: str, data_sets: dict[str, Any] = FRAMES
+                  ) -> tuple[Any, list[str]]:
+    r"""Returns the data set of a name such as :obj:`'md17:aspirin'`, or
+    :obj:`None` if there is none, and what stands behind the colon, if there is
+    one.
+    """
+    kind, colon, name = data.partition(':')
+    for key, data_set in data_sets.items():
+        if key.partition(':')[:2] == (kind, colon) and bool(colon) == bool(
+                name):
+            return data_set, [name] if name else []
+    return None, []
+
+
 def check_data(data: PathLike, root: PathLike | None = None) -> None:
     r"""Raises an error if labeled structures have neither a name that
     :func:`~torch_sake.datasets.load_frames` knows, with the folder that it
     needs, nor are a file.
     """
     data = os.fspath(data)
-    kind, _, name = data.partition(':')
-    if kind == GENERATED and name:
-        return
-    if data == 'iso17' or (kind in COLLECTIONS and name):
-        if root is None:
-            raise ValueError(f"'root', the folder of the data set, must be "
-                             f"given for {data!r}")
-    elif not osp.isfile(local_path('data', data)):
-        raise ValueError(f"'data' must be 'xtb:NAME' (a molecule to "
-                         f"generate), 'md17:NAME', 'rmd17:NAME' or "
-                         f"'md22:NAME' (a trajectory), 'qm9:TARGET' (a target "
-                         f"of QM9), 'iso17' or an existing file "
+    data_set, _ = find_data_set(data)
+    if data_set is None and not osp.isfile(local_path('data', data)):
+        names = ', '.join(f"'{key}'" + (f' ({found.what})' if found.what else
+                                        '') for key, found in FRAMES.items())
+        raise ValueError(f"'data' must be {names} or an existing file "
                          f"(got {data!r})")
+    if data_set is not None and not data_set.generated and root is None:
+        raise ValueError(f"'root', the folder of the data set, must be given "
+                         f"for {data!r}")

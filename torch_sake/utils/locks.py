@@ -11,9 +11,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from torch_sake.utils.files import PathLike
+from torch_sake.utils.paths import PathLike
 
-if os.name == 'nt':
+if sys.platform == 'win32':
     import msvcrt
 
     def _lock(descriptor: int) -> None:

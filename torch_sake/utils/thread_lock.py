@@ -1,7 +1,9 @@
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+Function = TypeVar('Function', bound=Callable[..., Any])
 
 
 class ThreadLock:
@@ -21,7 +23,7 @@ class ThreadLock:
         return ThreadLock, ()
 
 
-def one_thread_at_a_time(method: Callable) -> Callable:
+def one_thread_at_a_time(method: Function) -> Function:
     r"""Has the methods of an object that keeps something from call to call
     wait for each other, by its :obj:`_lock`.
     """

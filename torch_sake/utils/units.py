@@ -2,7 +2,9 @@ r"""The units that data and potentials may be in."""
 
 from typing import Any
 
-from torch_sake.utils.files import PathLike, read_arrays
+from torch_sake.utils.files import read_arrays
+from torch_sake.utils.paths import PathLike
+from torch_sake.utils.plain_checks import check_option, require
 
 MOLE = 6.02214076e23
 ELECTRONVOLT = 1.602176634e-19  # J
@@ -36,22 +38,19 @@ def check_units(units: Any) -> tuple[float, float]:
     Raises:
         ValueError: If a key is missing or a unit is not known.
     """
-    if not isinstance(units, dict) or set(units) != {'length', 'energy'}:
-        raise ValueError(f"'units' must have the keys 'length' and 'energy' "
-                         f"(got {units})")
+    require(isinstance(units, dict) and set(units) == {'length', 'energy'},
+            f"'units' must have the keys 'length' and 'energy' (got {units})")
     for key, known in KNOWN.items():
-        if units[key] not in known:
-            raise ValueError(f"'{key}' must be one of {sorted(known)} "
-                             f"(got {units[key]!r})")
+        check_option(key, units[key], known)
     return LENGTHS[units['length']], ENERGIES[units['energy']]
 
 
-def check_units_of_label(name: str, units: dict[str, str]) -> None:
+def check_units_of_label(name: str, units: dict[str, str]) -> dict[str, str]:
     r"""Checks the units of lengths, and of labels that may be no energies."""
-    if len(units) != 2 or units.get('length') not in LENGTHS:
-        raise ValueError(f"'{name}' must have the keys 'length', one of "
-                         f"{sorted(LENGTHS)}, and the name of a label "
-                         f"(got {units})")
+    require(len(units) == 2 and units.get('length') in LENGTHS,
+            f"'{name}' must have the keys 'length', one of {sorted(LENGTHS)}, "
+            f"and the name of a label (got {units})")
+    return units
 
 
 def find_unit(kind: str, spelling: str, name: str) -> str:
@@ -68,9 +67,8 @@ def find_unit(kind: str, spelling: str, name: str) -> str:
     known = KNOWN[kind]
     unit = spelling if spelling in known else SPELLINGS.get(
         str(spelling).lower())
-    if unit not in known:
-        raise ValueError(f"{name} must be one of {sorted(known)} "
-                         f"(got {spelling!r})")
+    require(unit in known,
+            f"{name} must be one of {sorted(known)} (got {spelling!r})")
     return unit
 
 
@@ -98,7 +96,7 @@ def read_units(path: PathLike, default: dict[str, str],
             continue
         spelling = ' '.join(declared[key].astype(str).ravel())
         units[kind] = find_unit(kind, spelling, f"'{path}': '{key}'")
-        if given.get(kind, units[kind]) != units[kind]:
-            raise ValueError(f"'{path}': '{kind}_unit' must be that of the "
-                             f"file, '{units[kind]}' (got '{given[kind]}')")
+        require(given.get(kind, units[kind]) == units[kind],
+                f"'{path}': '{kind}_unit' must be that of the file, "
+                f"'{units[kind]}' (got '{given.get(kind)}')")
     return units

@@ -5,11 +5,7 @@ from typing import Any
 
 import numpy
 
-from torch_sake.datasets.frames.ase_labels import (
-    energy_of,
-    forces_of,
-    stress_of,
-)
+from torch_sake.datasets.frames.ase_labels import labels_of
 from torch_sake.datasets.frames.ase_structures import ase_structures
 from torch_sake.datasets.frames.frames import Frames
 from torch_sake.utils.files import PathLike, local_path
@@ -41,44 +37,44 @@ def read_frames(path: PathLike) -> Frames:
             volume, or if some frames have forces and others have none, or
             none under that name.
     """
-    frames = list(_with_single_atoms(_labels(path)))
-    if not any(frame['pbc'].any() for frame in frames):
-        for frame in frames:
-            del frame['cell'], frame['pbc'], frame['stress']
-    return _to_frames(path, frames, ASE_UNITS)
+    return next(ase_blocks(path, None))
 
 
-def ase_blocks(path: PathLike, num_atoms: int,
+def ase_blocks(path: PathLike, num_atoms: int | None,
                units: dict[str, str] | None = None) -> Iterator[Frames]:
     r"""Yields what :func:`read_frames` returns in blocks of at least
     :obj:`num_atoms` atoms, but for the last one, without ever holding more
-    than one of them. All blocks have cells, whether or not there is a periodic
-    frame among them. Units that are given take the place of those of ASE.
+    than one of them, or all at once. Blocks have cells, whether or not there
+    is a periodic frame among them. Units that are given take the place of
+    those of ASE.
     """
-    units = {**ASE_UNITS, **(units or {})}
     first_frame, size, frames = 0, 0, []
     for frame in _with_single_atoms(_labels(path)):
         frames.append(frame)
         size += len(frame['z'])
-        if size >= num_atoms:
+        if num_atoms is not None and size >= num_atoms:
             yield _to_frames(path, frames, units, first_frame)
             first_frame, size, frames = first_frame + len(frames), 0, []
+    if num_atoms is None and not any(frame['pbc'].any() for frame in frames):
+        for frame in frames:
+            del frame['cell'], frame['pbc'], frame['stress']
     if frames or first_frame == 0:
         yield _to_frames(path, frames, units, first_frame)
 
 
 def _to_frames(path: PathLike, frames: list[dict[str, Any]],
-               units: dict[str, str], first_frame: int = 0) -> Frames:
+               units: dict[str, str] | None, first_frame: int) -> Frames:
     # Of no frames, the message is that there are none.
     columns = {key: [frame[key] for frame in frames]
                for key in (frames[0] if frames else ('z', 'pos', 'energy'))}
-    if 'force' in columns and all(rows is None for rows in columns['force']):
-        del columns['force']
+    if all(rows is None for rows in columns.get('force', [])):
+        columns.pop('force', None)
     for key in {'cell', 'pbc', 'stress'} & columns.keys():
         columns[key] = numpy.stack(columns[key])
     path = local_path('data', path)
-    return Frames(**columns, units=units, source=path, first_frame=first_frame,
-                  name=osp.splitext(osp.basename(path))[0])
+    return Frames(**columns, units={**ASE_UNITS, **(units or {})}, source=path,
+                  name=osp.splitext(osp.basename(path))[0],
+                  first_frame=first_frame)
 
 
 def _labels(path: PathLike) -> Iterator[dict[str, Any]]:
@@ -93,15 +89,9 @@ def _labels(path: PathLike) -> Iterator[dict[str, Any]]:
 
     for number, atoms in enumerate(ase_structures(path)):
         where = f"'{local_path('data', path)}', frame {number}"
-        yield {
-            'z': atoms.numbers,
-            'pos': atoms.positions,
-            'energy': energy_of(atoms, where),
-            'force': forces_of(atoms, where),
-            'cell': atoms.cell.array,
-            'pbc': atoms.pbc,
-            'stress': stress_of(atoms, where),
-        }
+        yield {'z': atoms.numbers, 'pos': atoms.positions,
+               'cell': atoms.cell.array, 'pbc': atoms.pbc,
+               **labels_of(atoms, where)}
 
 
 def _with_single_atoms(

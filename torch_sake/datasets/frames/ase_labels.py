@@ -10,64 +10,35 @@ VIRIALS = ('virial', 'virials', 'REF_virial', 'REF_virials')
 ENDINGS = ('stress', 'virial', 'virials')
 
 
-def energy_of(atoms: Any, where: str) -> Any:
-    r"""Returns the energy of a structure of ASE.
-
-    Args:
-        atoms (ase.Atoms): The structure.
-        where (str): File and frame, for errors.
+def labels_of(atoms: Any, where: str) -> dict[str, Any]:
+    r"""Returns the labels of an :class:`ase.Atoms` by the names of
+    :class:`~torch_sake.datasets.Frames`: the energy, forces without what
+    constraints would make of them, or :obj:`None`, and the stress or that of
+    the virial, or NaN. Messages begin with :obj:`where`.
 
     Raises:
-        ValueError: If there is none, it is no real number, or there are two
-            that differ.
+        ValueError: If there is no energy, a label is of a wrong size or no
+            real number, there are several that do not agree, or forces or a
+            stress under another name alone, if a stress is not symmetric, or a
+            virial has no volume.
     """
-    energy = _label(atoms, 'energy', where)
-    if energy is not None and energy.size != 1:
-        raise ValueError(f"{where}: 'energy' must be one number "
-                         f"(got {in_words(energy)})")
+    energy, forces = (_label(atoms, name, where)
+                      for name in ('energy', 'forces'))
     if energy is None:
         results = () if atoms.calc is None else atoms.calc.results
         raise ValueError(f"{where}: There is no 'energy' (it has "
                          f"{sorted({*results, *atoms.info, *atoms.arrays})})")
-    return float(energy.item())
-
-
-def forces_of(atoms: Any, where: str) -> numpy.ndarray | None:
-    r"""Returns the forces of a structure of ASE, or :obj:`None` if it has
-    none, without what constraints would make of them.
-
-    Args:
-        atoms (ase.Atoms): The structure.
-        where (str): File and frame, for errors.
-
-    Raises:
-        ValueError: If they are no real numbers, there are two that differ, or
-            some under another name alone.
-    """
-    forces = _label(atoms, 'forces', where)
+    if energy.size != 1:
+        raise ValueError(f"{where}: 'energy' must be one number "
+                         f"(got {in_words(energy)})")
     if forces is None:
-        _check_no_other_name(
-            'forces', [name for name in atoms.arrays
-                       if 'force' in name.lower()], where)
-    return forces
+        _check_no_other_name('forces', [
+            name for name in atoms.arrays if 'force' in name.lower()], where)
+    return {'energy': float(energy.item()), 'force': forces,
+            'stress': _stress(atoms, where)}
 
 
-def stress_of(atoms: Any, where: str) -> numpy.ndarray:
-    r"""Returns the stress of a structure of ASE, or that of its virial, or NaN
-    if it has neither.
-
-    Args:
-        atoms (ase.Atoms): The structure.
-        where (str): File and frame, for errors.
-
-    Shapes:
-        - **output:** stress :math:`[3, 3]`
-
-    Raises:
-        ValueError: If there are several that do not agree, or none under that
-            name, or one of another shape, of no real numbers or that is not
-            symmetric, or a virial without a volume.
-    """
+def _stress(atoms: Any, where: str) -> numpy.ndarray:
     found = {name: _matrix(name, value, where, 1.0)
              for name, value in _named(atoms, 'stress').items()}
     for name in VIRIALS:
@@ -110,10 +81,8 @@ def _label(atoms: Any, name: str, where: str) -> numpy.ndarray | None:
 
 
 def real_numbers(name: str, value: Any, where: str) -> numpy.ndarray:
-    r"""Returns real numbers as an array.
-
-    Raises:
-        ValueError: If they are Boolean, complex, text or none at all.
+    r"""Returns real numbers as an array, or raises an error if they are
+    Boolean, complex, text or none at all.
     """
     try:
         array = numpy.asarray(value)

@@ -11,12 +11,28 @@ from typing import Any
 
 import numpy
 
-from torch_sake.datasets.frames.ase_formats import check_format
 from torch_sake.datasets.frames.extxyz import FrameError, parse_xyz, xyz_texts
 from torch_sake.utils.files import PathLike, check_file, one_line
 
 ROWS = 100  # of a database that are read at once
 AFTER_ENDING = re.compile(r'(@[^.@/]*)+$')
+# Those of ASE whose readers execute nothing and open no file that the file
+# names. The others: 'octopus-in', 'onetep-in' and 'acemolecule-input' name
+# files, 'castep-cell' starts the program 'castep', 'gpw' is handed to GPAW,
+# 'abinit-gsr' and 'netcdftrajectory' may be HDF5, which has links to files,
+# 'bundletrajectory' is a folder, 'mysql' and 'postgresql' are servers. What
+# other packages add to ASE is not known.
+READABLE = frozenset('''
+    abinit-in abinit-out acemolecule-out aims aims-output castep-castep
+    castep-geom castep-md castep-phonon cfg cif cjson cmdft cp2k-dcd
+    cp2k-restart crystal cube dacapo-text db dftb dlp-history dlp4 dmol-arc
+    dmol-car dmol-incoor elk eon espresso-in espresso-out extxyz gamess-us-out
+    gamess-us-punch gaussian-in gaussian-out gen gpaw-out gpumd gromacs gromos
+    json jsv lammps-data lammps-dump-binary lammps-dump-text magres mol mustem
+    nomad-json nwchem-in nwchem-out onetep-out orca-output prismatic
+    proteindatabank qbox res rmc6f runnerdata sdf siesta-xv struct struct_out
+    sys traj turbomole turbomole-gradient v-sim vasp vasp-out vasp-xdatcar
+    vasp-xml wout xsd xsf xtd xyz'''.split())
 
 
 class NoStructure(IndexError):
@@ -24,10 +40,8 @@ class NoStructure(IndexError):
 
 
 def ase_structures(path: PathLike) -> Iterator[Any]:
-    r"""Yields the :class:`ase.Atoms` of a file, one after the other.
-
-    Args:
-        path (str or os.PathLike): The file. An :obj:`@` is part of its name.
+    r"""Yields the :class:`ase.Atoms` of a file, one after the other. An
+    :obj:`@` is part of its name.
 
     Raises:
         ValueError: If there is no file, or it cannot be read, with the number
@@ -48,11 +62,8 @@ def ase_structures(path: PathLike) -> Iterator[Any]:
 
 
 def ase_structure(path: PathLike, index: int) -> Any:
-    r"""Returns one :class:`ase.Atoms` of a file.
-
-    Args:
-        path (str or os.PathLike): The file. An :obj:`@` is part of its name.
-        index (int): Which one; negative ones count from the end.
+    r"""Returns one :class:`ase.Atoms` of a file; a negative index counts from
+    the end.
 
     Raises:
         ValueError: As :func:`ase_structures`.
@@ -140,16 +151,23 @@ def _texts(path: str) -> Iterator[str]:
         raise
 
 
+def _check_format(name: str) -> str:
+    if name not in READABLE:
+        raise ValueError(f"files of the format {name!r} may name other files "
+                         f"or programs: convert it to extended XYZ")
+    return name
+
+
 def _filetype(path: str) -> str:
     from ase.io.formats import UnknownFileTypeError, filetype, ioformats
     path = osp.abspath(path)  # a name may look like an address
     try:
         kind = filetype(path)
         if kind in ioformats:
-            return check_format(kind)
+            return _check_format(kind)
     except UnknownFileTypeError:
         kind = None
     stem = AFTER_ENDING.sub('', path)  # of 'water.xyz@300K'
     if stem == path:
         raise UnknownFileTypeError(kind or 'Could not guess file type')
-    return check_format(filetype(stem, read=False))
+    return _check_format(filetype(stem, read=False))

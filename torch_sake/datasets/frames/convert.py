@@ -1,28 +1,25 @@
-import json
 import os
 import os.path as osp
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
-import numpy
 import torch
 from torch_geometric.data import SQLiteDatabase
 from tqdm import tqdm
 
 from torch_sake.datasets.frames.ase_file import ase_blocks
 from torch_sake.datasets.frames.file_format import (
-    ABOUT,
-    APPLICATION_ID,
     ARRAYS,
-    COUNT,
-    DIGEST,
-    FORMAT,
     SCHEMA,
     TABLE,
-    digest_of_all,
+    Description,
+    begin_file,
     row_digest,
+    write_about,
 )
+from torch_sake.datasets.frames.frame_arrays import ATOMIC
 from torch_sake.datasets.frames.frames import Frames
 from torch_sake.datasets.frames.npz_file import npz_blocks
 from torch_sake.datasets.frames.on_disk import FramesOnDisk
@@ -107,25 +104,14 @@ def write_frames(blocks: Iterable[Frames], out: PathLike) -> None:
     with hold_file(out):
         if osp.exists(out):
             raise ValueError(f"'out' must not exist (got '{out}')")
-        _write_file(blocks, out)
-
-
-def _write_file(blocks: Iterable[Frames], out: str) -> None:
-    remove_incomplete(*osp.split(out))
-    with replace_when_complete(out) as temporary:
-        database = SQLiteDatabase(temporary, TABLE, SCHEMA)
-        try:
+        remove_incomplete(*osp.split(out))
+        with replace_when_complete(out) as temporary, closing(
+                SQLiteDatabase(temporary, TABLE, SCHEMA)) as database:
             _write(database, blocks)
-        finally:
-            database.close()
 
 
 def _write(database: SQLiteDatabase, blocks: Iterable[Frames]) -> None:
-    # A file that is not completed is thrown away: no journal has to save it.
-    for pragma in ('journal_mode = OFF', 'synchronous = OFF',
-                   f'application_id = {APPLICATION_ID}',
-                   f'user_version = {FORMAT}'):
-        database.cursor.execute(f'PRAGMA {pragma}')
+    begin_file(database.cursor)
     summary = _Summary()
     for block in blocks:
         first = len(summary.num_atoms)
@@ -137,15 +123,8 @@ def _write(database: SQLiteDatabase, blocks: Iterable[Frames]) -> None:
         database.multi_insert(range(first, first + len(block)), rows)
     if not summary.num_atoms:
         raise ValueError('There are no frames')
-    text = json.dumps(summary.description())
-    num_atoms = numpy.array(summary.num_atoms, COUNT)
-    digests = numpy.array(summary.digests, DIGEST)
-    database.cursor.execute(f'CREATE TABLE {ABOUT} (description TEXT, '
-                            f'num_atoms BLOB, digests BLOB, digest TEXT)')
-    database.cursor.execute(
-        f'INSERT INTO {ABOUT} VALUES (?, ?, ?, ?)',
-        (text, num_atoms.tobytes(), digests.tobytes(),
-         digest_of_all(num_atoms, digests, text)))
+    write_about(database.cursor, summary.description(), summary.num_atoms,
+                summary.digests)
 
 
 def _rows(block: Frames) -> Iterator[dict[str, Any]]:
@@ -153,15 +132,13 @@ def _rows(block: Frames) -> Iterator[dict[str, Any]]:
     if block._indices is not None:
         block = block.copy()
     data, sizes = block._data, block.num_atoms.tolist()
-    columns: dict[str, list[Any]] = {'energy': data[block.label].tolist()}
+    columns: dict[str, Any] = {'energy': data[block.label].tolist()}
     for key, info in ARRAYS.items():
-        value = data.get(key)
-        if value is None:
-            empty = torch.empty(0, dtype=info['dtype'])
-            columns[key] = len(sizes) * [empty]
+        if key in data:
+            columns[key] = data[key].to(info['dtype']).contiguous().split(
+                sizes if key in ATOMIC else 1)
         else:
-            columns[key] = value.to(info['dtype']).contiguous().split(
-                sizes if key in ('z', 'pos', 'force') else 1)
+            columns[key] = len(sizes) * [torch.empty(0, dtype=info['dtype'])]
     for values in zip(*columns.values()):
         yield dict(zip(columns, values))
 
@@ -175,18 +152,17 @@ class _Summary:
 
     def add(self, block: Frames) -> None:
         if not self.num_atoms:
-            self.name, self.units = block.name, block.units
-            self.has_forces, self.readout = block.has_forces, block.readout
-            self.test_start = block.test_start
-            self.split_seed = block.split_seed
+            self.about = {key: getattr(block, key, None)
+                          for key in Description.__annotations__}
         where = f"{block.source}, frame {len(self.num_atoms)}"
-        if block.units != self.units:
+        if block.units != self.about['units']:
             raise ValueError(f"{where}: The units must be those of the frames "
-                             f"before, {self.units} (got {block.units})")
-        if block.has_forces != self.has_forces:
+                             f"before, {self.about['units']} "
+                             f"(got {block.units})")
+        if block.has_forces != self.about['has_forces']:
             raise ValueError(f"{where}: 'force' must be given for all frames "
                              f"or for none (got {block.has_forces} after "
-                             f"{self.has_forces})")
+                             f"{self.about['has_forces']})")
         self.num_atoms.extend(block.num_atoms.tolist())
         self.elements.update(block._data.z.unique().tolist())
         # As with frames in memory: stresses are those of crystals.
@@ -195,9 +171,6 @@ class _Summary:
         self.has_stress |= block.has_stress
 
     def description(self) -> dict[str, Any]:
-        return {'name': self.name, 'units': self.units,
-                'has_forces': self.has_forces,
-                'has_stress': self.has_cells and self.has_stress,
+        return {**self.about, 'elements': sorted(self.elements),
                 'has_cells': self.has_cells,
-                'elements': sorted(self.elements), 'readout': self.readout,
-                'test_start': self.test_start, 'split_seed': self.split_seed}
+                'has_stress': self.has_cells and self.has_stress}

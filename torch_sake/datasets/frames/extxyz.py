@@ -29,15 +29,9 @@ class FrameError(ValueError):
 
 
 def xyz_texts(file: Any) -> Iterator[str]:
-    r"""Yields the text of each frame, without empty lines between frames, at
-    which the readers of ASE end.
-
-    Args:
-        file (file object): The text file.
-
-    Raises:
-        FrameError: If a frame does not begin with its number of atoms, or has
-            fewer.
+    r"""Yields the text of each frame of a text file, without empty lines
+    between frames, at which the readers of ASE end. A frame that does not
+    begin with its number of atoms, or has fewer, is a :class:`FrameError`.
     """
     for line in filter(str.strip, file):
         count = line.strip()
@@ -58,14 +52,9 @@ def xyz_texts(file: Any) -> Iterator[str]:
 
 
 def parse_xyz(text: str) -> Any:
-    r"""Returns the :class:`ase.Atoms` of the text of a frame.
-
-    Args:
-        text (str): The text.
-
-    Raises:
-        FrameError: If its lines contradict each other.
-        Exception: Whatever the reader of ASE raises.
+    r"""Returns the :class:`ase.Atoms` of the text of a frame. Lines that
+    contradict each other are a :class:`FrameError`; the reader of ASE raises
+    whatever it likes.
     """
     import ase.io
     _, comment, *atoms = text.split('\n')

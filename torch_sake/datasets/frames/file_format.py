@@ -1,23 +1,24 @@
 r"""The files of :class:`~torch_sake.datasets.FramesOnDisk`."""
 
+import json
 import os.path as osp
 import struct
 import zlib
 from collections.abc import Sequence
 from functools import partial
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    TypedDict,
-)
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy
 import torch
 
 from torch_sake.models.readout import READOUTS
 from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
-from torch_sake.utils.entries import Count, PositiveInt, check_elements
+from torch_sake.utils.entries import (
+    Count,
+    PositiveInt,
+    check_elements,
+    check_entry,
+)
 from torch_sake.utils.files import PathLike
 from torch_sake.utils.fingerprint import digest
 from torch_sake.utils.units import check_units_of_label
@@ -37,7 +38,7 @@ ARRAYS = {  # of each frame, and the shape of their rows; empty if not known
 # Tensors are stored as their bytes: with such a schema, nothing is pickled.
 # What the frames are labeled with is called 'energy', whatever it is.
 SCHEMA = {**ARRAYS, 'energy': float}
-OLD_SCHEMA = {**SCHEMA, 'checksum': int}
+SCHEMAS = {FORMAT: SCHEMA, OLD_FORMAT: {**SCHEMA, 'checksum': int}}
 COUNT, DIGEST = 'int32', 'uint32'  # of each frame, in the table of all
 
 
@@ -56,12 +57,9 @@ class Description(TypedDict):
 
 
 def row_digest(arrays: Sequence[Any], energy: float) -> int:
-    r"""Returns what tells apart the arrays of a row and its energy, a CRC-32,
-    which is to be seen in damage, and not by who means to deceive.
-
-    Args:
-        arrays (list): The arrays, as anything that has their bytes.
-        energy (float): The energy.
+    r"""Returns what tells apart the arrays of a row, as anything that has
+    their bytes, and its energy: a CRC-32, which is to be seen in damage, and
+    not by who means to deceive.
     """
     sizes = [memoryview(value).nbytes for value in arrays]
     out = zlib.crc32(struct.pack(f'<d{len(sizes)}Q', energy, *sizes))
@@ -70,22 +68,82 @@ def row_digest(arrays: Sequence[Any], energy: float) -> int:
     return out
 
 
+def is_intact(version: int, values: Sequence[Any], row: dict[str, Any],
+              digest_of_row: int | None) -> bool:
+    r"""Returns whether a row, as it is in the file and as what it means, is
+    what was written.
+    """
+    if version == FORMAT:
+        return digest_of_row == row_digest(values[:len(ARRAYS)], row['energy'])
+    crc = zlib.crc32(struct.pack('<d', row['energy']))
+    for key in ARRAYS:
+        crc = zlib.crc32(row[key].numpy(), crc)
+    return row['checksum'] == crc
+
+
+def begin_file(cursor: Any) -> None:
+    r"""Has a file say what it is. One that is not completed is thrown away: no
+    journal has to save it.
+    """
+    for pragma in ('journal_mode = OFF', 'synchronous = OFF',
+                   f'application_id = {APPLICATION_ID}',
+                   f'user_version = {FORMAT}'):
+        cursor.execute(f'PRAGMA {pragma}')
+
+
+def write_about(cursor: Any, about: dict[str, Any], num_atoms: Sequence[int],
+                digests: Sequence[int]) -> None:
+    r"""Writes the table of what is known of all frames: the description, the
+    numbers of atoms, the digests of the rows, and that of all these.
+    """
+    text, counts = json.dumps(about), numpy.array(num_atoms, COUNT)
+    digests = numpy.array(digests, DIGEST)
+    cursor.execute(f'CREATE TABLE {ABOUT} (description TEXT, num_atoms BLOB, '
+                   f'digests BLOB, digest TEXT)')
+    cursor.execute(f'INSERT INTO {ABOUT} VALUES (?, ?, ?, ?)', (
+        text, counts.tobytes(), digests.tobytes(),
+        digest_of_all(counts, digests, text)))
+
+
+def read_about(cursor: Any, version: int) -> tuple[
+        dict[str, Any], numpy.ndarray, numpy.ndarray]:
+    r"""Returns the description, the numbers of atoms and the digests."""
+    old = version == OLD_FORMAT
+    tables = cursor.execute('SELECT type, name FROM sqlite_master').fetchall()
+    if sorted(tables) != [('table', ABOUT), ('table', TABLE)]:
+        raise ValueError(f"The file must have the tables '{ABOUT}' and "
+                         f"'{TABLE}' and nothing else (got {tables})")
+    rows = cursor.execute(f'SELECT * FROM {ABOUT}').fetchmany(2)
+    types = [str, bytes] if old else [str, bytes, bytes, str]
+    if [list(map(type, row)) for row in rows] != [types]:
+        raise ValueError(f"The table '{ABOUT}' must have one row of "
+                         f"{len(types)} columns")
+    text, *values = rows[0]
+    num_atoms = numpy.frombuffer(bytearray(values[0]), COUNT)
+    digests = numpy.frombuffer(b'' if old else values[1], DIGEST)
+    if not old and values[2] != digest_of_all(num_atoms, digests, text):
+        raise ValueError("The file is damaged: What it says of its frames "
+                         "is not what was written")
+    about, end = json.loads(text), num_atoms.size
+    check_entry('description', about, Description)
+    # Each of the two is found without a look at what is in between.
+    ids = cursor.execute(f'SELECT (SELECT MIN(id) FROM {TABLE}), '
+                         f'(SELECT MAX(id) FROM {TABLE})').fetchone()
+    if ids != (0, end - 1) or digests.size != (0 if old else end):
+        raise ValueError(f"The file must have the rows 0 to {end - 1} "
+                         f"(got {ids[0]} to {ids[1]})")
+    if about['test_start'] is not None and about['test_start'] >= end:
+        raise ValueError(f"'description.test_start' must be below {end} "
+                         f"(got {about['test_start']})")
+    return about, num_atoms, digests
+
+
 def digest_of_all(num_atoms: numpy.ndarray, digests: numpy.ndarray,
                   description: str) -> str:
     r"""Returns the digest of all frames and their order, by the numbers of
     atoms and the digests of the rows, and of their description.
     """
     return digest({'num_atoms': num_atoms, 'rows': digests}, description)
-
-
-def checksum(row: dict[str, Any]) -> int:
-    r"""Returns the CRC-32 of all arrays of a row and of its energy, which rows
-    have in the older format.
-    """
-    out = zlib.crc32(struct.pack('<d', row['energy']))
-    for key in ARRAYS:
-        out = zlib.crc32(row[key].numpy(), out)
-    return out
 
 
 def find_format(path: PathLike) -> int | None:

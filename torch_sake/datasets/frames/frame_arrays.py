@@ -13,6 +13,10 @@ from torch_sake.utils.files import one_line
 
 # In any unit of length, lattice planes that are closer have no room for atoms:
 MIN_HEIGHT = 0.01
+# Of the arrays, beside their rows, which are those of atoms or of frames:
+COLUMNS = {'pos': [3], 'force': [3], 'cell': [3, 3], 'pbc': [3],
+           'stress': [3, 3]}
+ATOMIC = ('z', 'pos', 'force')
 # Of arrays in files, where atomic numbers take a byte:
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -50,47 +54,54 @@ def to_tensor(source: Source | str, key: str, value: Any) -> Tensor:
     return tensor.long() if key == 'z' else tensor.double()
 
 
-def count_atoms(source: Source, z: list[Any], num_frames: int) -> Tensor:
-    r"""Returns the number of atoms of each frame, :math:`(M)`."""
-    if isinstance(z, Tensor) or getattr(z, 'ndim', 2) == 1:
-        raise ValueError(f"{source}: 'z' must be a list with one array per "
-                         f"frame where 'num_atoms' is not given")
-    if len(z) != num_frames:
-        raise ValueError(f"{source}: 'z' must hold one array per energy, "
-                         f"{num_frames} (got {len(z)})")
-    return torch.tensor([len(rows) for rows in z])
+def to_rows(source: Source, arrays: dict[str, Any],
+            num_atoms: int | Tensor | None,
+            num_frames: int) -> tuple[dict[str, Tensor], Tensor]:
+    r"""Returns arrays of all atoms as tensors, the rows of one frame after
+    those of another, and where the atoms of each frame begin.
+
+    Shapes:
+        - **output:** tensors :math:`(N, *)`, indices :math:`(M + 1)`
+    """
+    if num_atoms is None:
+        z = arrays['z']
+        if isinstance(z, Tensor) or getattr(z, 'ndim', 2) == 1:
+            raise ValueError(f"{source}: 'z' must be a list with one array "
+                             f"per frame where 'num_atoms' is not given")
+        for key, value in arrays.items():
+            if len(value) != num_frames:
+                raise ValueError(f"{source}: '{key}' must hold one array per "
+                                 f"energy, {num_frames} (got {len(value)})")
+        num_atoms = torch.tensor([len(rows) for rows in z])
+        arrays = {key: _concatenate(source, key, value, num_atoms.tolist())
+                  for key, value in arrays.items()}
+    slices = _to_slices(source, torch.as_tensor(num_atoms), num_frames)
+    arrays = {key: to_tensor(source, key, value)
+              for key, value in arrays.items()}
+    for key, value in arrays.items():
+        _check_shape(source, key, value, [int(slices[-1])])
+    return arrays, slices
 
 
-def concatenate(source: Source, key: str, value: list[Any],
-                num_atoms: Tensor) -> Tensor:
-    r"""Returns the rows of all frames, one after the other."""
-    if len(value) != len(num_atoms):
-        raise ValueError(f"{source}: '{key}' must hold one array per energy, "
-                         f"{len(num_atoms)} (got {len(value)})")
+def _concatenate(source: Source, key: str, value: list[Any],
+                 num_atoms: list[int]) -> Tensor:
     frames = []
-    for index, (rows, num) in enumerate(zip(value, num_atoms.tolist())):
+    for index, (rows, number) in enumerate(zip(value, num_atoms)):
+        where = source.frame(index)
         if key == 'force' and rows is None:
-            raise ValueError(f"{source.frame(index)}: 'force' must be given "
-                             f"for all frames or for none (got None)")
-        rows = to_tensor(source.frame(index), key, rows)
-        expected = [num] if key == 'z' else [num, 3]
-        if list(rows.shape) != expected:
-            raise ValueError(f"{source.frame(index)}: '{key}' must have "
-                             f"shape {expected} (got {list(rows.shape)})")
-        frames.append(rows)
+            raise ValueError(f"{where}: 'force' must be given for all frames "
+                             f"or for none (got None)")
+        frames.append(_check_shape(where, key, to_tensor(where, key, rows),
+                                   [number]))
     return torch.cat(frames)
 
 
-def to_slices(source: Source, num_atoms: int | Tensor,
-              num_frames: int) -> Tensor:
-    r"""Returns where the atoms of each frame begin, :math:`(M + 1)`."""
-    num_atoms = torch.as_tensor(num_atoms)
+def _to_slices(source: Source, num_atoms: Tensor, num_frames: int) -> Tensor:
     if num_atoms.dtype not in INTEGERS:
         raise TypeError(f"{source}: 'num_atoms' must be of integer type "
                         f"(got {num_atoms.dtype})")
-    if num_atoms.dim() > 0 and list(num_atoms.shape) != [num_frames]:
-        raise ValueError(f"{source}: 'num_atoms' must have shape "
-                         f"[{num_frames}] (got {list(num_atoms.shape)})")
+    if num_atoms.dim() > 0:
+        _check_shape(str(source), 'num_atoms', num_atoms, [num_frames])
     num_atoms = num_atoms.long().expand(num_frames)
     if (num_atoms < 1).any():
         index = int((num_atoms < 1).nonzero()[0])
@@ -98,101 +109,82 @@ def to_slices(source: Source, num_atoms: int | Tensor,
     return torch.cat([num_atoms.new_zeros(1), num_atoms.cumsum(0)])
 
 
-def check_shapes(source: Source, arrays: dict[str, Tensor],
-                 num_atoms: int) -> None:
-    r"""Raises an error if arrays have other shapes than :math:`(N)` of
-    atomic numbers and :math:`(N, 3)` of all else.
-    """
-    for key, value in arrays.items():
-        expected = [num_atoms] if key == 'z' else [num_atoms, 3]
-        if list(value.shape) != expected:
-            raise ValueError(f"{source}: '{key}' of all frames must have "
-                             f"shape {expected} (got {list(value.shape)})")
+def _check_shape(where: Source | str, key: str, value: Tensor,
+                 rows: list[int]) -> Tensor:
+    expected = rows + COLUMNS.get(key, [])
+    if list(value.shape) != expected:
+        of_all = ' of all frames' if isinstance(where, Source) else ''
+        raise ValueError(f"{where}: '{key}'{of_all} must have shape "
+                         f"{expected} (got {list(value.shape)})")
+    return value
 
 
-def check_values(source: Source, arrays: dict[str, Tensor], energy: Tensor,
+def check_values(source: Source, arrays: dict[str, Tensor],
                  atom_slices: Tensor) -> None:
     r"""Raises an error that names the first frame with a wrong value."""
     for key, value in arrays.items():
         if key == 'z':
-            wrong = (value < 1) | (value > MAX_ATOMIC_NUMBER)
+            right = (value >= 1) & (value <= MAX_ATOMIC_NUMBER)
             rule = f'lie between 1 and {MAX_ATOMIC_NUMBER}'
         else:
             limit = MAX_LENGTH if key == 'pos' else MAX_LABEL
-            wrong = ~(value.abs() <= limit).all(dim=1)
+            rows = value.reshape(len(value), -1)
+            right = (rows.abs() <= limit).all(dim=1)
             rule = f'be finite and at most {limit:g}'
-        if wrong.any():
-            atom = int(wrong.nonzero()[0])
-            where = source.frame(_frame_of(atom, atom_slices))
-            raise ValueError(f"{where}: '{key}' must {rule} "
-                             f"(got {value[atom].tolist()})")
-    wrong = ~(energy.abs() <= MAX_LABEL)
-    if wrong.any():
-        index = int(wrong.nonzero()[0])
-        raise ValueError(f"{source.frame(index)}: 'energy' must be finite and "
-                         f"at most {MAX_LABEL:g} (got {float(energy[index])})")
+            if key == 'stress':
+                right |= rows.isnan().all(dim=1)
+                rule = (f'be finite, or all NaN if it is not known, and at '
+                        f'most {limit:g}')
+        if not right.all():
+            index = row = int((~right).nonzero()[0])
+            if key in ATOMIC:
+                index = int(torch.searchsorted(atom_slices, row,
+                                               right=True)) - 1
+            raise ValueError(f"{source.frame(index)}: '{key}' must {rule} "
+                             f"(got {value[row].tolist()})")
 
 
 def check_cells(source: Source, num_frames: int, cell: Any, pbc: Any,
                 stress: Any) -> dict[str, Tensor]:
     r"""Returns what there is of the three, as tensors."""
     if cell is None:
-        for name, value in (('pbc', pbc), ('stress', stress)):
+        for key, value in (('pbc', pbc), ('stress', stress)):
             if value is not None:
-                raise ValueError(f"{source}: '{name}' needs a 'cell'")
+                raise ValueError(f"{source}: '{key}' needs a 'cell'")
         return {}
-    arrays = {'cell': to_tensor(source, 'cell', cell)}
-    if pbc is None:
-        pbc = torch.ones(num_frames, 3)
-    arrays['pbc'] = to_tensor(source, 'pbc', pbc).bool()
+    given = {'cell': cell,
+             'pbc': torch.ones(num_frames, 3) if pbc is None else pbc}
     if stress is not None:
-        arrays['stress'] = to_tensor(source, 'stress', stress)
-    for name, value in arrays.items():
-        expected = [num_frames, 3] if name == 'pbc' else [num_frames, 3, 3]
-        if list(value.shape) != expected:
-            raise ValueError(f"{source}: '{name}' of all frames must have "
-                             f"shape {expected} (got {list(value.shape)})")
+        given['stress'] = stress
+    arrays = {key: _check_shape(source, key, to_tensor(source, key, value),
+                                [num_frames]) for key, value in given.items()}
+    arrays['pbc'] = arrays['pbc'].bool()
     if stress is not None:
-        numbers = arrays['stress'].flatten(1)
-        wrong = ~((numbers.abs() <= MAX_LABEL).all(dim=1)
-                  | numbers.isnan().all(dim=1))
-        if wrong.any():
-            index = int(wrong.nonzero()[0])
-            raise ValueError(f"{source.frame(index)}: 'stress' must be "
-                             f"finite, or all NaN if it is not known, and at "
-                             f"most {MAX_LABEL:g} "
-                             f"(got {arrays['stress'][index].tolist()})")
+        stress = arrays.pop('stress')
+        check_values(source, {'stress': stress}, stress)
         # Files have zeros for molecules, which are no labels.
-        arrays['stress'] = torch.where(arrays['pbc'].any(dim=1)[:, None, None],
-                                       arrays['stress'], torch.nan)
-        if arrays['stress'].isnan().any(dim=2).any(dim=1).all():
-            del arrays['stress']
-    try:
-        _check_lattice(arrays['cell'], arrays['pbc'])
-    except ValueError:
-        _name_frame(source, arrays['cell'], arrays['pbc'])
-        raise
+        periodic = arrays['pbc'].any(dim=1)[:, None, None]
+        stress = torch.where(periodic, stress, torch.nan)
+        if not stress.isnan().flatten(1).any(dim=1).all():
+            arrays['stress'] = stress
+    _check_lattices(source, arrays['cell'], arrays['pbc'])
     return arrays
 
 
-def _check_lattice(cell: Tensor, pbc: Tensor) -> None:
-    heights = build_lattice(cell, pbc).heights
-    wrong = ~(heights >= MIN_HEIGHT).all(dim=1)
-    if wrong.any():
-        index = int(wrong.nonzero()[0])
-        raise ValueError(f"'cell' must have lattice planes at least "
-                         f"{MIN_HEIGHT:g} apart, the size of an atom (got "
-                         f"{heights[index].tolist()} apart)")
-
-
-def _name_frame(source: Source, cell: Tensor, pbc: Tensor) -> None:
-    r"""Raises the error of the first frame whose cell is wrong."""
-    for index in range(cell.size(0)):
-        try:
-            _check_lattice(cell[index:index + 1], pbc[index:index + 1])
-        except ValueError as error:
-            raise ValueError(f'{source.frame(index)}: {error}') from None
-
-
-def _frame_of(atom: int, atom_slices: Tensor) -> int:
-    return int(torch.searchsorted(atom_slices, atom, right=True)) - 1
+def _check_lattices(source: Source, cell: Tensor, pbc: Tensor,
+                    first: int = 0) -> None:
+    r"""Raises an error that names the first frame whose cell is wrong."""
+    try:
+        heights = build_lattice(cell, pbc).heights
+        wrong = ~(heights >= MIN_HEIGHT).all(dim=1)
+        if wrong.any():
+            raise ValueError(f"'cell' must have lattice planes at least "
+                             f"{MIN_HEIGHT:g} apart, the size of an atom (got "
+                             f"{heights[wrong][0].tolist()} apart)")
+    except ValueError as error:
+        if len(cell) == 1:
+            raise ValueError(f'{source.frame(first)}: {error}') from None
+        for index in range(len(cell)):
+            _check_lattices(source, cell[index:index + 1],
+                            pbc[index:index + 1], index)
+        raise

@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
@@ -7,11 +8,8 @@ from torch_geometric.data import Data, InMemoryDataset
 from torch_sake.datasets.frames.frame_arrays import (
     Source,
     check_cells,
-    check_shapes,
     check_values,
-    concatenate,
-    count_atoms,
-    to_slices,
+    to_rows,
     to_tensor,
 )
 from torch_sake.datasets.frames.split import Split
@@ -22,7 +20,31 @@ from torch_sake.utils.checks import check_option
 STRUCTURE = ('z', 'pos', 'cell', 'pbc')
 
 
-class Frames(InMemoryDataset):
+class LabeledFrames:
+    r"""What frames in memory and those on disk have in common."""
+    units: dict[str, str]
+    source: str
+    test_start: int | None
+    split_seed: int | None
+    splits: dict[str, Split]
+
+    @property
+    def label(self) -> str:
+        r"""The name of what the frames are labeled with."""
+        return label_name(self.units)
+
+    def index_select(self, idx: Any) -> Any:
+        frames = super().index_select(idx)
+        frames.test_start = frames.split_seed = None
+        frames.splits = {}
+        return frames
+
+    def __repr__(self) -> str:
+        return (f"{self.__class__.__name__}({len(self)}, "
+                f"source='{self.source}')")
+
+
+class Frames(LabeledFrames, InMemoryDataset):
     r"""Structures labeled with energies and, if these are known, forces and
     stresses, in memory.
 
@@ -123,7 +145,7 @@ class Frames(InMemoryDataset):
         self.units = dict(units)
         self.source = source
         self.test_start = test_start
-        self.splits: dict[str, Split] = {}
+        self.splits = {}
         self.split_seed = split_seed
         self.readout = check_option('readout', readout, READOUTS)
         if self.label != 'energy':
@@ -140,15 +162,8 @@ class Frames(InMemoryDataset):
         arrays = {'z': z, 'pos': pos}
         if force is not None:
             arrays['force'] = force
-        if num_atoms is None:
-            num_atoms = count_atoms(source, z, num_frames)
-            arrays = {key: concatenate(source, key, value, num_atoms)
-                      for key, value in arrays.items()}
-        arrays = {key: to_tensor(source, key, value)
-                  for key, value in arrays.items()}
-        atom_slices = to_slices(source, num_atoms, num_frames)
-        check_shapes(source, arrays, num_atoms=int(atom_slices[-1]))
-        check_values(source, arrays, energy, atom_slices)
+        arrays, atom_slices = to_rows(source, arrays, num_atoms, num_frames)
+        check_values(source, {**arrays, 'energy': energy}, atom_slices)
         if test_start is not None and not 0 < test_start < num_frames:
             raise ValueError(f"'test_start' must lie between 1 and "
                              f"{num_frames - 1} (got {test_start})")
@@ -160,11 +175,6 @@ class Frames(InMemoryDataset):
             **dict.fromkeys(per_frame, torch.arange(num_frames + 1)),
             **dict.fromkeys(arrays, atom_slices),
         }
-
-    @property
-    def label(self) -> str:
-        r"""The name of what the frames are labeled with."""
-        return label_name(self.units)
 
     @property
     def has_forces(self) -> bool:
@@ -186,20 +196,22 @@ class Frames(InMemoryDataset):
         r"""The number of atoms of each frame."""
         return self.slices['z'].diff()[torch.as_tensor(self.indices())]
 
-    def index_select(self, idx: Any) -> 'Frames':
-        frames = super().index_select(idx)
-        frames.test_start = frames.split_seed = None
-        frames.splits = {}
-        return frames
-
     def copy(self, idx: Any | None = None) -> 'Frames':
         if idx is not None:
             return self.index_select(idx).copy()
         return super().copy()
 
-    def __repr__(self) -> str:
-        return (f"{self.__class__.__name__}({len(self)}, "
-                f"source='{self.source}')")
+
+def molecule_frames(z: Any, pos: Any, energy: Any, force: Any,
+                    **about: Any) -> Frames:
+    r"""Returns the frames of one molecule.
+
+    Shapes:
+        - **input:** atomic numbers :math:`(n)`, positions :math:`(M, n, 3)`,
+          energies :math:`(M)`, forces :math:`(M, n, 3)`
+    """
+    return Frames(numpy.tile(z, len(pos)), pos.reshape(-1, 3), energy,
+                  force.reshape(-1, 3), num_atoms=len(z), **about)
 
 
 def label_name(units: dict[str, str]) -> str:

@@ -1,24 +1,14 @@
+from pkgutil import resolve_name
 from typing import Any
 
 from torch_sake.datasets.frames.ase_file import read_frames
 from torch_sake.datasets.frames.frames import Frames
-from torch_sake.datasets.frames.iso17 import ISO17
-from torch_sake.datasets.frames.md17 import md17_frames, md22_frames
 from torch_sake.datasets.frames.npz_file import npz_frames
 from torch_sake.datasets.frames.on_disk import FramesOnDisk, is_frames_on_disk
-from torch_sake.datasets.frames.qm9 import qm9_frames
-from torch_sake.datasets.frames.xtb import xtb_frames
 from torch_sake.utils.files import PathLike, local_path
-from torch_sake.utils.inputs import check_data
+from torch_sake.utils.inputs import FRAMES, check_data, find_data_set
 
 AnyFrames = Frames | FramesOnDisk
-# Trajectories of molecules and targets, by their names:
-COLLECTIONS = {
-    'md17': md17_frames,
-    'rmd17': lambda root, name: md17_frames(root, f'revised {name}'),
-    'md22': md22_frames,
-    'qm9': qm9_frames,
-}
 
 
 def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
@@ -38,9 +28,8 @@ def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
         load_frames('molecules.frames')                   # FramesOnDisk
 
     Args:
-        data (str or os.PathLike): :obj:`'xtb:NAME'`, :obj:`'md17:NAME'`,
-            :obj:`'rmd17:NAME'` (the revised trajectory), :obj:`'md22:NAME'`,
-            :obj:`'qm9:TARGET'`, :obj:`'iso17'` or a file: one of
+        data (str or os.PathLike): A name as above (:obj:`'rmd17:NAME'` is a
+            revised trajectory) or a file: one of
             :func:`~torch_sake.datasets.convert_frames`, an :obj:`.npz` file
             with the arrays of MD17 (in the units that it declares, or else in
             kcal/mol and Angstrom) or any that ASE reads.
@@ -57,17 +46,17 @@ def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
         ValueError: If :obj:`data` is none of these, or an address.
     """
     data = local_path('data', data)
-    kind, _, name = data.partition(':')
-    if kind == 'xtb' and name:
-        return xtb_frames(name, seed=seed, root=root, **options)
-    if options:
-        raise TypeError(f"{sorted(options)} are options of 'xtb:NAME' only "
+    data_set, name = find_data_set(data)
+    generated = data_set is not None and data_set.generated
+    if options and not generated:
+        names = [key for key, found in FRAMES.items() if found.generated]
+        raise TypeError(f"{sorted(options)} are options of {names} only "
                         f"(got data={data!r})")
     check_data(data, root)
-    if data == 'iso17':
-        return ISO17(root)
-    if kind in COLLECTIONS and name:
-        return COLLECTIONS[kind](root, name)
+    if data_set is not None:
+        read = resolve_name(data_set.reader)
+        return (read(*name, root=root, seed=seed, **options) if generated else
+                read(root, *name))
     if is_frames_on_disk(data):
         return FramesOnDisk(data)
     return (npz_frames if data.endswith('.npz') else read_frames)(data)

@@ -1,22 +1,18 @@
 import os.path as osp
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch_geometric.data import download_url
 from torch_geometric.datasets import MD17
 
-from torch_sake.datasets.frames.frames import Frames
+from torch_sake.datasets.frames.frames import Frames, molecule_frames
+from torch_sake.datasets.frames.npz_file import UNITS, array_blocks
 from torch_sake.datasets.frames.raw_files import DownloadOnly, find_raw_files
 from torch_sake.datasets.frames.split import Split, read_indices
-from torch_sake.utils.files import PathLike, read_arrays
+from torch_sake.utils.checks import check_option
+from torch_sake.utils.files import PathLike
 from torch_sake.utils.units import read_units
 
-UNITS = {'length': 'Angstrom', 'energy': 'kcal/mol'}
-# The names of atomic numbers, positions, energies and forces in the files, and
-# in those of revised MD17:
-LAYOUTS = (('z', 'R', 'E', 'F'),
-           ('nuclear_charges', 'coords', 'energies', 'forces'))
 MD22_URL = 'http://www.quantum-machine.org/gdml/repo/datasets'
 MD22_NAMES = {name: f"md22_{name.replace(' ', '_')}.npz" for name in (
     'Ac-Ala3-NHMe', 'DHA', 'stachyose', 'AT-AT', 'AT-AT-CG-CG',
@@ -54,26 +50,25 @@ def md17_frames(root: PathLike, name: str) -> Frames:
         ValueError: If the name is unknown, or a file is neither there nor can
             be downloaded, or is damaged.
     """
-    if name not in MD17.file_names:
-        raise ValueError(f"'name' must be one of {sorted(MD17.file_names)} "
-                         f"(got {name!r})")
-    file_name = MD17.file_names[name]
-    file_names, folder, keys = [file_name], osp.join(name, 'raw'), LAYOUTS[0]
+    check_option('name', name, MD17.file_names)
+    file_names, folder = [MD17.file_names[name]], osp.join(name, 'raw')
     if 'revised' in name:
-        folder, keys = osp.join('raw', 'rmd17', 'npz_data'), LAYOUTS[1]
+        folder = osp.join('raw', 'rmd17', 'npz_data')
     elif 'CCSD' in name:
-        stem = osp.splitext(file_name)[0]
+        stem = osp.splitext(file_names[0])[0]
         file_names = [f'{stem}-train.npz', f'{stem}-test.npz']
-
-    def download(root: str) -> None:
-        _MD17Download(root, name, train=True if 'CCSD' in name else None)
-
-    paths = find_raw_files(root, folder, file_names, f"MD17 '{name}'",
-                           download)
-    frames = _read_trajectories(paths, keys, name, f'md17:{name}')
+    paths = find_raw_files(
+        root, folder, file_names, f"MD17 '{name}'",
+        lambda root: _MD17Download(root, name, 'CCSD' in name or None))
+    frames = _read_trajectory(paths, name, f'md17:{name}')
     if 'revised' in name:
         frames.splits = _read_splits(osp.dirname(paths[0]))
     return frames
+
+
+def rmd17_frames(root: PathLike, name: str) -> Frames:
+    r"""Reads a revised trajectory, as :func:`md17_frames`."""
+    return md17_frames(root, f'revised {name}')
 
 
 def md22_frames(root: PathLike, name: str) -> Frames:
@@ -93,65 +88,32 @@ def md22_frames(root: PathLike, name: str) -> Frames:
         ValueError: If the name is unknown, or the file is neither there nor
             can be downloaded, or is damaged.
     """
-    if name not in MD22_NAMES:
-        raise ValueError(f"'name' must be one of {sorted(MD22_NAMES)} "
-                         f"(got {name!r})")
-    folder = osp.join(name, 'raw')
-
-    def download(root: str) -> None:
-        download_url(f'{MD22_URL}/{MD22_NAMES[name]}', osp.join(root, folder))
-
-    paths = find_raw_files(root, folder, [MD22_NAMES[name]],
-                           f"MD22 '{name}'", download)
-    return _read_trajectories(paths, LAYOUTS[0], name, f'md22:{name}')
+    check_option('name', name, MD22_NAMES)
+    folder, file_name = osp.join(name, 'raw'), MD22_NAMES[name]
+    paths = find_raw_files(
+        root, folder, [file_name], f"MD22 '{name}'", lambda root: download_url(
+            f'{MD22_URL}/{file_name}', osp.join(root, folder)))
+    return _read_trajectory(paths, name, f'md22:{name}')
 
 
-def _read_trajectories(paths: list[str], keys: Sequence[str], name: str,
-                       source: str) -> Frames:
+def _read_trajectory(paths: list[str], name: str, source: str) -> Frames:
     r"""Returns the frames of a molecule; those of a second file are its test
     set.
     """
-    parts = [_read_raw_file(path, keys) for path in paths]
-    z = parts[0][0]
-    for path, part in zip(paths, parts):
-        if not np.array_equal(part[0], z):
+    parts = [next(array_blocks(path))[1] for path in paths]
+    z, units = parts[0]['z'], read_units(paths[0], UNITS)
+    for path, part in zip(paths[1:], parts[1:]):
+        if not np.array_equal(part['z'], z):
             raise ValueError(f"'{path}' holds another molecule than "
                              f"'{paths[0]}'")
-
-    units = read_units(paths[0], UNITS)
-    for path in paths[1:]:
         read_units(path, UNITS, units)  # the same
-
-    pos, energy, force = (np.concatenate(arrays)
-                          for arrays in zip(*(part[1:] for part in parts)))
-    return Frames(
-        z=np.tile(z, len(pos)),
-        pos=pos.reshape(-1, 3),
-        energy=energy,
-        force=force.reshape(-1, 3),
-        num_atoms=len(z),
-        name=name,
-        units=units,
-        source=source,
-        test_start=len(parts[0][1]) if len(parts) > 1 else None,
-    )
-
-
-def _read_raw_file(path: str, keys: Sequence[str]) -> list[np.ndarray]:
-    arrays = read_arrays(path, keys)
-    z, pos, energy, force = (arrays[key] for key in keys)
-    energy = energy.reshape(-1)
-    if z.ndim != 1 or z.size == 0 or energy.size == 0:
-        raise ValueError(f"'{path}' must have atoms and frames (got "
-                         f"'{keys[0]}' of shape {z.shape} and {energy.size} "
-                         f"energies)")
-    expected = (energy.size, z.size, 3)
-    for key, array in ((keys[1], pos), (keys[3], force)):
-        if array.shape != expected:
-            raise ValueError(f"'{path}': '{key}' must have shape {expected}, "
-                             f"after '{keys[2]}' and '{keys[0]}' "
-                             f"(got {array.shape})")
-    return [z, pos, energy, force]
+    if len(parts) == 1:
+        return molecule_frames(**parts[0], name=name, units=units,
+                               source=source)
+    arrays = {key: np.concatenate([part[key] for part in parts])
+              for key in ('pos', 'energy', 'force')}
+    return molecule_frames(z, **arrays, name=name, units=units, source=source,
+                           test_start=len(parts[0]['energy']))
 
 
 def _read_splits(folder: str) -> dict[str, Split]:

@@ -1,4 +1,3 @@
-import json
 import os
 import os.path as osp
 import sqlite3
@@ -8,33 +7,26 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-import numpy
 import torch
 from torch import Tensor
 from torch_geometric.data import Data, OnDiskDataset, SQLiteDatabase
 
 from torch_sake.datasets.frames.file_format import (
-    ABOUT,
-    ARRAYS,
-    COUNT,
-    DIGEST,
     OLD_FORMAT,
-    OLD_SCHEMA,
     SCHEMA,
+    SCHEMAS,
     TABLE,
     Description,
-    checksum,
-    digest_of_all,
     find_format,
-    row_digest,
+    is_intact,
+    read_about,
 )
-from torch_sake.datasets.frames.frames import label_name
-from torch_sake.datasets.frames.split import Split
-from torch_sake.utils.entries import check_entry, errors_name
+from torch_sake.datasets.frames.frames import LabeledFrames
+from torch_sake.utils.entries import errors_name
 from torch_sake.utils.files import PathLike, local_path, one_line
 
 
-class FramesOnDisk(OnDiskDataset):
+class FramesOnDisk(LabeledFrames, OnDiskDataset):
     r"""Structures labeled with energies and, if these are known, forces and
     stresses, in a file that :func:`write_frames` wrote. A frame is read when
     it is asked for; what it consists of is what
@@ -51,6 +43,13 @@ class FramesOnDisk(OnDiskDataset):
             frame cannot be read or is not what was written. The error has the
             number of the frame.
     """
+    name: str
+    has_forces: bool
+    has_stress: bool
+    has_cells: bool
+    elements: list[int]
+    readout: str
+
     def __init__(self, path: PathLike):
         self.path = osp.abspath(local_path('data', path))
         self.source = os.fspath(path)
@@ -61,58 +60,17 @@ class FramesOnDisk(OnDiskDataset):
         super().__init__(osp.dirname(self.path), schema=SCHEMA, log=False)
         self._databases: dict[int, SQLiteDatabase] = {}
         with errors_name(path):
-            about, num_atoms, self._digests = self._read_about()
+            about, num_atoms, self._digests = read_about(self.db.cursor,
+                                                         self.format)
         if self.format == OLD_FORMAT:
             warnings.warn(f"'{path}' is of an older version of torch_sake, "
                           f"without a digest: damage to all but its rows "
                           f"would not be seen")
-        self.name: str = about['name']
-        self.units: dict[str, str] = about['units']
-        self.has_forces: bool = about['has_forces']
-        self.has_stress: bool = about['has_stress']
-        self.has_cells: bool = about['has_cells']
-        self.elements: list[int] = about['elements']
-        self.readout: str = about['readout']
-        self.test_start = about['test_start']
-        self.split_seed = about['split_seed']
-        self.splits: dict[str, Split] = {}  # published ones are not kept
+        for key in Description.__annotations__:
+            setattr(self, key, about[key])
+        self.splits = {}  # published ones are not kept
         self._num_atoms = num_atoms
         self._numel = num_atoms.size
-
-    def _read_about(self) -> tuple[dict[str, Any], numpy.ndarray,
-                                   numpy.ndarray]:
-        r"""Returns the description, and the numbers of atoms and the digests
-        of all frames.
-        """
-        old, cursor = self.format == OLD_FORMAT, self.db.cursor
-        tables = cursor.execute(
-            'SELECT type, name FROM sqlite_master').fetchall()
-        if sorted(tables) != [('table', ABOUT), ('table', TABLE)]:
-            raise ValueError(f"The file must have the tables '{ABOUT}' and "
-                             f"'{TABLE}' and nothing else (got {tables})")
-        rows = cursor.execute(f'SELECT * FROM {ABOUT}').fetchmany(2)
-        types = [str, bytes] if old else [str, bytes, bytes, str]
-        if [list(map(type, row)) for row in rows] != [types]:
-            raise ValueError(f"The table '{ABOUT}' must have one row of "
-                             f"{len(types)} columns")
-        text, *values = rows[0]
-        num_atoms = numpy.frombuffer(bytearray(values[0]), COUNT)
-        digests = numpy.frombuffer(b'' if old else values[1], DIGEST)
-        if not old and values[2] != digest_of_all(num_atoms, digests, text):
-            raise ValueError("The file is damaged: What it says of its frames "
-                             "is not what was written")
-        about, end = json.loads(text), num_atoms.size
-        check_entry('description', about, Description)
-        # Each of the two is found without a look at what is in between.
-        ids = cursor.execute(f'SELECT (SELECT MIN(id) FROM {TABLE}), '
-                             f'(SELECT MAX(id) FROM {TABLE})').fetchone()
-        if ids != (0, end - 1) or digests.size != (0 if old else end):
-            raise ValueError(f"The file must have the rows 0 to {end - 1} "
-                             f"(got {ids[0]} to {ids[1]})")
-        if about['test_start'] is not None and about['test_start'] >= end:
-            raise ValueError(f"'description.test_start' must be below {end} "
-                             f"(got {about['test_start']})")
-        return about, num_atoms, digests
 
     @property
     def processed_dir(self) -> str:
@@ -121,11 +79,6 @@ class FramesOnDisk(OnDiskDataset):
     @property
     def processed_file_names(self) -> str:
         return osp.basename(self.path)
-
-    @property
-    def label(self) -> str:
-        r"""The name of what the frames are labeled with."""
-        return label_name(self.units)
 
     @property
     def num_atoms(self) -> Tensor:
@@ -138,9 +91,8 @@ class FramesOnDisk(OnDiskDataset):
     def db(self) -> SQLiteDatabase:
         process = os.getpid()
         if process not in self._databases:
-            self._databases[process] = _ReadOnly(
-                self.path, TABLE,
-                OLD_SCHEMA if self.format == OLD_FORMAT else SCHEMA)
+            self._databases[process] = _ReadOnly(self.path, TABLE,
+                                                 SCHEMAS[self.format])
         return self._databases[process]
 
     def close(self) -> None:
@@ -172,10 +124,8 @@ class FramesOnDisk(OnDiskDataset):
                  if key != 'force' or self.has_forces}
         if sizes != {self._num_atoms[idx]}:
             return False
-        if self.format == OLD_FORMAT:
-            return row['checksum'] == checksum(row)
-        return self._digests[idx] == row_digest(values[:len(ARRAYS)],
-                                                row['energy'])
+        digest = self._digests[idx] if self._digests.size else None
+        return is_intact(self.format, values, row, digest)
 
     def deserialize(self, row: dict[str, Any]) -> Data:
         # Copies, as the tensors of a row lie in memory that must not change.
@@ -183,16 +133,13 @@ class FramesOnDisk(OnDiskDataset):
         data[self.label] = torch.tensor([row['energy']], dtype=torch.double)
         if self.has_forces:
             data.force = row['force'].clone()
-        if self.has_cells:
-            known = row['pbc'].size(0) > 0
-            data.cell = row['cell'].clone() if known else torch.zeros(
-                1, 3, 3, dtype=torch.double)
-            data.pbc = row['pbc'].clone() if known else torch.zeros(
-                1, 3, dtype=torch.bool)
-        if self.has_stress:
-            known = row['stress'].size(0) > 0
-            data.stress = row['stress'].clone() if known else torch.full(
-                (1, 3, 3), torch.nan, dtype=torch.double)
+        for key, there, unknown in (('cell', self.has_cells, 0.0),
+                                    ('pbc', self.has_cells, False),
+                                    ('stress', self.has_stress, torch.nan)):
+            if there:
+                value = row[key]
+                data[key] = value.clone() if value.size(0) > 0 else torch.full(
+                    (1, *value.shape[1:]), unknown, dtype=value.dtype)
         return data
 
     # One by one, which is faster than what SQLiteDatabase does with several.
@@ -204,12 +151,7 @@ class FramesOnDisk(OnDiskDataset):
         # A tensor: the numbers of a list are counted by each worker that looks
         # at them, and the memory they are in is copied then.
         frames._indices = torch.as_tensor(frames._indices, dtype=torch.long)
-        frames.test_start = frames.split_seed = None
         return frames
-
-    def __repr__(self) -> str:
-        return (f"{self.__class__.__name__}({len(self)}, "
-                f"source='{self.source}')")
 
 
 class _ReadOnly(SQLiteDatabase):

@@ -54,42 +54,22 @@ def qm9_frames(root: PathLike, name: str) -> Frames:
     other files. The molecules, and all digits of their labels, are those of
     PyG.
 
-    .. list-table::
-       :header-rows: 1
+    ===============  ================================  ===========  =======
+    Name             Target                            Unit         Readout
+    ===============  ================================  ===========  =======
+    mu               dipole moment                     mD           dipole
+    alpha            isotropic polarizability          a0^3         add
+    homo, lumo, gap  energies of orbitals, difference  meV          mean
+    r2               electronic spatial extent         a0^2         extent
+    zpve             zero point vibrational energy     meV          add
+    u0               internal energy at 0 K            meV          add
+    u, h, g          internal energy, enthalpy and     meV          add
+                     free energy at 298.15 K
+    cv               heat capacity at 298.15 K         cal/(mol K)  add
+    ===============  ================================  ===========  =======
 
-       * - Name
-         - Target
-         - Unit
-         - Readout
-       * - :obj:`mu`
-         - dipole moment
-         - mD
-         - dipole
-       * - :obj:`alpha`
-         - isotropic polarizability
-         - a0^3
-         - add
-       * - :obj:`homo`, :obj:`lumo`, :obj:`gap`
-         - energies of orbitals, and their difference
-         - meV
-         - mean
-       * - :obj:`r2`
-         - electronic spatial extent
-         - a0^2
-         - extent
-       * - :obj:`zpve`
-         - zero point vibrational energy
-         - meV
-         - add
-       * - :obj:`u0`, :obj:`u`, :obj:`h`, :obj:`g`
-         - internal energies at 0 K and 298.15 K, enthalpy and free energy at
-           298.15 K, of atomization: less those of the single atoms
-         - meV
-         - add
-       * - :obj:`cv`
-         - heat capacity at 298.15 K
-         - cal/(mol K)
-         - add
+    The energies :obj:`u0`, :obj:`u`, :obj:`h` and :obj:`g` are those of
+    atomization: less those of the single atoms.
 
     Args:
         root (str or os.PathLike): The folder of the data.

@@ -43,9 +43,6 @@ class _Download(DownloadOnly, QM9):
 def read_molecules(root: str) -> Molecules:
     r"""Returns the molecules of a folder, from the original files if they are
     there, or else from that of PyG. If there are none, PyG downloads some.
-
-    Raises:
-        Exception: Of the network, of an archive or of a file.
     """
     folder = osp.join(root, 'raw')
     original = [osp.join(folder, name) for name in ORIGINAL]

@@ -18,20 +18,10 @@ class DownloadOnly:
 
 
 def find_raw_files(root: PathLike, folder: str, names: Sequence[str],
-                   data: str, download: Callable[[str], None]) -> list[str]:
+                   data: str, download: Callable[[str], Any]) -> list[str]:
     r"""Returns the paths of the files of a published data set, which lie in a
-    folder below :obj:`root` or directly in it, or else are downloaded.
-
-    Args:
-        root (str or os.PathLike): The folder of the data.
-        folder (str): Where the download puts the files, relative to it.
-        names (list of str): The names of the files.
-        data (str): What they are files of.
-        download (callable): Takes the path of :obj:`root` and downloads.
-
-    Raises:
-        ValueError: If :obj:`root` is an address, or a file is neither there
-            nor can be downloaded.
+    folder below :obj:`root` or directly in it, or else are downloaded to the
+    former.
     """
     root = local_path('root', root)
     folder = osp.join(root, folder)

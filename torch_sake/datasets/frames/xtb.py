@@ -1,50 +1,36 @@
 import difflib
-import json
 import os
 import os.path as osp
-from typing import Any
+from contextlib import suppress
 
 import numpy as np
 
-from torch_sake.datasets.frames.frames import Frames
+from torch_sake.datasets.frames.frames import Frames, molecule_frames
 from torch_sake.datasets.frames.xtb_process import run_walkers
 from torch_sake.datasets.frames.xtb_walker import ARRAYS, Walker
+from torch_sake.datasets.generated import (
+    Arrays,
+    compute_once,
+    read_computed,
+    save_computed,
+)
 from torch_sake.utils.checks import (
     check_positive_float,
     check_positive_int,
     check_seed,
 )
-from torch_sake.utils.files import (
-    PathLike,
-    local_path,
-    read_arrays,
-    replace_when_complete,
-)
-from torch_sake.utils.locks import hold_file
+from torch_sake.utils.files import PathLike, local_path
 from torch_sake.utils.units import ASE_UNITS
 
 # Common names of molecules that ASE knows by their formulas.
 FORMULAS = {
-    'acetaldehyde': 'CH3CHO',
-    'acetamide': 'CH3CONH2',
-    'acetic acid': 'CH3COOH',
-    'acetone': 'CH3COCH3',
-    'ammonia': 'NH3',
-    'benzene': 'C6H6',
-    'dimethyl ether': 'CH3OCH3',
-    'dimethyl sulfoxide': 'C2H6SO',
-    'ethane': 'C2H6',
-    'ethanol': 'CH3CH2OH',
-    'ethylene': 'C2H4',
-    'formaldehyde': 'H2CO',
-    'formic acid': 'HCOOH',
-    'furan': 'C4H4O',
-    'methane': 'CH4',
-    'methanol': 'CH3OH',
-    'propane': 'C3H8',
-    'pyridine': 'C5H5N',
-    'pyrrole': 'C4H4NH',
-    'thiophene': 'C4H4S',
+    'acetaldehyde': 'CH3CHO', 'acetamide': 'CH3CONH2',
+    'acetic acid': 'CH3COOH', 'acetone': 'CH3COCH3', 'ammonia': 'NH3',
+    'benzene': 'C6H6', 'dimethyl ether': 'CH3OCH3',
+    'dimethyl sulfoxide': 'C2H6SO', 'ethane': 'C2H6', 'ethanol': 'CH3CH2OH',
+    'ethylene': 'C2H4', 'formaldehyde': 'H2CO', 'formic acid': 'HCOOH',
+    'furan': 'C4H4O', 'methane': 'CH4', 'methanol': 'CH3OH', 'propane': 'C3H8',
+    'pyridine': 'C5H5N', 'pyrrole': 'C4H4NH', 'thiophene': 'C4H4S',
     'water': 'H2O',
 }
 
@@ -107,35 +93,29 @@ def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
                temperature, seed, i)
         for i in range(num_walkers)
     }
-    metadata = {'walkers': [walker.metadata() for walker in walkers.values()]}
-
-    path = f'{stem}.npz'
-    if not osp.exists(path):
-        # Runs that are started together need the same frames.
-        with hold_file(path, wait=True):
-            if not osp.exists(path):
-                _generate(path, walkers, metadata)
-
-    arrays = _read(path, metadata)
-    return Frames(np.tile(arrays['z'], num_frames),
-                  arrays['pos'].reshape(-1, 3), arrays['energy'],
-                  arrays['force'].reshape(-1, 3), num_atoms=len(arrays['z']),
-                  name=molecule, units=ASE_UNITS, source=f'xtb:{molecule}')
+    arrays = compute_once(
+        f'{stem}.npz',
+        {'walkers': [walker.metadata() for walker in walkers.values()]},
+        ARRAYS, lambda: _generate(walkers))
+    for part in walkers:
+        with suppress(FileNotFoundError):
+            os.remove(part)
+    return molecule_frames(arrays['z'], arrays['pos'], arrays['energy'],
+                           arrays['force'], name=molecule, units=ASE_UNITS,
+                           source=f'xtb:{molecule}')
 
 
-def _generate(path: str, walkers: dict[str, Walker],
-              metadata: dict[str, Any]) -> None:
+def _generate(walkers: dict[str, Walker]) -> Arrays:
+    r"""Returns the arrays of all walkers. Each is stored when it is complete.
+    """
     missing = {part: walker for part, walker in walkers.items()
                if not osp.exists(part)}
-    run_walkers(missing, save=lambda part, arrays: _save(
-        part, arrays, walkers[part].metadata()))
-    parts = [_read(part, walker.metadata())
+    run_walkers(missing, save=lambda part, arrays: save_computed(
+        part, walkers[part].metadata(), arrays))
+    parts = [read_computed(part, walker.metadata(), ARRAYS)
              for part, walker in walkers.items()]
-    frames = {key: np.concatenate([part[key] for part in parts])
-              for key in ('pos', 'energy', 'force')}
-    _save(path, {**parts[0], **frames}, metadata)
-    for part in walkers:
-        os.remove(part)
+    return {**parts[0], **{key: np.concatenate([part[key] for part in parts])
+                           for key in ('pos', 'energy', 'force')}}
 
 
 def _find_formula(molecule: str) -> str:
@@ -158,23 +138,3 @@ def _find_formula(molecule: str) -> str:
         raise ValueError(f"'molecule' must have more than one atom "
                          f"(got {molecule!r})")
     return formula
-
-
-def _save(path: str, arrays: dict[str, np.ndarray],
-          metadata: dict[str, Any]) -> None:
-    with replace_when_complete(path) as temporary:
-        np.savez(temporary, metadata=json.dumps(metadata), **arrays)
-
-
-def _read(path: str, metadata: dict[str, Any]) -> dict[str, np.ndarray]:
-    try:
-        arrays = read_arrays(path, [*ARRAYS, 'metadata'])
-        stored = json.loads(str(arrays.pop('metadata')))
-    except ValueError as error:
-        raise ValueError(f"{error}. Delete this file to generate it "
-                         f"again") from error
-    if stored != metadata:
-        raise ValueError(f"'{path}' was generated differently: expected "
-                         f"{metadata}, got {stored}. Delete this file to "
-                         f"generate it again")
-    return arrays

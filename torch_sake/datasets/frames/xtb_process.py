@@ -29,16 +29,13 @@ runpy.run_path(sys.argv[1], run_name='__main__')
 
 
 def run_walkers(walkers: dict[str, Walker], save: Save) -> None:
-    r"""Runs walkers in parallel processes, as many as there are processors.
-
-    Args:
-        walkers (dict): The walkers by a name of the caller.
-        save (callable): Called with the name and the arrays of each walker as
-            soon as it is complete.
+    r"""Runs walkers in parallel processes, as many as there are processors,
+    and calls :obj:`save` with the name and the arrays of each as soon as it is
+    complete. If one fails, the others are stopped.
 
     Raises:
         ImportError: If tblite is missing.
-        RuntimeError: If a walker fails. The others are stopped.
+        RuntimeError: If a walker fails.
     """
     if not walkers:
         return

@@ -26,14 +26,9 @@ BROKEN = 2.0
 
 @dataclass(frozen=True)
 class Walker:
-    r"""One trajectory.
-
-    Args:
-        formula (str): Name of the molecule in :meth:`ase.build.molecule`.
-        num_frames (int): Number of frames to record.
-        temperature (float): Temperature in K.
-        seed (int): Seed of the whole ensemble of walkers.
-        index (int): Index of this walker, which has random numbers of its own.
+    r"""One trajectory: the name of a molecule in :meth:`ase.build.molecule`,
+    the number of frames to record, the temperature in K, the seed of all
+    walkers and the index of this one, which has random numbers of its own.
     """
     formula: str
     num_frames: int
@@ -50,11 +45,8 @@ class Walker:
 
 def run_walker(walker: Walker,
                report: Callable[[], None]) -> dict[str, np.ndarray]:
-    r"""Relaxes the molecule and samples it by Langevin dynamics.
-
-    Args:
-        walker (Walker): What to run.
-        report (callable): Called after every frame.
+    r"""Relaxes the molecule and samples it by Langevin dynamics. After every
+    frame, :obj:`report` is called.
 
     Returns:
         Arrays :obj:`z` (:obj:`[n]`), :obj:`pos` (:obj:`[F, n, 3]`, in Angstrom

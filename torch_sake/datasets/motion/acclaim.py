@@ -3,8 +3,7 @@ r"""Skeletons (ASF) and motions (AMC) in the text formats of Acclaim."""
 import gzip
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -15,22 +14,14 @@ AXES = 'xyz'
 MAX_DIGITS = 9  # of the number of a frame
 ROTATIONS = tuple('r' + axis for axis in AXES)
 TRANSLATIONS = tuple('t' + axis for axis in AXES)
-Line = tuple[int, list[str]]  # its number in the file, and its words
 
 
-@dataclass(frozen=True)
-class Bone:
-    r"""A bone, which ends in the joint of its name. The first of a skeleton
-    is its root: a joint without a bone, which moves freely.
-
-    Args:
-        name (str): The name.
-        offset (list): The bone as a vector in the rest pose, :obj:`[3]`.
-        axis (list): Angles of the frame of its rotations about x, y and z,
-            :obj:`[3]`.
-        channels (list of str): Its degrees of freedom, of :obj:`"rx"`,
-            :obj:`"ry"`, :obj:`"rz"` and, for the root, :obj:`"tx"` and so on,
-            in the order of the values in a motion.
+class Bone(NamedTuple):
+    r"""A bone, which ends in the joint of its name: a vector in the rest pose,
+    the angles of the frame of its rotations about x, y and z, and its degrees
+    of freedom (:obj:`"rx"` to :obj:`"rz"` and, for the root, :obj:`"tx"` to
+    :obj:`"tz"`) in the order of the values in a motion. The first bone of a
+    skeleton is its root: a joint without a bone, which moves freely.
     """
     name: str
     offset: list[float]
@@ -38,8 +29,7 @@ class Bone:
     channels: list[str]
 
 
-@dataclass(frozen=True)
-class Skeleton:
+class Skeleton(NamedTuple):
     r"""The bones of a skeleton, the root first, and the index of each one's
     parent (the root: -1). Angles are in degrees if :obj:`degrees` is set.
     """
@@ -48,8 +38,7 @@ class Skeleton:
     degrees: bool
 
 
-@dataclass(frozen=True)
-class Motion:
+class Motion(NamedTuple):
     r"""The values of all channels, those of one bone after those of another,
     and the number of the first frame, in the file's count.
 
@@ -59,6 +48,41 @@ class Motion:
     values: np.ndarray
     first_frame: int
     degrees: bool
+
+
+class Line(NamedTuple):
+    r"""The words of a line of a file, or some of them."""
+    path: str
+    number: int
+    words: list[str]
+
+    def rest(self, begin: int = 1, end: int | None = None) -> 'Line':
+        return self._replace(words=self.words[begin:end])
+
+    def fail(self, expected: str, found: str | None = None) -> NoReturn:
+        found = ' '.join(self.words) if found is None else found
+        raise ValueError(f"'{self.path}', line {self.number}: There must be "
+                         f"{expected} (got {in_words(found)})")
+
+    def check(self, what: str, *options: str) -> str:
+        if self.words not in [[option] for option in options]:
+            self.fail(what)
+        return self.words[0]
+
+    def numbers(self, count: int) -> list[float]:
+        try:
+            values = [float(word) for word in self.words]
+        except ValueError:
+            values = []
+        if len(values) != count or not (np.abs(values) <= MAX_LENGTH).all():
+            self.fail(f'{count} finite numbers of at most {MAX_LENGTH:g}')
+        return values
+
+    def channels(self, allowed: tuple[str, ...]) -> list[str]:
+        channels = [word.lower() for word in self.words]
+        if len(set(channels)) < len(channels) or set(channels) - set(allowed):
+            self.fail(f'different channels of {allowed}')
+        return channels
 
 
 def read_skeleton(path: PathLike) -> Skeleton:
@@ -72,25 +96,25 @@ def read_skeleton(path: PathLike) -> Skeleton:
             the line.
     """
     sections: dict[str, list[Line]] = {}
-    for number, words in _read_lines(path):
-        if words[0].startswith(':'):
-            lines = sections.setdefault(words[0][1:].lower(), [])
-            words = words[1:]
+    for line in _read_lines(path):
+        if line.words[0].startswith(':'):
+            lines = sections.setdefault(line.words[0][1:].lower(), [])
+            line = line.rest()
         elif not sections:
-            _fail(path, number, 'a section, such as :root', words)
-        if words:
-            lines.append((number, words))
+            line.fail('a section, such as :root')
+        if line.words:
+            lines.append(line)
     for name in ('root', 'bonedata', 'hierarchy'):
         if name not in sections:
             raise ValueError(f"'{path}' must have a section ':{name}' "
                              f"(got {sorted(sections)})")
     degrees = True
-    for number, words in sections.get('units', []):
-        if words[0] == 'angle':
-            degrees = _angle_unit(path, number, words[1:])
-    bones = [_root(path, sections['root'])]
-    bones += [_bone(path, block)
-              for block in _blocks(path, sections['bonedata'])]
+    for line in sections.get('units', []):
+        if line.words[0] == 'angle':
+            degrees = line.rest().check("the unit 'deg' or 'rad'", 'deg',
+                                        'rad') == 'deg'
+    bones = [_root(sections['root']),
+             *map(_bone, _blocks(sections['bonedata']))]
     return Skeleton(bones, _parents(path, bones, sections['hierarchy']),
                     degrees)
 
@@ -111,29 +135,32 @@ def read_motion(path: PathLike, skeleton: Skeleton) -> Motion:
         if bone.channels:
             slices[bone.name] = (width, width + len(bone.channels))
             width += len(bone.channels)
-    degrees, first, rows, missing, number = skeleton.degrees, None, [], {}, 0
-    for number, words in _read_lines(path):
-        if words[0].startswith(':'):
-            if words[0].lower() in (':degrees', ':radians'):
-                degrees = words[0].lower() == ':degrees'
-        elif len(words) == 1:
+    degrees, first = skeleton.degrees, 0
+    rows: list[np.ndarray] = []
+    missing: dict[str, tuple[int, int]] = {}
+    line = Line(str(path), 0, [])
+    for line in _read_lines(path):
+        word = line.words[0]
+        if word.startswith(':'):
+            if word.lower() in (':degrees', ':radians'):
+                degrees = word.lower() == ':degrees'
+        elif len(line.words) == 1:
             if missing:
-                _fail(path, number, f'the joints {sorted(missing)}', words)
-            if not words[0].isdigit() or len(words[0]) > MAX_DIGITS or (
-                    rows and int(words[0]) != first + len(rows)):
-                _fail(path, number, 'the number of the next frame', words)
-            first = int(words[0]) if first is None else first
+                line.fail(f'the joints {sorted(missing)}')
+            if not word.isdigit() or len(word) > MAX_DIGITS or (
+                    rows and int(word) != first + len(rows)):
+                line.fail('the number of the next frame')
+            first = first if rows else int(word)
             rows.append(np.empty(width))
             missing = dict(slices)
-        elif words[0] not in missing:
-            _fail(path, number, f'one of the joints {sorted(missing)}', words)
+        elif word not in missing:
+            line.fail(f'one of the joints {sorted(missing)}')
         else:
-            begin, end = missing.pop(words[0])
-            rows[-1][begin:end] = _numbers(path, number, words[1:],
-                                           end - begin)
+            begin, end = missing.pop(word)
+            rows[-1][begin:end] = line.rest().numbers(end - begin)
     if missing or not rows:
-        _fail(path, number, f'the joints {sorted(missing)}' if rows else
-              'a frame', ['the end of the file'])
+        line.fail(f'the joints {sorted(missing)}' if rows else 'a frame',
+                  'the end of the file')
     return Motion(np.stack(rows), first, degrees)
 
 
@@ -146,100 +173,64 @@ def _read_lines(path: PathLike) -> Iterator[Line]:
             for number, line in enumerate(file, 1):
                 words = line.split()
                 if words and not words[0].startswith('#'):
-                    yield number, words
+                    yield Line(path, number, words)
     except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
         raise ValueError(f"'{path}' is not a complete text file "
                          f"({one_line(error)})") from error
 
 
-def _fail(path: PathLike, number: int, expected: str,
-          words: list[str]) -> NoReturn:
-    raise ValueError(f"'{path}', line {number}: There must be {expected} "
-                     f"(got {in_words(' '.join(words))})")
-
-
-def _numbers(path: PathLike, number: int, words: list[str],
-             count: int) -> list[float]:
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        values = []
-    if len(values) != count or not (np.abs(values) <= MAX_LENGTH).all():
-        _fail(path, number, f'{count} finite numbers of at most '
-              f'{MAX_LENGTH:g}', words)
-    return values
-
-
-def _angle_unit(path: PathLike, number: int, words: list[str]) -> bool:
-    if words not in (['deg'], ['rad']):
-        _fail(path, number, "the unit 'deg' or 'rad'", words)
-    return words == ['deg']
-
-
-def _check_order(path: PathLike, number: int, words: list[str]) -> None:
-    if words != ['XYZ']:
-        _fail(path, number, 'the order of rotations XYZ', words)
-
-
-def _channels(path: PathLike, number: int, words: list[str],
-              allowed: tuple[str, ...]) -> list[str]:
-    channels = [word.lower() for word in words]
-    if len(set(channels)) < len(channels) or set(channels) - set(allowed):
-        _fail(path, number, f'different channels of {allowed}', words)
-    return channels
-
-
-def _root(path: PathLike, lines: list[Line]) -> Bone:
+def _root(lines: list[Line]) -> Bone:
     channels = []
-    for number, (key, *words) in lines:
+    for line in lines:
+        key, line = line.words[0], line.rest()
         if key == 'order':
-            channels = _channels(path, number, words, TRANSLATIONS + ROTATIONS)
+            channels = line.channels(TRANSLATIONS + ROTATIONS)
         elif key == 'axis':
-            _check_order(path, number, words)
-        elif key in ('position', 'orientation') and any(
-                _numbers(path, number, words, 3)):
-            _fail(path, number, 'a root at zero', words)
+            line.check('the order of rotations XYZ', 'XYZ')
+        elif key in ('position', 'orientation') and any(line.numbers(3)):
+            line.fail('a root at zero')
     return Bone('root', [0.0] * 3, [0.0] * 3, channels)
 
 
-def _bone(path: PathLike, lines: list[Line]) -> Bone:
+def _bone(lines: list[Line]) -> Bone:
     values = dict(axis=[0.0] * 3, channels=[])
-    for number, (key, *words) in lines:
-        if key == 'name' and len(words) == 1:
-            values['name'] = words[0]
+    for line in lines:
+        key, line = line.words[0], line.rest()
+        if key == 'name' and len(line.words) == 1:
+            values['name'] = line.words[0]
         elif key == 'direction':
-            values['direction'] = _numbers(path, number, words, 3)
+            values['direction'] = line.numbers(3)
         elif key == 'length':
-            values['length'], = _numbers(path, number, words, 1)
+            values['length'], = line.numbers(1)
         elif key == 'axis':
-            values['axis'] = _numbers(path, number, words[:3], 3)
-            _check_order(path, number, words[3:])
+            values['axis'] = line.rest(0, 3).numbers(3)
+            line.rest(3).check('the order of rotations XYZ', 'XYZ')
         elif key == 'dof':
-            values['channels'] = _channels(path, number, words, ROTATIONS)
+            values['channels'] = line.channels(ROTATIONS)
     for key in ('name', 'direction', 'length'):
         if key not in values:
-            _fail(path, lines[-1][0], f"a '{key}' in the bone before", ['end'])
+            lines[-1].fail(f"a '{key}' in the bone before")
     length = values.pop('length')
     offset = [length * value for value in values.pop('direction')]
     return Bone(offset=offset, **values)
 
 
-def _blocks(path: PathLike, lines: list[Line]) -> Iterator[list[Line]]:
+def _blocks(lines: list[Line]) -> Iterator[list[Line]]:
     r"""Yields the lines from each begin to its end, with the end."""
-    block = None
-    for number, words in lines:
-        if (words[0] == 'begin') == (block is not None):
-            _fail(path, number, 'an end' if words[0] == 'begin' else
-                  'a begin', words)
-        if words[0] == 'begin':
+    block: list[Line] | None = None
+    for line in lines:
+        begins = line.words[0] == 'begin'
+        if begins == (block is not None):
+            line.fail('an end' if begins else 'a begin')
+        if begins:
             block = []
             continue
-        block.append((number, words))
-        if words[0] == 'end':
+        block.append(line)
+        if line.words[0] == 'end':
             yield block
             block = None
     if block is not None:
-        _fail(path, lines[-1][0], 'an end', ['the end of the section'])
+        lines[-1].fail('an end', 'the end of the section')
 
 
 def _parents(path: PathLike, bones: list[Bone],
@@ -249,18 +240,18 @@ def _parents(path: PathLike, bones: list[Bone],
         raise ValueError(f"'{path}' must have bones of different names "
                          f"(got {[bone.name for bone in bones]})")
     parents: dict[str, str] = {}
-    for block in _blocks(path, lines):
-        for number, words in block[:-1]:
-            for name in words:
-                if name not in index:
-                    _fail(path, number, 'names of bones', words)
-            for name in words[1:]:
+    for block in _blocks(lines):
+        for line in block[:-1]:
+            if set(line.words) - index.keys():
+                line.fail('names of bones')
+            parent, *children = line.words
+            for name in children:
                 # The parent must be connected before: there are no circles.
                 if name in parents or name == 'root' or not (
-                        words[0] == 'root' or words[0] in parents):
-                    _fail(path, number, 'bones that are connected to the root '
-                          'once, from there on', words)
-                parents[name] = words[0]
+                        parent == 'root' or parent in parents):
+                    line.fail('bones that are connected to the root once, '
+                              'from there on')
+                parents[name] = parent
     loose = sorted(set(index) - set(parents) - {'root'})
     if loose:
         raise ValueError(f"'{path}' must connect all bones to the root "

@@ -1,5 +1,5 @@
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy
 import torch
@@ -9,7 +9,7 @@ from torch_geometric.data import InMemoryDataset
 from torch_sake.datasets.frames.split import SPLITS
 from torch_sake.datasets.motion.acclaim import read_motion, read_skeleton
 from torch_sake.datasets.motion.kinematics import joint_positions
-from torch_sake.datasets.motion.windows import Windows, fill
+from torch_sake.datasets.motion.windows import Windows, fill, join
 from torch_sake.utils.checks import check_option, check_positive_int
 from torch_sake.utils.files import PathLike, local_path
 
@@ -35,11 +35,10 @@ class CMUMotion(InMemoryDataset):
     trials :obj:`<root>/raw/35_01.amc` and so on, as they are or compressed
     (:obj:`.gz`). They are read each time, 20 trials in about two seconds.
 
-    Each sample is a :class:`~torch_geometric.data.Data` object with
-    :obj:`pos`, :obj:`vel` (:obj:`[31, 3]`), the targets :obj:`y` and
-    :obj:`y_vel` (:obj:`[31, 3]`), the number of each joint as a unit vector
-    :obj:`x` (:obj:`[31, 31]`), and edges :obj:`edge_index` between the ends of
-    a bone (:obj:`edge_attr` 1) and between joints two bones apart (2).
+    Each sample is a :class:`~torch_geometric.data.Data` object as those of
+    :class:`~torch_sake.datasets.Trajectories`. :obj:`x` (:obj:`[31, 31]`) is
+    the number of each joint as a unit vector, and edges are between the ends
+    of a bone (:obj:`edge_attr` 1) and between joints two bones apart (2).
     Positions are in the unit of the files, 0.0564 m, or in meters. Velocities
     are differences of two frames, in this unit per frame; there are 120 frames
     in a second.
@@ -60,12 +59,9 @@ class CMUMotion(InMemoryDataset):
         trials (list, optional): The trials of the three splits, of which every
             sample is taken, such as :obj:`([1, 2], [3], [4])`.
             (default: those of the published protocol)
-        horizon (int, optional): Number of frames from input to target.
-            (default: :obj:`30`)
-        velocity (str, optional): :obj:`"next"` for the next frame minus this
-            one, as in the published protocol, which looks a frame ahead;
-            :obj:`"previous"` for this frame minus the previous.
-            (default: :obj:`"next"`)
+        horizon, velocity (optional): As for
+            :class:`~torch_sake.datasets.Trajectories`. The published protocol
+            has velocities from the :obj:`"next"` frame, the default.
         in_meters (bool, optional): Whether positions are in meters.
             (default: :obj:`False`)
 
@@ -97,71 +93,58 @@ class CMUMotion(InMemoryDataset):
                              f"(got {trials})")
         self.folder = osp.join(local_path('root', root), 'raw')
         self.subject = subject
-        path = self._path(f'{subject:02d}.asf')
-        if path is None:
-            raise ValueError(f"There is no file '{subject:02d}.asf' or "
-                             f"'{subject:02d}.asf.gz' in '{self.folder}'")
-        self.skeleton = read_skeleton(path)
+        self.skeleton = read_skeleton(self._find(f'{subject:02d}.asf'))
         self.joints = [bone.name for bone in self.skeleton.bones]
 
-        if trials is None:
-            parts = self._published(split)
-        else:
-            parts = self._every(trials[SPLITS.index(split)])
         scale = METERS if in_meters else 1.0
-        states = [self.windows.cut(scale * pos, starts)
-                  for pos, starts in parts]
-        states = {key: torch.cat([state[key] for state in states]).float()
-                  for key in states[0]} if states else {'pos': torch.empty(0)}
-        if len(states['pos']) == 0:
+        states = join([self.windows.cut(scale * pos, starts)
+                       for pos, starts in self._parts(split, trials)])
+        if len(states.get('pos', ())) == 0:
             raise ValueError(f"There must be trials of the split {split!r} in "
                              f"'{self.folder}' (got none with samples)")
         fill(self, states, dict(x=torch.eye(len(self.joints))),
              [skeleton_edges(self.skeleton.parents)])
 
-    def _published(self, split: str) -> list[tuple[Tensor, list[int]]]:
-        trials = [trial for trial in published_starts(split)
-                  if self._path(self._name(trial)) is not None]
-        parts = []
-        for trial in trials:
-            pos, first_frame = self._read(trial)
+    def _parts(self, split: str, trials: tuple[Sequence[int], ...] | None
+               ) -> Iterator[tuple[Tensor, Sequence[int]]]:
+        r"""Yields the positions of each trial and the frames of its inputs."""
+        if trials is not None:
+            for trial in trials[SPLITS.index(split)]:
+                pos, _ = self._read(self._find(self._name(trial)))
+                yield pos, self.windows.starts(len(pos))
+            return
+        published = published_starts(split)
+        paths = {trial: self._find(self._name(trial), needed=False)
+                 for trial in published}
+        paths = {trial: path for trial, path in paths.items() if path}
+        for trial, path in paths.items():
+            pos, first_frame = self._read(path)
             possible = self.windows.starts(len(pos))
             # The protocol's frame 0 has the number 1.
-            starts = [start for start in 1 - first_frame +
-                      published_starts(split)[trial] if start in possible]
-            if split == 'train':
-                starts = starts[:NUM_TRAIN // len(trials)]
-            parts.append((pos, starts))
-        return parts
-
-    def _every(self,
-               trials: Sequence[int]) -> list[tuple[Tensor, list[int]]]:
-        parts = []
-        for trial in trials:
-            pos, _ = self._read(trial)
-            parts.append((pos, list(self.windows.starts(len(pos)))))
-        return parts
+            starts = [start for start in 1 - first_frame + published[trial]
+                      if start in possible]
+            yield pos, (starts[:NUM_TRAIN // len(paths)]
+                        if split == 'train' else starts)
 
     def _name(self, trial: int) -> str:
         return (f'{self.subject:02d}_'
                 f"{check_positive_int('trials', trial):02d}.amc")
 
-    def _path(self, name: str) -> str | None:
+    def _find(self, name: str, needed: bool = True) -> str:
+        r"""Returns the path of a file, or nothing if it may be missing."""
         for ending in ('', '.gz'):
             path = osp.join(self.folder, name + ending)
             if osp.isfile(path):
                 return path
-        return None
+        if needed:
+            raise ValueError(f"There is no file '{name}' or '{name}.gz' in "
+                             f"'{self.folder}'")
+        return ''
 
-    def _read(self, trial: int) -> tuple[Tensor, int]:
+    def _read(self, path: str) -> tuple[Tensor, int]:
         r"""Returns the positions of a trial and the number of its first
         frame.
         """
-        name = self._name(trial)
-        path = self._path(name)
-        if path is None:
-            raise ValueError(f"There is no file '{name}' or '{name}.gz' in "
-                             f"'{self.folder}'")
         motion = read_motion(path, self.skeleton)
         if len(motion.values) < self.windows.size:
             raise ValueError(

@@ -7,18 +7,11 @@ class MD17Trajectory(Trajectories):
     r"""A molecule of MD17 in motion: where will the atoms be some frames
     later?
 
-    Each sample is a :class:`~torch_geometric.data.Data` object with
-    :obj:`pos`, :obj:`vel` (:obj:`[n, 3]`), the targets :obj:`y` and
-    :obj:`y_vel` (:obj:`[n, 3]`), the atomic numbers :obj:`z` (:obj:`[n]`), the
-    element of each atom as a unit vector :obj:`x` (:obj:`[n, K]`, in the order
-    of the atomic numbers) and edges :obj:`edge_index` between all atoms or,
-    with a cutoff, between those that are closer. Positions are in Angstrom.
-    MD17 has no velocities: they are differences of two frames, in Angstrom per
-    frame.
-
-    The first 60 % of the trajectory are for training, the next 20 % for
-    validation, the last 20 % for testing, so that no sample is close in time
-    to those of another split.
+    Samples and splits are those of :class:`~torch_sake.datasets.Trajectories`,
+    with the atomic numbers :obj:`z` (:obj:`[n]`) and, as :obj:`x`, the element
+    of each atom as a unit vector (:obj:`[n, K]`, in the order of the atomic
+    numbers). Positions are in Angstrom. MD17 has no velocities: they are
+    differences of two frames, in Angstrom per frame.
 
     Args:
         root (str or os.PathLike): The folder of the MD17 files, as that of
@@ -26,19 +19,12 @@ class MD17Trajectory(Trajectories):
         name (str): A name of :class:`~torch_geometric.datasets.MD17` whose
             frames follow one another in time: not a revised one, and not one
             of coupled cluster.
-        split (str, optional): :obj:`"train"`, :obj:`"val"` or :obj:`"test"`.
-            (default: :obj:`"train"`)
-        horizon (int, optional): Number of frames from input to target.
-            (default: :obj:`30`)
-        sizes ((int, int, int), optional): Numbers of samples of the splits,
-            evenly spaced in time; :obj:`None` for all.
-            (default: :obj:`(500, 2000, 2000)`)
-        velocity (str, optional): :obj:`"next"` for the next frame minus this
-            one, which looks a frame ahead (with a horizon of 1, it is what is
-            asked for); :obj:`"previous"` for this frame minus the previous.
-            (default: :obj:`"next"`)
-        cutoff (float, optional): Distance from which on there are no edges.
-            (default: :obj:`None`)
+        split, horizon, sizes, cutoff (optional): As for
+            :class:`~torch_sake.datasets.Trajectories`.
+            (default of :obj:`sizes`: :obj:`(500, 2000, 2000)`)
+        velocity (str, optional): As for
+            :class:`~torch_sake.datasets.Trajectories`. With a horizon of 1,
+            :obj:`"next"` is what is asked for. (default: :obj:`"next"`)
 
     Raises:
         TypeError, ValueError: If an argument is of the wrong type or range,

@@ -1,5 +1,5 @@
-import json
 import os.path as osp
+from types import SimpleNamespace as Namespace
 from typing import Any
 
 import numpy
@@ -7,9 +7,11 @@ import torch
 from torch_geometric.data import InMemoryDataset
 
 from torch_sake.datasets.frames.split import SPLITS
+from torch_sake.datasets.generated import compute_once
 from torch_sake.datasets.motion.particles import (
     INTERACTIONS,
     Forces,
+    Particles,
     initial_particles,
     pairs,
     simulate,
@@ -23,12 +25,7 @@ from torch_sake.utils.checks import (
     check_positive_int,
     check_seed,
 )
-from torch_sake.utils.files import (
-    PathLike,
-    local_path,
-    read_arrays,
-    replace_when_complete,
-)
+from torch_sake.utils.files import PathLike, local_path
 
 ARRAYS = ('pos', 'vel', 'y', 'y_vel', 'charge', 'coupling')
 MAX_PAIRS = 1 << 18  # of all systems that are simulated at a time
@@ -124,33 +121,25 @@ class NBody(InMemoryDataset):
         if cutoff is not None and interaction == 'spring':
             raise ValueError(f"'cutoff' must not be given for springs "
                              f"(got {cutoff})")
+        if cutoff is not None:
+            check_cutoff('cutoff', cutoff)
+        positive = dict(strength=strength, timestep=timestep,
+                        max_force=max_force, pos_std=pos_std, speed=speed)
         parameters = dict(
             split=split, num_particles=num_particles, size=size,
             num_dimensions=num_dimensions, interaction=interaction,
             stride=stride, frames=list(frames),
             seed=check_seed('seed', seed), cutoff=cutoff,
-            **{name: check_positive_float(name, value) for name, value in dict(
-                strength=strength, timestep=timestep, max_force=max_force,
-                pos_std=pos_std, speed=speed).items()})
-        if cutoff is not None:
-            check_cutoff('cutoff', cutoff)
+            **{name: check_positive_float(name, value)
+               for name, value in positive.items()})
         self.cutoff = cutoff
         self.time = timestep * stride * (frames[1] - frames[0])
         self.sign = -1.0 if interaction == 'gravity' else 1.0
         path = osp.join(local_path('root', root), _file_name(parameters))
-        if not osp.isfile(path):
-            arrays = _simulate(**parameters)
-            with replace_when_complete(path) as temporary:
-                numpy.savez(temporary, **arrays,
-                            parameters=json.dumps(parameters))
-        self._fill(path, parameters)
-
-    def _fill(self, path: str, parameters: dict[str, Any]) -> None:
-        arrays = read_arrays(path, (*ARRAYS, 'parameters'))
-        found = json.loads(str(arrays['parameters']))
-        if found != parameters:
-            raise ValueError(f"'{path}' must be of {parameters} (got {found})")
-        arrays = {name: torch.from_numpy(arrays[name]) for name in ARRAYS}
+        arrays = {name: torch.from_numpy(array) for name, array in
+                  compute_once(path, parameters, ARRAYS,
+                               lambda: _simulate(Namespace(**parameters)),
+                               key='parameters').items()}
         states = {name: arrays[name] for name in ('pos', 'vel', 'y', 'y_vel')}
         fill(self, dict(states, charge=arrays['charge'].unsqueeze(2)), {},
              self._edges(arrays))
@@ -180,28 +169,25 @@ def _file_name(parameters: dict[str, Any]) -> str:
     return f'nbody-{parts}.npz'
 
 
-def _simulate(split: str, num_particles: int, size: int, num_dimensions: int,
-              interaction: str, stride: int, frames: tuple[int, int],
-              seed: int, cutoff: float | None, strength: float,
-              timestep: float, max_force: float, pos_std: float,
-              speed: float) -> dict[str, numpy.ndarray]:
+def _simulate(system: Namespace) -> dict[str, numpy.ndarray]:
     r"""Returns the arrays of a split, in single precision."""
     generator = torch.Generator().manual_seed(
-        (seed << 8) + SPLITS.index(split))
-    particles = initial_particles(size, num_particles, num_dimensions,
-                                  interaction, pos_std, speed, generator)
-    steps = tuple(stride * (frame + 1) for frame in frames)
+        (system.seed << 8) + SPLITS.index(system.split))
+    particles = initial_particles(
+        system.size, system.num_particles, system.num_dimensions,
+        system.interaction, system.pos_std, system.speed, generator)
+    steps = tuple(system.stride * (frame + 1) for frame in system.frames)
     # Systems at a time: what is in the cache is quick.
     chunk = max(MAX_PAIRS // particles.coupling.size(1), 1)
     parts = []
-    for begin in range(0, size, chunk):
-        some = type(particles)(*(value[begin:begin + chunk]
-                                 for value in particles))
-        forces = Forces(some, interaction, strength, max_force, cutoff)
-        parts.append(simulate(some, forces, timestep, steps))
+    for values in zip(*(value.split(chunk) for value in particles)):
+        some = Particles(*values)
+        forces = Forces(some, system.interaction, system.strength,
+                        system.max_force, system.cutoff)
+        parts.append(simulate(some, forces, system.timestep, steps))
     pos, vel = (torch.cat(values, dim=1) for values in zip(*parts))
     coupling = particles.coupling
-    if cutoff is not None:  # that of millions of pairs is not kept
+    if system.cutoff is not None:  # that of millions of pairs is not kept
         coupling = coupling[:, :0]
     arrays = dict(pos=pos[0], vel=vel[0], y=pos[1], y_vel=vel[1],
                   charge=particles.charge, coupling=coupling)

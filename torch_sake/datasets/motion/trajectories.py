@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric.data import InMemoryDataset
 
 from torch_sake.datasets.frames.split import SPLITS
-from torch_sake.datasets.motion.windows import VELOCITIES, Windows, fill
+from torch_sake.datasets.motion.windows import VELOCITIES, Windows, fill, join
 from torch_sake.neighbors import neighbor_list
 from torch_sake.utils.bounds import MAX_LENGTH, check_cutoff
 from torch_sake.utils.checks import (
@@ -91,8 +91,10 @@ class Trajectories(InMemoryDataset):
         super().__init__()
         self.split = check_option('split', split, SPLITS)
         check_option('velocity', velocity, VELOCITIES)
-        windows = Windows(horizon, velocity if vel is None else None).check()
-        self.time = horizon * check_positive_float('time_step', time_step)
+        time_step = check_positive_float('time_step', time_step)
+        windows = Windows(horizon, velocity if vel is None else None,
+                          time_step).check()
+        self.time = horizon * time_step
         _check(pos, vel, x, edge_index, edge_attr)
         if cutoff is not None:
             check_cutoff('cutoff', cutoff)
@@ -101,41 +103,38 @@ class Trajectories(InMemoryDataset):
                                  f"'edge_index' (got {cutoff})")
         trajectories, frames = self._division(pos)
         starts = self._starts(windows, len(trajectories), frames, sizes)
+        within = slice(frames.start, frames.stop)
         parts = []
         for trajectory, some in zip(trajectories, starts):
             states = windows.cut(
-                pos[trajectory, frames.start:frames.stop], some,
-                None if vel is None else vel[trajectory,
-                                             frames.start:frames.stop])
-            if vel is None:
-                states['vel'] = states['vel'] / time_step
-                states['y_vel'] = states['y_vel'] / time_step
+                pos[trajectory, within], some,
+                None if vel is None else vel[trajectory, within])
             if x is not None:
                 own = x if x.dim() == 2 else x[trajectory]
                 states['x'] = own.expand(len(some), *own.shape)
             parts.append(states)
-        states = {key: torch.cat([part[key] for part in parts]).float()
-                  for key in parts[0]}
+        states = join(parts)
         for key, value in states.items():  # of a time step that is too small
             check_finite(key, value)
-        if edge_index is not None:
-            edges = [(edge_index.long(), ) if edge_attr is None else
-                     (edge_index.long(), edge_attr.float())]
-        else:
+        if edge_index is None:
             edges = [(neighbor_list(pos, cutoff)[0], ) for pos in
                      (states['pos'][:1] if cutoff is None else states['pos'])]
+        elif edge_attr is None:
+            edges = [(edge_index.long(), )]
+        else:
+            edges = [(edge_index.long(), edge_attr.float())]
         fill(self, states, {}, edges)
 
     def _division(self, pos: Tensor) -> tuple[range, range]:
         r"""Returns the trajectories and the frames of the split."""
         index = SPLITS.index(self.split)
         num_trajectories, num_frames = pos.shape[:2]
-        size = num_trajectories if num_trajectories >= MANY else num_frames
-        part = range(*(round(share * size) for share in (
-            sum(SHARES[:index]), sum(SHARES[:index + 1]))))
-        if num_trajectories >= MANY:
-            return part, range(num_frames)
-        return range(num_trajectories), part
+        many = num_trajectories >= MANY
+        size = num_trajectories if many else num_frames
+        part = range(round(sum(SHARES[:index]) * size),
+                     round(sum(SHARES[:index + 1]) * size))
+        return (part, range(num_frames)) if many else (
+            range(num_trajectories), part)
 
     def _starts(self, windows: Windows, num_trajectories: int, frames: range,
                 sizes: tuple[int, int, int] | None) -> list[list[int]]:
@@ -224,20 +223,20 @@ def read_trajectories(path: PathLike, **options: Any) -> Trajectories:
     if twice:
         raise ValueError(f"'{path}' has {twice}, which must not be given "
                          f"besides")
+    tensors = {}
     for name, array in arrays.items():
-        kinds = 'iu' if name == 'edge_index' else 'iuf'
+        kinds, dtype, what = ('iu', 'int64', 'integers') if (
+            name == 'edge_index') else ('iuf', 'float64', 'numbers')
         if array.dtype.kind not in kinds:
-            raise ValueError(f"'{path}': '{name}' must be of "
-                             f"{'integers' if kinds == 'iu' else 'numbers'} "
+            raise ValueError(f"'{path}': '{name}' must be of {what} "
                              f"(got {array.dtype})")
-    tensors = {name: torch.from_numpy(array.astype(
-        'int64' if name == 'edge_index' else 'float64'))
-        for name, array in arrays.items() if name != 'time_step'}
+        tensors[name] = torch.from_numpy(array.astype(dtype))
     if 'time_step' in arrays:
-        if arrays['time_step'].size != 1:
+        time_step = tensors.pop('time_step')
+        if time_step.numel() != 1:
             raise ValueError(f"'{path}': 'time_step' must be one number "
-                             f"(got shape {arrays['time_step'].shape})")
-        options['time_step'] = float(arrays['time_step'].item())
+                             f"(got shape {tuple(time_step.shape)})")
+        options['time_step'] = float(time_step)
     for name in {'pos', 'vel'} & tensors.keys():
         if tensors[name].dim() == 3:
             tensors[name] = tensors[name].unsqueeze(0)

@@ -14,16 +14,14 @@ VELOCITIES = {'next': 1, 'previous': -1}
 
 
 class Windows(NamedTuple):
-    r"""What all windows of a data set have in common.
-
-    Args:
-        horizon (int): Number of frames from input to target.
-        velocity (str, optional): :obj:`"next"` for the next frame minus this
-            one, :obj:`"previous"` for this one minus the previous,
-            :obj:`None` where the trajectories have velocities of their own.
+    r"""What all windows of a data set have in common: the number of frames
+    from input to target, whether velocities are the next frame minus this one
+    (:obj:`"next"`), this one minus the previous (:obj:`"previous"`) or those
+    that the trajectories have (:obj:`None`), and the time of a frame.
     """
     horizon: int
     velocity: str | None
+    time_step: float = 1.0
 
     def check(self) -> 'Windows':
         check_positive_int('horizon', self.horizon)
@@ -43,12 +41,8 @@ class Windows(NamedTuple):
 
     def cut(self, pos: Tensor, starts: Sequence[int],
             vel: Tensor | None = None) -> dict[str, Tensor]:
-        r"""Returns positions and velocities of input and target.
-
-        Shapes:
-            - **input:** trajectory :math:`(T, n, D)`, its velocities
-              :math:`(T, n, D)` *(if they are no differences)*
-            - **output:** tensors :math:`(W, n, D)`
+        r"""Returns positions and velocities of input and target, :math:`(W, n,
+        D)`, of a trajectory :math:`(T, n, D)`, whose velocities may be given.
         """
         start = torch.tensor(list(starts), dtype=torch.long)
         end = start + self.horizon
@@ -57,23 +51,25 @@ class Windows(NamedTuple):
             if self.velocity is None:
                 return vel[frame]
             step = VELOCITIES[self.velocity]
-            return step * (pos[frame + step] - pos[frame])
+            return step * (pos[frame + step] - pos[frame]) / self.time_step
 
         return dict(pos=pos[start], vel=velocity(start), y=pos[end],
                     y_vel=velocity(end))
 
 
+def join(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    r"""Returns the samples of all parts, in single precision."""
+    return {key: torch.cat([part[key] for part in parts]).float()
+            for key in (parts[0] if parts else ())}
+
+
 def fill(dataset: InMemoryDataset, states: dict[str, Tensor],
          nodes: dict[str, Tensor],
          edges: list[tuple[Tensor, ...]]) -> None:
-    r"""Fills a data set with systems of one size.
-
-    Args:
-        dataset (InMemoryDataset): The data set.
-        states (dict): Tensors of all systems, :obj:`[S, n, *]`.
-        nodes (dict): Tensors that are those of every system, :obj:`[n, *]`.
-        edges (list): :obj:`edge_index` and, if there are any,
-            :obj:`edge_attr` of each system, or of all if it is one.
+    r"""Fills a data set with systems of one size: tensors of all systems,
+    :obj:`[S, n, *]`, tensors that are those of every system, :obj:`[n, *]`,
+    and :obj:`edge_index` and, if there are any, :obj:`edge_attr` of each
+    system, or of all if it is one.
     """
     num_systems, num_nodes = next(iter(states.values())).shape[:2]
     values = {key: value.reshape(-1, *value.shape[2:])

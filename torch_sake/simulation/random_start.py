@@ -1,6 +1,22 @@
+r"""What is random in a simulation."""
+
 from typing import Any
 
 import numpy
+import torch
+
+from torch_sake.utils.fingerprint import fingerprint
+
+
+def random_generator(seed: int, atoms: Any) -> numpy.random.Generator:
+    r"""Returns the random numbers of a simulation. They follow from where it
+    starts, too: a simulation that begins where another one of the same seed
+    ended would have the same kicks of the heat bath again, which add up.
+    """
+    start = fingerprint([{
+        'pos': torch.from_numpy(atoms.positions),
+        'momenta': torch.from_numpy(atoms.get_momenta())}])
+    return numpy.random.default_rng([seed, int(start, 16)])
 
 
 def draw_velocities(atoms: Any, temperature: float,

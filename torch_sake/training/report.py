@@ -1,0 +1,32 @@
+from torch_sake.evaluation.metrics import predict, trivial_labels
+from torch_sake.evaluation.plots import plot_learning_curve
+from torch_sake.evaluation.report import report_errors
+from torch_sake.potentials.load import load_predictor
+from torch_sake.training.trainer import Trainer
+from torch_sake.utils.global_state import (
+    own_global_state,
+    use_deterministic_algorithms,
+)
+from torch_sake.utils.names import is_import_path
+
+
+@own_global_state()
+def report_run(trainer: Trainer) -> None:
+    r"""Prints and writes the errors of the best potential of a run on its test
+    frames, or else on those for validation, and draws the learning curve.
+    """
+    config, data = trainer.config, trainer.data
+    if config.deterministic:
+        use_deterministic_algorithms()
+    units = data.frames.units
+    plot_learning_curve(trainer.history, units, config.out)
+    part = 'test' if data.split.test.numel() > 0 else 'val'
+    own = config.model if is_import_path(config.model) else None
+    potential = load_predictor(config.out, model=own)[0]
+    trivial = trivial_labels(potential, data.batches(part))
+    outputs = predict(potential.to(trainer.device), data.batches(part),
+                      trainer.device)
+    report_errors(outputs, trivial, units, config.out, part,
+                  f'\nErrors on the {part} frames '
+                  f'({getattr(data.split, part).numel()}; '
+                  f'{trainer.seconds:.0f} s of processor time for training)')
