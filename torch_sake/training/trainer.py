@@ -11,13 +11,14 @@ from torch.optim.swa_utils import AveragedModel
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.evaluation.metrics import Metrics, Predictor
 from torch_sake.models import MoleculeModel
-from torch_sake.models.registry import find_model
+from torch_sake.models.registry import find_model, name_of
 from torch_sake.potentials.load import assemble
+from torch_sake.runs.distributed import is_first_process
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
-from torch_sake.training.model import build_model, path_of
+from torch_sake.training.model import build_model
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.utils.inputs import LAST
@@ -62,8 +63,7 @@ class Trainer:
             configuration: its class or import path, from which it is built
             with the settings that its signature has, as
             :func:`~torch_sake.load_potential` does again, or the model itself,
-            of which checkpoints hold the parameters only (as of a class that
-            has no import path).
+            of which checkpoints hold the parameters only.
             (default: :obj:`None`)
         frames (Frames or FramesOnDisk, optional): Labeled structures in the
             place of :obj:`config.data`, which becomes their source.
@@ -108,7 +108,7 @@ class Trainer:
             config = pretrained.settle(config)
         elif not isinstance(model, torch.nn.Module):
             model = find_model(config.model if model is None else model)
-            config = replace(config, model=path_of(model) or config.model)
+            config = replace(config, model=name_of(model))
         self.config = config
         self.data = TrainingData.from_config(config, frames)
         self.data.check_settings(config)
@@ -166,7 +166,6 @@ class Trainer:
     @property
     def is_global_zero(self) -> bool:
         r"""Whether this is the process that writes and prints."""
-        from torch_sake.runs.distributed import is_first_process
         return self.config.num_processes == 1 or is_first_process()
 
     @own_global_state()
