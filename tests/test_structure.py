@@ -44,8 +44,6 @@ ALLOWED = {(f'torch_sake.{file}', name) for file, name in [
     ('ops.compilation', 'torch_sake.models'),
     ('ops.compilation', 'torch_sake.nn'),
     ('ops.compilation', 'torch_sake.nn.spatial_attention'),
-    ('runs.lightning', 'torch_sake.training.callbacks'),
-    ('runs.lightning', 'torch_sake.training.module'),
     # A circle:
     ('potentials.potential', 'torch_sake.potentials.ensemble'),
     # In functions, without need:
@@ -53,7 +51,6 @@ ALLOWED = {(f'torch_sake.{file}', name) for file, name in [
     ('datasets.frames.xtb_process', 'tqdm'),
     ('neighbors.radius_graph', 'torch_geometric'),
     ('simulation.molecular_dynamics', 'torch_sake.calculators'),
-    ('training.trainer', 'torch_sake.runs.distributed'),
     # Long files:
     ('models.molecule', 'long'),
     ('nn.vector_sake_conv', 'long'),

@@ -13,7 +13,6 @@ from torch_sake.forecasting.forecaster import Forecaster, load_forecaster
 from torch_sake.forecasting.module import DynamicsData, DynamicsModule
 from torch_sake.forecasting.plots import plot_learning_curve, plot_trajectories
 from torch_sake.runs.callbacks import check_out
-from torch_sake.runs.checkpoint_io import SafetensorsIO
 from torch_sake.runs.lightning import run
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.files import remove_incomplete, write_json
@@ -21,7 +20,6 @@ from torch_sake.utils.fingerprint import fingerprint
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.utils.inputs import LAST
 from torch_sake.utils.locks import hold_folder
-from torch_sake.utils.messages import errors_name
 from torch_sake.utils.plain_checks import require
 
 
@@ -74,9 +72,7 @@ def _run(config: DynamicsConfig, train: InMemoryDataset, val: InMemoryDataset,
         fingerprint([{'time': torch.tensor(train.time)},
                      train._data.to_dict(), val._data.to_dict()]))
     if config.resume:
-        checkpoint = SafetensorsIO().load_checkpoint(last)
-        with errors_name(last):
-            module.take_over(checkpoint)
+        module.restore(last)
     if not module.finished:
         run(module, DynamicsData(config, train, val),
             choose_device(config.device), last if config.resume else None,

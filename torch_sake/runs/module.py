@@ -13,11 +13,13 @@ from torch_geometric.data import Data
 from torch_sake.optim.average import MovingAverage
 from torch_sake.optim.schedule import Schedule
 from torch_sake.potentials.description import check_kind
+from torch_sake.runs.checkpoint_io import SafetensorsIO
 from torch_sake.runs.distributed import num_processes, sum_over_processes
 from torch_sake.runs.diverged import check_finite
 from torch_sake.runs.resume import RunState, check_run, leave_to_module
 from torch_sake.utils.checks import check_same_data, check_same_settings
 from torch_sake.utils.hints import check_entry
+from torch_sake.utils.messages import errors_name
 from torch_sake.utils.weights import check_tensors
 
 Metrics = dict[str, float]
@@ -203,39 +205,36 @@ class RunModule(LightningModule):
                           random_state=torch.get_rng_state(),
                           losses=self._losses())
 
-    def take_over(self, checkpoint: dict[str, Any],
-                  defaults: Mapping[str, Any] = {}) -> None:
+    def restore(self, path: str, defaults: Mapping[str, Any] = {}) -> None:
         r"""Goes on from a checkpoint of this run.
 
         Args:
-            checkpoint (dict): The checkpoint.
-            defaults (dict, optional): Settings that an older one did not know,
+            path (str): The checkpoint.
+            defaults (dict, optional): Settings that older runs did not know,
                 and had. (default: :obj:`{}`)
 
         Raises:
-            TypeError, ValueError: If it is none. The error has the entry.
+            ValueError: If it is none. The error has the file and the entry.
         """
-        check_kind(checkpoint, self.description['kind'])
-        if 'optimizer_states' not in checkpoint:
-            raise ValueError(
-                f"'resume' needs a run of this version (got one of "
-                f"torch_sake {checkpoint['versions']['torch_sake']} on "
-                f"another loop)")
-        check_entry('config', checkpoint.get('config'), dict[str, Any])
-        check_same_settings(asdict(self.config),
-                            {**defaults, **checkpoint['config']}, self.free)
-        check_same_data(self.description['fingerprint'],
-                        checkpoint.get('fingerprint'), self.config.data)
-        self.check_checkpoint(checkpoint)
-        self.on_load_checkpoint(checkpoint)
-        self.load_state_dict(checkpoint['state_dict'])
+        checkpoint = SafetensorsIO().load_checkpoint(path)
+        with errors_name(path):
+            check_kind(checkpoint, self.description['kind'])
+            if 'optimizer_states' not in checkpoint:
+                raise ValueError(
+                    f"'resume' needs a run of this version (got one of "
+                    f"torch_sake {checkpoint['versions']['torch_sake']} on "
+                    f"another loop)")
+            check_entry('config', checkpoint.get('config'), dict[str, Any])
+            check_same_settings(asdict(self.config), {
+                **defaults, **checkpoint['config']}, self.free)
+            check_same_data(self.description['fingerprint'],
+                            checkpoint.get('fingerprint'), self.config.data)
+            self.check_checkpoint(checkpoint)
+            self.on_load_checkpoint(checkpoint)
+            self.load_state_dict(checkpoint['state_dict'])
 
     def check_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        r"""Checks that this module can go on from what a checkpoint holds.
-
-        Raises:
-            TypeError, ValueError: If it cannot. The error has the entry.
-        """
+        r"""Raises an error if a checkpoint lacks something to go on from."""
         check_run(checkpoint, self.state, self.num_steps,
                   {'raw': self.learner, self.name: self.average.module},
                   self.configure_optimizers())

@@ -4,22 +4,15 @@ from typing import Any
 import torch
 
 from torch_sake.models import VectorSAKE
-from torch_sake.models.registry import MODELS, name_of
+from torch_sake.models.registry import name_of
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
-from torch_sake.utils.names import is_import_path
 from torch_sake.utils.plain_checks import require
-
-
-def path_of(kind: type) -> str | None:
-    r"""Returns the name by which checkpoints know a class, if it has one."""
-    name = name_of(kind)
-    return name if name in MODELS or is_import_path(name) else None
 
 
 def build_model(
     kind: type, config: TrainConfig, data: TrainingData
-) -> tuple[torch.nn.Module, dict[str, Any] | None]:
+) -> tuple[torch.nn.Module, dict[str, Any]]:
     r"""Returns an untrained model, and what checkpoints say of it.
 
     Args:
@@ -49,5 +42,4 @@ def build_model(
         avg_num_neighbors = data.avg_num_neighbors(config.cutoff)
         if 'avg_num_neighbors' in parameters or issubclass(kind, VectorSAKE):
             arguments['avg_num_neighbors'] = avg_num_neighbors
-    name = path_of(kind)
-    return kind(**arguments), name and {'name': name, 'arguments': arguments}
+    return kind(**arguments), {'name': name_of(kind), 'arguments': arguments}

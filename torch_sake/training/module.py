@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import torch
@@ -103,7 +104,7 @@ class PotentialModule(RunModule):
         return super().finished or (
             patience is not None and patience in waits(self.scores))
 
-    def check_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def check_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         super().check_checkpoint(checkpoint)
         for name, value in self.description['split'].items():
             if not torch.equal(value, checkpoint['split'][name]):

@@ -11,18 +11,18 @@ from torch.optim.swa_utils import AveragedModel
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.evaluation.metrics import Metrics, Predictor
 from torch_sake.models import MoleculeModel
-from torch_sake.models.registry import find_model
+from torch_sake.models.registry import find_model, name_of
 from torch_sake.potentials.load import assemble
+from torch_sake.runs.distributed import is_first_process
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
-from torch_sake.training.model import build_model, path_of
+from torch_sake.training.model import build_model
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.utils.inputs import LAST
 from torch_sake.utils.locks import hold_folder
-from torch_sake.utils.messages import errors_name
 from torch_sake.utils.plain_checks import require
 
 
@@ -63,8 +63,7 @@ class Trainer:
             configuration: its class or import path, from which it is built
             with the settings that its signature has, as
             :func:`~torch_sake.load_potential` does again, or the model itself,
-            of which checkpoints hold the parameters only (as of a class that
-            has no import path).
+            of which checkpoints hold the parameters only.
             (default: :obj:`None`)
         frames (Frames or FramesOnDisk, optional): Labeled structures in the
             place of :obj:`config.data`, which becomes their source.
@@ -109,7 +108,7 @@ class Trainer:
             config = pretrained.settle(config)
         elif not isinstance(model, torch.nn.Module):
             model = find_model(config.model if model is None else model)
-            config = replace(config, model=path_of(model) or config.model)
+            config = replace(config, model=name_of(model))
         self.config = config
         self.data = TrainingData.from_config(config, frames)
         self.data.check_settings(config)
@@ -167,7 +166,6 @@ class Trainer:
     @property
     def is_global_zero(self) -> bool:
         r"""Whether this is the process that writes and prints."""
-        from torch_sake.runs.distributed import is_first_process
         return self.config.num_processes == 1 or is_first_process()
 
     @own_global_state()
@@ -183,26 +181,23 @@ class Trainer:
                 came in, with everything saved that the run needs to go on.
             ValueError: If another process writes to the folder.
         """
-        with self._held_folder():
-            self._fit(callbacks)
-
-    def _fit(self, callbacks: Sequence[Any]) -> None:
         from torch_sake.runs.lightning import run
         from torch_sake.training.datamodule import FramesModule
-        torch.manual_seed(self.config.seed)  # of GPUs
-        torch.set_rng_state(self.random_state)
-        last = osp.join(self.config.out, LAST)
-        last = last if osp.exists(last) else None
-        if last is not None:
-            self._restore()
-        if self.module.finished:
-            return
-        try:
-            run(self.module, FramesModule(self.data, self.config), self.device,
-                last, callbacks, **self._lightning_options())
-        finally:
-            self.random_state = torch.get_rng_state()
-            self.device = self.module.device
+        with self._held_folder():
+            torch.manual_seed(self.config.seed)  # of GPUs
+            torch.set_rng_state(self.random_state)
+            last = osp.join(self.config.out, LAST)
+            last = last if osp.exists(last) else None
+            if last is not None:
+                self._restore()
+            if self.module.finished:
+                return
+            try:
+                run(self.module, FramesModule(self.data, self.config),
+                    self.device, last, callbacks, **self._lightning_options())
+            finally:
+                self.random_state = torch.get_rng_state()
+                self.device = self.module.device
 
     def _lightning_options(self) -> dict[str, Any]:
         from pytorch_lightning.loggers import TensorBoardLogger
@@ -255,11 +250,9 @@ class Trainer:
         return kind(penalty, weights, units, config.energy_per_atom)
 
     def _restore(self) -> None:
-        from torch_sake.runs.checkpoint_io import SafetensorsIO
-        last = osp.join(self.config.out, LAST)
-        checkpoint = SafetensorsIO().load_checkpoint(last)
-        with errors_name(last):
-            self.module.take_over(checkpoint, asdict(TrainConfig()))
+        # Older runs did not know all settings, and had them as by default.
+        self.module.restore(osp.join(self.config.out, LAST),
+                            asdict(TrainConfig()))
 
     def _held_folder(self) -> AbstractContextManager[None]:
         # Processes of one run share it; the first one has it for all.
