@@ -7,13 +7,11 @@ from functools import partial
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
-from torch.fx.experimental.proxy_tensor import make_fx
 
 import torch_sake.ops.linear
 import torch_sake.ops.segments
 from torch_sake.nn import SAKEConv, VectorSAKEConv
 from torch_sake.ops import onednn
-from torch_sake.ops.inductor import OperatorsForCPU
 from torch_sake.ops.linear import Linear, constant_weights
 from torch_sake.ops.scatter import (
     project_edges,
@@ -210,15 +208,6 @@ def test_onednn_by_processor(vendor, mkl, mkldnn, expected, monkeypatch):
     monkeypatch.setattr(torch_sake.ops.linear, 'MIN_MULTIPLICATIONS', 0)
     Linear(4, 3, bias=False)(torch.randn(5, 4))
     assert onednn.is_faster() == bool(calls) == expected
-    graph = make_fx(lambda x: x @ x)(torch.randn(200, 200)).graph
-    OperatorsForCPU()(graph)
-    assert (torch.ops.torch_sake.linear.default in [
-        node.target for node in graph.nodes]) == expected
-    # Compiled code is not taken from a processor with another choice:
-    monkeypatch.setattr(onednn, 'is_faster', lambda: expected)
-    uuid = OperatorsForCPU().uuid()
-    monkeypatch.setattr(onednn, 'is_faster', lambda: not expected)
-    assert OperatorsForCPU().uuid() != uuid
 
 
 CPUINFO = """processor\t: 0

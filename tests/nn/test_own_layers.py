@@ -148,29 +148,18 @@ def test_in_a_potential(monkeypatch):
 
 @pytest.mark.parametrize('parent', [SAKEConv, VectorSAKEConv])
 def test_more_inputs_of_a_layer(parent):
-    r"""Without a method of its own but for messages."""
-
-    class ChargedSAKE(SAKEConv):
-        def message(self, source_j, target_i, dist, direction, edge_attr,
-                    edge_weight, targets, charge_i, charge_j):
-            embedding, *rest = super().message(
-                source_j, target_i, dist, direction, edge_attr, edge_weight,
-                targets)
+    r"""Which are added to those of its parent."""
+    class Charged(parent):
+        def message(self, charge_i, charge_j, **inputs):
+            embedding, *rest = super().message(**inputs)
             return (embedding * (1 + charge_i * charge_j), *rest)
 
-    class ChargedVector(VectorSAKEConv):
-        def message(self, source_j, target_i, dist, direction, edge_attr,
-                    edge_weight, vec_target, vec_source, sources, targets,
-                    charge_i, charge_j):
-            embedding, direction = super().message(
-                source_j, target_i, dist, direction, edge_attr, edge_weight,
-                vec_target, vec_source, sources, targets)
-            return embedding * (1 + charge_i * charge_j), direction
+        def update(self, out, x, charge, **inputs):
+            return super().update(out, x + charge, **inputs)
 
-    own = ChargedSAKE if parent is SAKEConv else ChargedVector
     x, pos, edge_index, vel = graph()
     plain = SAKEStack(2, 2, parent).double()
-    stack = SAKEStack(2, 2, own).double()
+    stack = SAKEStack(2, 2, Charged).double()
     stack.load_state_dict(plain.state_dict())
     expected = plain(x, pos, edge_index, vel)
     for charge, same in ((torch.zeros(5, 1), True), (torch.ones(5, 1), False)):

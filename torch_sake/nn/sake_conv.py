@@ -58,12 +58,8 @@ class SAKEConv(KineticConv):
             :math:`\vec{p}_i`; :math:`HF`, as in the paper, if not given.
             Nearly all of the arithmetic goes into :math:`\mathbf{W}_c`, a
             matrix of :math:`C \times HF`. (default: :obj:`None`)
-        in_channels, out_channels, hidden_channels, edge_dim, cutoff,
-            update_pos, **kwargs: As those of
-            :class:`~torch_sake.nn.KineticConv`.
-
-    Shapes, Raises:
-        As those of :class:`~torch_sake.nn.KineticConv`.
+        **kwargs (optional): All other arguments, inputs, outputs and errors
+            are those of :class:`~torch_sake.nn.KineticConv`.
     """
     @draws_in_single_precision
     def __init__(

@@ -81,14 +81,9 @@ class VectorSAKEConv(KineticConv):
             vectors :math:`\vec{V}^{\prime}_i`, too. (default: :obj:`False`)
         bound_vec (bool, optional): If set to :obj:`False`, combinations are
             not bounded with velocities either. (default: :obj:`True`)
-        in_channels, out_channels, hidden_channels, edge_dim, cutoff,
-            update_pos, **kwargs: As those of
-            :class:`~torch_sake.nn.KineticConv`; there are as many vectors as
-            hidden channels, :math:`F`.
-
-    Shapes, Raises:
-        As those of :class:`~torch_sake.nn.KineticConv`, and vectors
-        :math:`(N, D, F)`.
+        **kwargs (optional): All other arguments, inputs, outputs and errors
+            are those of :class:`~torch_sake.nn.KineticConv`, and vectors
+            :math:`(N, D, F)`, as many as :obj:`hidden_channels`.
     """
     hands_on = ('vec', )
 

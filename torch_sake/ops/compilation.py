@@ -43,7 +43,7 @@ def compile_function(function: Callable) -> Callable:
     r"""Returns the compiled function, for all sizes of its inputs."""
     # Here, as it takes a second to import the compiler:
     from torch_sake.ops.compiler_cache import remove_broken_libraries
-    from torch_sake.ops.inductor import OperatorsForCPU
+    from torch_sake.ops.inductor import NarrowSums
 
     remove_broken_libraries()
     limit = {}
@@ -52,7 +52,7 @@ def compile_function(function: Callable) -> Callable:
     if 'recompile_limit' in inspect.signature(torch.compile).parameters:
         limit['recompile_limit'] = MAX_VERSIONS
     options = {
-        'post_grad_custom_post_pass': OperatorsForCPU(),
+        'post_grad_custom_post_pass': NarrowSums(),
         # Loops of several threads would sum over edges by atomic operations:
         # in an order by chance, so that a seed fixes no run, and at several
         # times the time. Products of matrices have all threads.

@@ -50,7 +50,8 @@ def _weights_are_constant() -> bool:
 class Linear(torch.nn.Linear):
     r"""The linear map of :class:`torch.nn.Linear`. Large ones in single
     precision on a CPU of AMD are products of oneDNN, which are as exact as
-    those of MKL, torch's choice, and faster there.
+    those of MKL, torch's choice, and faster there. Compiled ones are left to
+    torch.
 
     Args:
         in_features (int): Size of the inputs.

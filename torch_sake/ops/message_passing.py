@@ -19,18 +19,35 @@ class UntypedMessagePassing(MessagePassing):
 
     PyG reads them to write a :meth:`propagate` of its own for each class, for
     TorchScript, which takes no inputs but those that it finds in a call of it.
-    That of the base class takes all, in the same time.
+    That of the base class takes all, in the same time. A method that adds
+    inputs to those of its parent need not repeat these:
+    :obj:`message(self, charge_j, **inputs)` has them all.
     """
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(**kwargs)
         for name in HOOKS:
-            hook = cls.__dict__.get(name)
-            if inspect.isfunction(hook):  # what PyG finds of it is bare
-                signature = inspect.signature(hook)
-                hook.__signature__ = signature.replace(parameters=[
+            if name in cls.__dict__:  # what PyG finds of it is bare
+                cls.__dict__[name].__signature__ = inspect.Signature([
                     parameter.replace(annotation=parameter.empty)
-                    for parameter in signature.parameters.values()
-                ], return_annotation=signature.empty)
+                    for parameter in cls._parameters_of(name)])
+
+    @classmethod
+    def _parameters_of(cls, name: str) -> list[inspect.Parameter]:
+        r"""Returns the parameters of a method of the class. If it takes all
+        by :obj:`**inputs`, those are what the method of its parent takes.
+        """
+        def parameters_of(method: Any) -> list[inspect.Parameter]:
+            return list(inspect.signature(method).parameters.values())
+
+        *parameters, last = parameters_of(cls.__dict__[name])
+        if last.kind is not last.VAR_KEYWORD:
+            return [*parameters, last]
+        own = {parameter.name for parameter in parameters}
+        first = 1 if name == 'message' else 2  # after self and what comes in
+        return parameters + [
+            parameter.replace(kind=parameter.KEYWORD_ONLY)
+            for parameter in parameters_of(getattr(super(cls, cls), name))[
+                first:] if parameter.name not in own]
 
     def __init__(self, **kwargs) -> None:
         unknown = sorted(kwargs.keys() - ARGUMENTS)
