@@ -14,10 +14,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from torch_sake.utils.entries import errors_name, shown
-from torch_sake.utils.files import PathLike, replace_when_complete
+from torch_sake.utils.files import replace_when_complete
 from torch_sake.utils.fingerprint import digest
 from torch_sake.utils.inputs import find_checkpoint
+from torch_sake.utils.messages import errors_name, in_words
+from torch_sake.utils.paths import PathLike
 from torch_sake.utils.pyg import torch_geometric
 from torch_sake.version import __version__
 
@@ -93,7 +94,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if version[0] != FORMAT:
         raise ValueError(
             f"'{path}' must be a checkpoint of format {FORMAT} (got format "
-            f"{shown(version[0])}, written by {shown(version[1])})")
+            f"{in_words(version[0])}, written by {in_words(version[1])})")
     if metadata.keys() == {DESCRIPTION}:
         warnings.warn(f"'{path}' is of an older version of torch_sake, "
                       f"without a digest: damage to it would not be seen")

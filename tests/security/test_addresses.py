@@ -31,7 +31,7 @@ from torch_sake.simulation import MDConfig
 from torch_sake.simulation.config import RelaxConfig
 from torch_sake.simulation.structures import read_structure
 from torch_sake.training import TrainConfig
-from torch_sake.utils.files import local_path
+from torch_sake.utils.paths import local_path
 
 FUNCTIONS = [
     (lambda path: md17_frames(path, 'ethanol'), 'root'),

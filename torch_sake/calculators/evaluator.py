@@ -12,7 +12,7 @@ from torch_sake.potentials.load import load_checkpoints
 from torch_sake.potentials.potential import Potential
 from torch_sake.utils.checks import check_known_elements
 from torch_sake.utils.device import choose_device
-from torch_sake.utils.files import PathLike
+from torch_sake.utils.paths import PathLike
 from torch_sake.utils.thread_lock import ThreadLock, one_thread_at_a_time
 from torch_sake.utils.units import ASE_UNITS, check_units
 

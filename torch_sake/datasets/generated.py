@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from torch_sake.utils.files import PathLike, read_arrays, replace_when_complete
+from torch_sake.utils.files import read_arrays, replace_when_complete
 from torch_sake.utils.locks import hold_file
+from torch_sake.utils.paths import PathLike
 
 Arrays = dict[str, np.ndarray]
 

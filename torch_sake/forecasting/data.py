@@ -5,9 +5,8 @@ from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
 from torch_sake.datasets.motion.load import load_motion
-from torch_sake.utils.checks import check_positive_int
-from torch_sake.utils.files import PathLike
-from torch_sake.utils.plain_checks import require
+from torch_sake.utils.paths import PathLike
+from torch_sake.utils.plain_checks import check_positive_int, require
 
 # What the systems of a batch have for each node:
 NODE_KEYS = ('x', 'pos', 'vel', 'y', 'y_vel', 'charge')

@@ -11,13 +11,10 @@ from torch_sake.models.stack import CONVS
 from torch_sake.utils.checks import (
     check_edge_index,
     check_finite,
-    check_option,
     check_pos,
-    check_positive_float,
     check_tensor,
     values_are_visible,
 )
-from torch_sake.utils.files import PathLike
 from torch_sake.utils.hints import (
     Count,
     PositiveFloat,
@@ -26,7 +23,12 @@ from torch_sake.utils.hints import (
 )
 from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.messages import errors_name, in_words
-from torch_sake.utils.plain_checks import require
+from torch_sake.utils.paths import PathLike
+from torch_sake.utils.plain_checks import (
+    check_option,
+    check_positive_float,
+    require,
+)
 from torch_sake.utils.weights import build_with, with_prefix
 
 MODELS = {'SAKENet': SAKENet, 'EGNN': EGNN, 'GNN': GNN,

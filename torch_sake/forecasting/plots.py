@@ -4,7 +4,7 @@ from torch_geometric.data import InMemoryDataset
 from torch_sake.datasets import CMUMotion
 from torch_sake.forecasting.evaluation import Rollout
 from torch_sake.utils.figures import new_figure, save_figure
-from torch_sake.utils.files import PathLike
+from torch_sake.utils.paths import PathLike
 
 NUM_PANELS = 4
 

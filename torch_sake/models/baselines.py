@@ -14,7 +14,8 @@ from torch_sake.nn.init import draws_in_single_precision, shrink_last
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import group_edges
-from torch_sake.utils.checks import check_positive_int, check_tensor
+from torch_sake.utils.checks import check_tensor
+from torch_sake.utils.plain_checks import check_positive_int
 
 Outputs = tuple[Tensor | None, Tensor, Tensor | None]
 

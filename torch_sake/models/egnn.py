@@ -11,7 +11,8 @@ from torch_sake.nn.init import draws_in_single_precision
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.derivatives import with_zero_derivatives
 from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.checks import check_positive_int, check_tensor
+from torch_sake.utils.checks import check_tensor
+from torch_sake.utils.plain_checks import check_positive_int
 
 
 class EGNN(torch.nn.Module):

@@ -16,12 +16,14 @@ from torch_sake.ops.autocast import without_autocast
 from torch_sake.utils.checks import (
     check_atomic_numbers,
     check_batch,
-    check_bool,
     check_devices,
     check_edge_index,
+    check_pos,
+)
+from torch_sake.utils.plain_checks import (
+    check_bool,
     check_float,
     check_no_arguments,
-    check_pos,
     check_positive_float,
     check_positive_int,
 )

@@ -13,7 +13,8 @@ from torch_sake.models.stack import Conv, SAKEStack, find_conv
 from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.derivatives import with_zero_derivatives
-from torch_sake.utils.checks import check_positive_int, check_tensor
+from torch_sake.utils.checks import check_tensor
+from torch_sake.utils.plain_checks import check_positive_int
 
 
 class SAKENet(torch.nn.Module):

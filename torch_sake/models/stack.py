@@ -10,7 +10,7 @@ from torch_sake.nn.kinetic_conv import KineticConv
 from torch_sake.nn.sake_conv import SAKEConv
 from torch_sake.nn.vector_sake_conv import VectorSAKEConv
 from torch_sake.ops.linear import contexts_of_checkpoint
-from torch_sake.utils.checks import (
+from torch_sake.utils.plain_checks import (
     check_bool,
     check_no_arguments,
     check_option,

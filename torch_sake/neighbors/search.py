@@ -21,12 +21,8 @@ from torch_sake.neighbors.radius_graph import (
 )
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.checks import (
-    check_batch,
-    check_devices,
-    check_option,
-    check_pos,
-)
+from torch_sake.utils.checks import check_batch, check_devices, check_pos
+from torch_sake.utils.plain_checks import check_option
 
 BACKENDS = ('auto', 'pairs', 'vesin', 'torch_cluster', 'pyg_lib')
 

@@ -7,11 +7,8 @@ from torch_sake.neighbors.pairs import is_close
 from torch_sake.neighbors.search import find_pairs
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.checks import (
-    check_batch,
-    check_pos,
-    check_positive_float,
-)
+from torch_sake.utils.checks import check_batch, check_pos
+from torch_sake.utils.plain_checks import check_positive_float
 from torch_sake.utils.thread_lock import ThreadLock, one_thread_at_a_time
 
 

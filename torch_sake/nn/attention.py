@@ -6,7 +6,7 @@ from torch_sake.nn.init import draws_in_single_precision, reset
 from torch_sake.ops.linear import Linear
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
-from torch_sake.utils.checks import check_positive_int
+from torch_sake.utils.plain_checks import check_positive_int
 
 
 class SemanticAttention(torch.nn.Module):

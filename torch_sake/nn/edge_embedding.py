@@ -5,7 +5,7 @@ from torch.nn import SiLU
 from torch_sake.nn.init import draws_in_single_precision, is_linear, reset
 from torch_sake.nn.radial_basis import ExpNormalBasis
 from torch_sake.ops.linear import Linear
-from torch_sake.utils.checks import check_positive_int
+from torch_sake.utils.plain_checks import check_positive_int
 
 
 class EdgeEmbedding(torch.nn.Module):

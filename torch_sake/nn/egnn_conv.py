@@ -13,7 +13,7 @@ from torch_sake.ops.linear import Linear
 from torch_sake.ops.message_passing import UntypedMessagePassing
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import group_edges
-from torch_sake.utils.checks import check_positive_int
+from torch_sake.utils.plain_checks import check_positive_int
 
 Messages = tuple[Tensor, Tensor, Tensor]
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.checks import check_option, check_positive_int
+from torch_sake.utils.plain_checks import check_option, check_positive_int
 
 
 class PolynomialEnvelope(torch.nn.Module):

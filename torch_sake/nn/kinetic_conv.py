@@ -18,7 +18,7 @@ from torch_sake.ops.linear import Linear
 from torch_sake.ops.message_passing import UntypedMessagePassing
 from torch_sake.ops.segments import group_edges
 from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.checks import (
+from torch_sake.utils.plain_checks import (
     check_bool,
     check_option,
     check_positive_int,

@@ -3,7 +3,10 @@ import math
 import torch
 from torch import Tensor
 
-from torch_sake.utils.checks import check_positive_float, check_positive_int
+from torch_sake.utils.plain_checks import (
+    check_positive_float,
+    check_positive_int,
+)
 
 
 class ExpNormalBasis(torch.nn.Module):

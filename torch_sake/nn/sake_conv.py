@@ -12,7 +12,7 @@ from torch_sake.ops.linear import Linear
 from torch_sake.ops.scatter import sum_edges, sum_outer_products
 from torch_sake.ops.segments import Segments
 from torch_sake.ops.tanh import tanh
-from torch_sake.utils.checks import check_bool, check_positive_int
+from torch_sake.utils.plain_checks import check_bool, check_positive_int
 
 Messages = tuple[Tensor, Tensor, Tensor, Tensor | None]
 Outputs = tuple[Tensor, Tensor, Tensor | None]

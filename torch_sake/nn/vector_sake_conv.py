@@ -17,11 +17,8 @@ from torch_sake.ops.scatter import (
     sum_outer_products,
 )
 from torch_sake.ops.segments import Segments
-from torch_sake.utils.checks import (
-    check_bool,
-    check_positive_float,
-    check_tensor,
-)
+from torch_sake.utils.checks import check_tensor
+from torch_sake.utils.plain_checks import check_bool, check_positive_float
 
 Outputs = tuple[Tensor, Tensor, Tensor | None]
 Messages = tuple[Tensor, Tensor]

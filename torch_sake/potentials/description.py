@@ -11,16 +11,16 @@ from typing import (
 
 from torch_sake.models.readout import NUM_ELEMENTS, READOUTS
 from torch_sake.models.registry import MODELS
-from torch_sake.utils.entries import (
+from torch_sake.utils.hints import (
     Count,
     FiniteFloat,
     PositiveFloat,
     PositiveInt,
-    check_elements,
     check_entry,
-    shown,
 )
+from torch_sake.utils.messages import in_words
 from torch_sake.utils.names import is_import_path
+from torch_sake.utils.plain_checks import check_elements
 from torch_sake.utils.units import check_units, check_units_of_label
 
 Elements = Annotated[list[int], partial(check_elements, end=NUM_ELEMENTS)]
@@ -133,4 +133,4 @@ def check_kind(description: Mapping[str, Any], *expected: str) -> None:
     if kind not in expected:
         raise ValueError(f"The checkpoint must be of a "
                          f"{' or a '.join(expected)} (got one of kind "
-                         f"{shown(kind)})")
+                         f"{in_words(kind)})")

@@ -22,8 +22,8 @@ from torch_sake.utils.checks import (
     check_batch,
     check_devices,
     check_pos,
-    check_positive_float,
 )
+from torch_sake.utils.plain_checks import check_positive_float
 
 
 class EnergyModel(Compilable):

@@ -15,9 +15,9 @@ from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.property import Property
 from torch_sake.potentials.zbl import ZBLRepulsion
-from torch_sake.utils.entries import errors_name, shown
-from torch_sake.utils.files import PathLike
 from torch_sake.utils.inputs import find_checkpoint
+from torch_sake.utils.messages import errors_name, in_words
+from torch_sake.utils.paths import PathLike
 from torch_sake.utils.weights import build_with, with_prefix
 
 
@@ -125,7 +125,7 @@ def build_predictor(tensors: dict[str, Tensor], description: dict[str, Any],
         if named != state.keys():
             raise ValueError(f"The tensors '{prefix}*' must be those that the "
                              f"description names (but for "
-                             f"{shown(sorted(named ^ state.keys()))})")
+                             f"{in_words(sorted(named ^ state.keys()))})")
 
     def build() -> Potential | Property:
         references = None

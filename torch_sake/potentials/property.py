@@ -5,7 +5,7 @@ from torch import Tensor
 from torch_sake.models.readout import READOUTS, Readout, find_readout
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.potentials.energy import EnergyModel
-from torch_sake.utils.checks import check_option
+from torch_sake.utils.plain_checks import check_option
 
 
 class Property(EnergyModel):

@@ -6,8 +6,8 @@ from pytorch_lightning.plugins import CheckpointIO
 from torch import Tensor
 
 from torch_sake.checkpoint import load_checkpoint, save_checkpoint
-from torch_sake.utils.files import PathLike
 from torch_sake.utils.messages import errors_name, in_words
+from torch_sake.utils.paths import PathLike
 
 # Where there was a tensor, a dictionary of tensors or a dictionary with keys
 # other than strings, which JSON does not have:

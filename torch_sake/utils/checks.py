@@ -14,15 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_sake.utils.plain_checks import (  # noqa: F401
-    check_bool,
-    check_float,
-    check_no_arguments,
-    check_option,
-    check_positive_float,
-    check_positive_int,
-    check_seed,
-)
 from torch_sake.utils.pyg import torch_geometric
 
 INTEGERS = (torch.int32, torch.int64)  # others are no index to torch

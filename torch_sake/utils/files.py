@@ -12,9 +12,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-# For those who have them from here:
-from torch_sake.utils.messages import in_words, one_line  # noqa: F401
-from torch_sake.utils.paths import PathLike, check_file, local_path  # noqa: F401
+from torch_sake.utils.messages import one_line
+from torch_sake.utils.paths import PathLike, check_file
 
 INCOMPLETE = '.incomplete-'
 

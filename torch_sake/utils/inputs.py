@@ -7,7 +7,7 @@ import os.path as osp
 import re
 from typing import Any, NamedTuple
 
-from torch_sake.utils.files import PathLike, local_path
+from torch_sake.utils.paths import PathLike, local_path
 
 BEST = 'best.safetensors'
 LAST = 'last.safetensors'

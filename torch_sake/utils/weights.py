@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_sake.utils.entries import shown
 from torch_sake.utils.global_state import own_global_state
+from torch_sake.utils.messages import in_words
 
 PRECISIONS = (torch.float, torch.double)
 _lock = threading.RLock()  # of what is global while modules are built
@@ -29,15 +29,15 @@ def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor],
         ValueError: If they are not.
     """
     for name in (*expected, *found):
-        label = f"tensor {shown(prefix + name)}"
+        label = f"tensor {in_words(prefix + name)}"
         if name not in found:
             raise ValueError(f"The {label} is missing")
         if name not in expected:
             raise ValueError(f"There must be no {label}")
         value, like = found[name], expected[name]
         if (value.dtype, value.shape) != (like.dtype, like.shape):
-            raise ValueError(f"The {label} must be {shown(like)} "
-                             f"(got {shown(value)})")
+            raise ValueError(f"The {label} must be {in_words(like)} "
+                             f"(got {in_words(value)})")
         # Models of others may have infinite constants.
         if not bool((value.isfinite() | (not like.is_meta and
                                          ~like.isfinite())).all()):
@@ -78,7 +78,7 @@ def build_with(build: Callable[[], torch.nn.Module], state: dict[str, Tensor],
         limit = layers if name == 'num_layers' else numbers
         if isinstance(value, int) and value > limit:
             raise ValueError(f"'{name}' must be at most {limit} for the "
-                             f"tensors that there are (got {shown(value)})")
+                             f"tensors that there are (got {in_words(value)})")
     with _lock, own_global_state(), torch.device('meta' if ours else 'cpu'):
         module = build()
     first = next((name for name, _ in module.named_parameters()), None)

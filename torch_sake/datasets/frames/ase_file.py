@@ -8,7 +8,7 @@ import numpy
 from torch_sake.datasets.frames.ase_labels import labels_of
 from torch_sake.datasets.frames.ase_structures import ase_structures
 from torch_sake.datasets.frames.frames import Frames
-from torch_sake.utils.files import PathLike, local_path
+from torch_sake.utils.paths import PathLike, local_path
 from torch_sake.utils.units import ASE_UNITS
 
 

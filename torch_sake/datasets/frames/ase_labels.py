@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy
 
-from torch_sake.utils.files import in_words
+from torch_sake.utils.messages import in_words
 
 # The virial is minus the stress times the volume, in eV:
 VIRIALS = ('virial', 'virials', 'REF_virial', 'REF_virials')

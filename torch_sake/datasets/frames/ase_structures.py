@@ -12,7 +12,8 @@ from typing import Any
 import numpy
 
 from torch_sake.datasets.frames.extxyz import FrameError, parse_xyz, xyz_texts
-from torch_sake.utils.files import PathLike, check_file, one_line
+from torch_sake.utils.messages import one_line
+from torch_sake.utils.paths import PathLike, check_file
 
 ROWS = 100  # of a database that are read at once
 AFTER_ENDING = re.compile(r'(@[^.@/]*)+$')

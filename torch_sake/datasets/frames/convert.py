@@ -23,13 +23,9 @@ from torch_sake.datasets.frames.frame_arrays import ATOMIC
 from torch_sake.datasets.frames.frames import Frames
 from torch_sake.datasets.frames.npz_file import npz_blocks
 from torch_sake.datasets.frames.on_disk import FramesOnDisk
-from torch_sake.utils.files import (
-    PathLike,
-    local_path,
-    remove_incomplete,
-    replace_when_complete,
-)
+from torch_sake.utils.files import remove_incomplete, replace_when_complete
 from torch_sake.utils.locks import hold_file
+from torch_sake.utils.paths import PathLike, local_path
 from torch_sake.utils.units import find_unit
 
 BLOCK = 20000  # atoms that are in memory at a time

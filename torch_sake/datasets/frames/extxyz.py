@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 
 from torch_sake.datasets.frames.ase_labels import VIRIALS, is_symmetric
-from torch_sake.utils.files import in_words
+from torch_sake.utils.messages import in_words
 
 MAX_DIGITS = 18  # of a number of atoms
 MIN_COLUMNS = 4  # an element and a position

@@ -13,14 +13,10 @@ import torch
 
 from torch_sake.models.readout import READOUTS
 from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
-from torch_sake.utils.entries import (
-    Count,
-    PositiveInt,
-    check_elements,
-    check_entry,
-)
-from torch_sake.utils.files import PathLike
 from torch_sake.utils.fingerprint import digest
+from torch_sake.utils.hints import Count, PositiveInt, check_entry
+from torch_sake.utils.paths import PathLike
+from torch_sake.utils.plain_checks import check_elements
 from torch_sake.utils.units import check_units_of_label
 
 # Where an SQLite file says what it is a file of. In 2, rows have checksums of

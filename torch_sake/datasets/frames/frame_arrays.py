@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_sake.neighbors.lattice import build_lattice
 from torch_sake.utils.bounds import MAX_LABEL, MAX_LENGTH
 from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
-from torch_sake.utils.files import one_line
+from torch_sake.utils.messages import one_line
 
 # In any unit of length, lattice planes that are closer have no room for atoms:
 MIN_HEIGHT = 0.01

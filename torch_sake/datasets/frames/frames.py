@@ -14,7 +14,7 @@ from torch_sake.datasets.frames.frame_arrays import (
 )
 from torch_sake.datasets.frames.split import Split
 from torch_sake.models.readout import READOUTS
-from torch_sake.utils.checks import check_option
+from torch_sake.utils.plain_checks import check_option
 
 # What of a frame is no label:
 STRUCTURE = ('z', 'pos', 'cell', 'pbc')

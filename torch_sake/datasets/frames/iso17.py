@@ -10,7 +10,8 @@ from torch_sake.datasets.frames.ase_labels import real_numbers
 from torch_sake.datasets.frames.frames import Frames
 from torch_sake.datasets.frames.raw_files import find_raw_files
 from torch_sake.datasets.frames.split import Split, read_indices
-from torch_sake.utils.files import PathLike, one_line
+from torch_sake.utils.messages import one_line
+from torch_sake.utils.paths import PathLike
 from torch_sake.utils.units import ASE_UNITS
 
 URL = 'http://quantum-machine.org/datasets/iso17.tar.gz'

@@ -6,8 +6,8 @@ from torch_sake.datasets.frames.file_format import find_format
 from torch_sake.datasets.frames.frames import Frames
 from torch_sake.datasets.frames.npz_file import npz_frames
 from torch_sake.datasets.frames.on_disk import FramesOnDisk
-from torch_sake.utils.files import PathLike, local_path
 from torch_sake.utils.inputs import FRAMES, check_data, find_data_set
+from torch_sake.utils.paths import PathLike, local_path
 
 AnyFrames = Frames | FramesOnDisk
 

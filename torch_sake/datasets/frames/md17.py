@@ -9,8 +9,8 @@ from torch_sake.datasets.frames.frames import Frames, molecule_frames
 from torch_sake.datasets.frames.npz_file import UNITS, array_blocks
 from torch_sake.datasets.frames.raw_files import download_files, find_raw_files
 from torch_sake.datasets.frames.split import Split, read_indices
-from torch_sake.utils.checks import check_option
-from torch_sake.utils.files import PathLike
+from torch_sake.utils.paths import PathLike
+from torch_sake.utils.plain_checks import check_option
 from torch_sake.utils.units import read_units
 
 MD22_URL = 'http://www.quantum-machine.org/gdml/repo/datasets'

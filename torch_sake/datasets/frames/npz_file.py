@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from torch_sake.datasets.frames.frames import Frames, molecule_frames
-from torch_sake.utils.files import PathLike, check_file, one_line
+from torch_sake.utils.messages import one_line
+from torch_sake.utils.paths import PathLike, check_file
 from torch_sake.utils.units import read_units
 
 UNITS = {'length': 'Angstrom', 'energy': 'kcal/mol'}

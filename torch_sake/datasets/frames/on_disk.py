@@ -22,8 +22,8 @@ from torch_sake.datasets.frames.file_format import (
     read_about,
 )
 from torch_sake.datasets.frames.frames import LabeledFrames
-from torch_sake.utils.entries import errors_name
-from torch_sake.utils.files import PathLike, local_path, one_line
+from torch_sake.utils.messages import errors_name, one_line
+from torch_sake.utils.paths import PathLike, local_path
 
 
 class FramesOnDisk(LabeledFrames, OnDiskDataset):

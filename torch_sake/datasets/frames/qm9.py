@@ -3,8 +3,8 @@ from typing import NamedTuple
 
 from torch_sake.datasets.frames.frames import Frames
 from torch_sake.datasets.frames.qm9_files import read_molecules
-from torch_sake.utils.checks import check_option
-from torch_sake.utils.files import PathLike, local_path
+from torch_sake.utils.paths import PathLike, local_path
+from torch_sake.utils.plain_checks import check_option
 
 # Of the 133,885 molecules, 3,054 whose structures did not pass the authors'
 # test of consistency are left out:

@@ -2,7 +2,7 @@ import os.path as osp
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch_sake.utils.files import PathLike, local_path
+from torch_sake.utils.paths import PathLike, local_path
 
 
 class _DownloadOnly:

@@ -5,14 +5,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_sake.utils.files import (
-    PathLike,
-    check_file,
-    in_words,
-    local_path,
-    one_line,
-    read_arrays,
-)
+from torch_sake.utils.files import read_arrays
+from torch_sake.utils.messages import in_words, one_line
+from torch_sake.utils.paths import PathLike, check_file, local_path
 
 SPLITS = ('train', 'val', 'test')
 INDEX = re.compile(r'[-+]?[0-9]{1,18}')

@@ -14,12 +14,12 @@ from torch_sake.datasets.generated import (
     read_computed,
     save_computed,
 )
-from torch_sake.utils.checks import (
+from torch_sake.utils.paths import PathLike, local_path
+from torch_sake.utils.plain_checks import (
     check_positive_float,
     check_positive_int,
     check_seed,
 )
-from torch_sake.utils.files import PathLike, local_path
 from torch_sake.utils.units import ASE_UNITS
 
 # Common names of molecules that ASE knows by their formulas.

@@ -8,7 +8,8 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 
 from torch_sake.utils.bounds import MAX_LENGTH
-from torch_sake.utils.files import PathLike, check_file, in_words, one_line
+from torch_sake.utils.messages import in_words, one_line
+from torch_sake.utils.paths import PathLike, check_file
 
 AXES = 'xyz'
 MAX_DIGITS = 9  # of the number of a frame

@@ -10,8 +10,8 @@ from torch_sake.datasets.frames.split import SPLITS
 from torch_sake.datasets.motion.acclaim import read_motion, read_skeleton
 from torch_sake.datasets.motion.kinematics import joint_positions
 from torch_sake.datasets.motion.windows import Windows, fill, join
-from torch_sake.utils.checks import check_option, check_positive_int
-from torch_sake.utils.files import PathLike, local_path
+from torch_sake.utils.paths import PathLike, local_path
+from torch_sake.utils.plain_checks import check_option, check_positive_int
 
 METERS = 2.54 / 100 / 0.45  # of one unit of the files
 

@@ -7,8 +7,8 @@ from torch_sake.datasets.motion.cmu_motion import CMUMotion
 from torch_sake.datasets.motion.md17_trajectory import MD17Trajectory
 from torch_sake.datasets.motion.nbody import NBody
 from torch_sake.datasets.motion.trajectories import read_trajectories
-from torch_sake.utils.files import PathLike
 from torch_sake.utils.inputs import find_data_set
+from torch_sake.utils.paths import PathLike
 
 FIRST_FRAME = 30  # of the published setting of charged particles
 

@@ -1,6 +1,6 @@
 from torch_sake.datasets.frames.md17 import md17_frames
 from torch_sake.datasets.motion.trajectories import Trajectories
-from torch_sake.utils.files import PathLike
+from torch_sake.utils.paths import PathLike
 
 
 class MD17Trajectory(Trajectories):

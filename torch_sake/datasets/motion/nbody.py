@@ -20,13 +20,13 @@ from torch_sake.datasets.motion.particles import (
 from torch_sake.datasets.motion.windows import fill
 from torch_sake.neighbors import neighbor_list
 from torch_sake.utils.bounds import check_cutoff
-from torch_sake.utils.checks import (
+from torch_sake.utils.paths import PathLike, local_path
+from torch_sake.utils.plain_checks import (
     check_option,
     check_positive_float,
     check_positive_int,
     check_seed,
 )
-from torch_sake.utils.files import PathLike, local_path
 
 ARRAYS = ('pos', 'vel', 'y', 'y_vel', 'charge', 'coupling')
 MAX_PAIRS = 1 << 18  # of all systems that are simulated at a time

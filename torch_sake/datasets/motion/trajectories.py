@@ -12,12 +12,15 @@ from torch_sake.utils.bounds import MAX_LENGTH, check_cutoff
 from torch_sake.utils.checks import (
     check_edge_index,
     check_finite,
+    check_tensor,
+)
+from torch_sake.utils.files import read_arrays
+from torch_sake.utils.paths import PathLike, local_path
+from torch_sake.utils.plain_checks import (
     check_option,
     check_positive_float,
     check_positive_int,
-    check_tensor,
 )
-from torch_sake.utils.files import PathLike, local_path, read_arrays
 
 SHARES = (0.6, 0.2, 0.2)
 MANY = 10  # trajectories, of which each is in one split

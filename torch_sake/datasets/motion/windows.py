@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
-from torch_sake.utils.checks import check_option, check_positive_int
+from torch_sake.utils.plain_checks import check_option, check_positive_int
 
 # The other frame of a velocity, from the frame it belongs to:
 VELOCITIES = {'next': 1, 'previous': -1}
