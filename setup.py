@@ -44,7 +44,7 @@ setup(
     long_description=(root / 'README.rst').read_text(),
     long_description_content_type='text/x-rst',
     author='torch_sake contributors',
-    license='MIT',
+    license_expression='MIT',
     license_files=['LICENSE'],
     keywords=[
         'equivariance', 'graph-neural-networks', 'interatomic-potential',

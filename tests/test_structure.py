@@ -37,27 +37,6 @@ FLOORS = [
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FILES = {'__init__', 'version', 'checkpoint', 'graphgym', 'transforms'}
 
-# Known faults, to be mended: what imports, and what is imported, or 'long'.
-# Nothing is to be added.
-ALLOWED = {(f'torch_sake.{file}', name) for file, name in [
-    # Upward:
-    ('ops.compilation', 'torch_sake.models'),
-    ('ops.compilation', 'torch_sake.nn'),
-    ('ops.compilation', 'torch_sake.nn.spatial_attention'),
-    # A circle:
-    ('potentials.potential', 'torch_sake.potentials.ensemble'),
-    # In functions, without need:
-    ('benchmark.peer_models', 'torch_geometric'),
-    ('datasets.frames.xtb_process', 'tqdm'),
-    ('neighbors.radius_graph', 'torch_geometric'),
-    ('simulation.molecular_dynamics', 'torch_sake.calculators'),
-    # Long files:
-    ('models.molecule', 'long'),
-    ('nn.vector_sake_conv', 'long'),
-    ('potentials.potential', 'long'),
-    ('simulation.molecular_dynamics', 'long'),
-]}
-
 
 class Import(NamedTuple):
     file: Path
@@ -163,7 +142,7 @@ def test_nothing_imports_upward():
               if '__init__' not in (room_of(file), room_of(name))
               and room_of(file) != room_of(name)
               and FLOOR[room_of(file)] <= FLOOR[room_of(name)]}
-    assert sorted(upward - ALLOWED) == []
+    assert sorted(upward) == []
 
 
 def test_no_file_imports_the_names_of_the_package():
@@ -173,7 +152,7 @@ def test_no_file_imports_the_names_of_the_package():
 
 def test_no_circle():
     graph: dict[str, set[str]] = {name: set() for name in MODULES}
-    for file, name in links(OWN) - ALLOWED:
+    for file, name in links(OWN):
         graph[file].add(name)
     try:
         TopologicalSorter(graph).prepare()
@@ -188,13 +167,8 @@ def test_functions_import_only_what_their_file_does_without():
     late = {(file, name) for file, name in links(
         found for found in IMPORTS if found.is_late)
         if room_of(file) != 'cli' and needs(name) <= needs(file)}
-    assert sorted(late - ALLOWED) == []
+    assert sorted(late) == []
 
 
 def test_no_file_is_long():
-    assert sorted(LONG - ALLOWED) == []
-
-
-def test_known_faults_are_still_there():
-    r"""What has been mended leaves the list."""
-    assert sorted(ALLOWED - links(IMPORTS) - LONG) == []
+    assert sorted(LONG) == []

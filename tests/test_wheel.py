@@ -21,7 +21,7 @@ BUILD = ('from setuptools import build_meta as build; '
 def built(tmp_path_factory) -> tuple[zipfile.ZipFile, tarfile.TarFile]:
     r"""The wheel and the source distribution of a copy of the checkout."""
     path = tmp_path_factory.mktemp('wheel')
-    for name in ('pyproject.toml', 'README.rst', 'LICENSE'):
+    for name in ('pyproject.toml', 'setup.py', 'README.rst', 'LICENSE'):
         shutil.copy(ROOT / name, path)
     for name in ('torch_sake', 'tests'):
         shutil.copytree(ROOT / name, path / name,

@@ -43,17 +43,17 @@ DOORS = {
 
 def test_lists_are_edges():
     cell = 2 * torch.eye(3)
-    for found in (neighbor_list(POS, 1.5), neighbor_list(POS, None),
-                  neighbor_list(POS, 1.5, None, cell),
-                  SkinNeighborList(1.5, 0.5)(POS, None, cell)):
-        edge_index, edge_shift = found
-        assert isinstance(found, Edges) and edge_index is found.index
-        assert edge_shift is found.shift is not None
+    expected = neighbor_list(POS, 1.5, None, cell)
+    found = SkinNeighborList(1.5, 0.5)(POS, None, cell)
+    assert isinstance(found, Edges)
+    assert torch.equal(found.index, expected[0])
+    assert torch.equal(found.shift, expected[1])
+    assert neighbor_list(POS, 1.5)[1].shape == (6, 3)  # also without a cell
     for model in (SAKE(4, num_layers=1, cutoff=1.5), SAKE(
             4, num_layers=1, interaction_graph=RadiusInteractionGraph(1.5))):
         assert model.find_edges(POS).shift is None
         assert torch.equal(model.find_edges(POS, None, cell).shift,
-                           neighbor_list(POS, 1.5, None, cell).shift)
+                           neighbor_list(POS, 1.5, None, cell)[1])
 
 
 @pytest.mark.parametrize('door', DOORS)

@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 from torch.utils.data import dataloader
+from torch_geometric.nn.models import SchNet, ViSNet
 from torch_geometric.utils import scatter
 
 from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
@@ -189,14 +190,12 @@ class MACEEnergy(TypedEnergy):
 
 def build_schnet(inputs: PeerInputs) -> torch.nn.Module:
     """Returns SchNet of PyG in its default size."""
-    from torch_geometric.nn.models import SchNet
     return SchNet(cutoff=inputs.cutoff,
                   interaction_graph=RadiusInteractionGraph(inputs.cutoff))
 
 
 def build_visnet(inputs: PeerInputs) -> torch.nn.Module:
     """Returns ViSNet of PyG in its default size."""
-    from torch_geometric.nn.models import ViSNet
     model = ViSNet(cutoff=inputs.cutoff)
     model.representation_model.distance = LoopedEdges(inputs.cutoff)
     return FirstOutput(model)

@@ -82,8 +82,8 @@ class SAKENet(torch.nn.Module):
         self.num_layers = check_positive_int('num_layers', num_layers)
         self.cutoff = cutoff
         self.lin_in = Linear(in_channels, hidden_channels)
-        if any('heads' in signature(kind.__init__).parameters
-               for kind in find_conv(conv).__mro__):
+        if any('heads' in signature(kind).parameters
+               for kind in find_conv(conv).__mro__[:-1]):
             kwargs['heads'] = heads
         self.stack = SAKEStack(hidden_channels, num_layers, conv,
                                edge_dim=edge_dim, cutoff=cutoff,

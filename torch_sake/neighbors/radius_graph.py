@@ -2,6 +2,7 @@ import importlib
 from collections.abc import Callable
 
 import torch
+import torch_geometric.typing
 from torch import Tensor
 
 from torch_sake.neighbors.pairs import MARGIN
@@ -39,7 +40,6 @@ def find_radius_graph(backend: str) -> Callable:
     """
     if backend == 'torch_cluster':
         return importlib.import_module('torch_cluster').radius_graph
-    import torch_geometric.typing
     if not torch_geometric.typing.WITH_PYG_LIB:
         raise ImportError("No module named 'pyg_lib'")
     return importlib.import_module('torch_geometric.nn').radius_graph

@@ -41,7 +41,7 @@ def neighbor_list(
     cell: Tensor | None = None,
     pbc: Tensor | None = None,
     backend: str = 'auto',
-) -> Edges:
+) -> tuple[Tensor, Tensor]:
     r"""Returns all ordered pairs of nodes of the same graph that are closer
     than the cutoff. In periodic directions, a pair is a target and an image of
     a source; images of a node itself count, the node itself does not.
@@ -98,7 +98,7 @@ def neighbor_list(
         target = edge_index[1]
         shift = lattice.shifts(images, torch.zeros_like(target)
                                if batch is None else batch[target])
-    return Edges(edge_index, shift)
+    return edge_index, shift
 
 
 def find_edges(pos: Tensor, cutoff: float | None, batch: Tensor | None = None,
@@ -106,8 +106,8 @@ def find_edges(pos: Tensor, cutoff: float | None, batch: Tensor | None = None,
     r"""Returns the edges of :func:`neighbor_list`, without shifts where there
     is no cell.
     """
-    edges = neighbor_list(pos, cutoff, batch, cell, pbc)
-    return Edges(edges.index) if cell is None else edges
+    edge_index, edge_shift = neighbor_list(pos, cutoff, batch, cell, pbc)
+    return Edges(edge_index, None if cell is None else edge_shift)
 
 
 def find_pairs(

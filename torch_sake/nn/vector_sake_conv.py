@@ -151,7 +151,7 @@ class VectorSAKEConv(KineticConv):
                 'bound_vec': vel_input,
                 **super().stack_arguments(first, last, vel_input, has_vel)}
 
-    def forward(
+    def forward(  # type: ignore[override]  # vectors, too
         self,
         x: Tensor,
         pos: Tensor,

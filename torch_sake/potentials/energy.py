@@ -112,11 +112,11 @@ class EnergyModel(Compilable):
             check_batch(batch, z.numel())
         cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)
         z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
-        is_ours = isinstance(self.model, MoleculeModel)
+        model = self.model
 
         def find() -> Edges:
-            if is_ours:
-                return self.model.find_edges(pos, batch, cell, pbc)
+            if isinstance(model, MoleculeModel):
+                return model.find_edges(pos, batch, cell, pbc)
             if self._graph is not None:
                 return find_edges(pos, self.cutoff, batch, cell, pbc)
             if not (always or is_periodic(cell, pbc)):
@@ -124,22 +124,24 @@ class EnergyModel(Compilable):
             raise TypeError(
                 f"'model' must be one of this package, or have its "
                 f"RadiusInteractionGraph as 'interaction_graph', to be "
-                f"periodic or give energies of atoms (got "
-                f"{type(self.model)})")
+                f"periodic or give energies of atoms (got {type(model)})")
 
         edges = given_or_found_edges(pos, kwargs.pop('edge_index', None),
                                      kwargs.pop('edge_shift', None), find,
                                      cell, pbc)
         if edges.index is not None:
             kwargs.update(edge_index=edges.index, edge_shift=edges.shift)
-        if is_ours and cell is not None:
+        if isinstance(model, MoleculeModel) and cell is not None:
             kwargs.setdefault('batch_size', cell.size(0))
         return z, pos, batch, cell, pbc, kwargs
 
-    def _evaluate(self, *inputs: Tensor | None, **kwargs) -> Tensor:
+    def _evaluate(self, z: Tensor, pos: Tensor, batch: Tensor | None,
+                  cell: Tensor | None, pbc: Tensor | None,
+                  **kwargs) -> Tensor:
         r"""Checks everything and returns the numbers alone, compiled or
         not."""
-        z, pos, batch, cell, _, kwargs = self._prepare(*inputs, kwargs)
+        z, pos, batch, cell, _, kwargs = self._prepare(z, pos, batch, cell,
+                                                       pbc, kwargs)
         energy = None
         if self._takes_compiled(pos, cell):
             energy = self._call_compiled(EnergyModel._energy, z, pos, batch,

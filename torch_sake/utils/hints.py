@@ -104,8 +104,9 @@ def check_entry(name: str, value: Any, hint: Any,
         raise (ValueError if is_word else TypeError)(
             f"'{name}' must be {describe_type(hint, is_setting)} "
             f"(got {in_words(value)})")
-    require(not isinstance(value, int) or abs(value) <= MAX_INTEGER,
-            f"'{name}' must be a number below 1e300 (got {in_words(value)})")
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise ValueError(f"'{name}' must be a number below 1e300 "
+                         f"(got {in_words(value)})")
     if kind is str and is_setting:
         value = os.fspath(value)
         require('\0' not in value, f"'{name}' must be text without zero bytes "

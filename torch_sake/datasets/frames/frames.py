@@ -34,7 +34,7 @@ class LabeledFrames:
         return label_name(self.units)
 
     def index_select(self, idx: Any) -> Any:
-        frames = super().index_select(idx)
+        frames = super().index_select(idx)  # type: ignore[misc]
         frames.test_start = frames.split_seed = None
         frames.splits = {}
         return frames

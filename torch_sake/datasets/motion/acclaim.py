@@ -220,16 +220,17 @@ def _blocks(lines: list[Line]) -> Iterator[list[Line]]:
     r"""Yields the lines from each begin to its end, with the end."""
     block: list[Line] | None = None
     for line in lines:
-        begins = line.words[0] == 'begin'
-        if begins == (block is not None):
-            line.fail('an end' if begins else 'a begin')
-        if begins:
+        if line.words[0] == 'begin':
+            if block is not None:
+                line.fail('an end')
             block = []
-            continue
-        block.append(line)
-        if line.words[0] == 'end':
-            yield block
-            block = None
+        elif block is None:
+            line.fail('a begin')
+        else:
+            block.append(line)
+            if line.words[0] == 'end':
+                yield block
+                block = None
     if block is not None:
         lines[-1].fail('an end', 'the end of the section')
 
