@@ -184,7 +184,8 @@ def test_what_a_layer_computes_is_no_input(parent, name):
 
 def test_inputs_of_nodes_alone():
     class Charged(SAKEConv):
-        def message_inputs(self, x, charge, **inputs):
+        def message_inputs(self, x, charge, dist, **inputs):
+            assert dist.shape == (8, 1)
             return super().message_inputs(x + charge, **inputs)
 
     class Again(Charged):
@@ -197,8 +198,9 @@ def test_inputs_of_nodes_alone():
         plain, other = (conv(x, pos, edge_index, charge=charge)[0]
                         for charge in (0 * x, x))
         assert not torch.allclose(plain, other)
-        with pytest.raises(TypeError, match=r"has no inputs \['charges'\]"):
-            conv(x, pos, edge_index, charge=x, charges=x)
+        for name in ('charges', 'dist'):
+            with pytest.raises(TypeError, match=rf"no inputs \['{name}'\]"):
+                conv(x, pos, edge_index, charge=x, **{name: x})
 
 
 def annotate(**hints):

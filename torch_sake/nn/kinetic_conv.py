@@ -122,7 +122,8 @@ class KineticConv(UntypedMessagePassing):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self._asked = self.names_of_arguments('message_inputs')
+        self._asked = self.names_of_arguments('message_inputs').difference(
+            EdgeGeometry._fields)
         self.in_channels = check_positive_int('in_channels', in_channels)
         self.out_channels = check_positive_int('out_channels', out_channels)
         self.hidden_channels = check_positive_int(
