@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from torch_sake import Potential
-from torch_sake.benchmark import peers
+from torch_sake.benchmark import cases, peers
 from torch_sake.testing import (
     assert_batch_independent,
     assert_equivariant_forces,
@@ -115,3 +115,13 @@ def test_missing_peer(monkeypatch):
     monkeypatch.setattr(peers.importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ImportError, match='NequIP needs nequip.*pip install'):
         peers.peer_versions('NequIP')
+
+
+def test_folder_that_is_no_package(monkeypatch, tmp_path):
+    (tmp_path / 'no_such_peer').mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(peers.PEERS, 'NoSuch', peers.Peer(
+        lambda inputs: None, 'no_such_peer', ('no-such-peer', ), 'pip', {}))
+    assert 'NoSuch' not in cases.installed_models()
+    with pytest.raises(ImportError, match='NoSuch needs no_such_peer'):
+        peers.peer_versions('NoSuch')

@@ -171,6 +171,38 @@ def test_more_inputs_of_a_layer(parent):
         stack(x, pos, edge_index, vel, charges=charge)
 
 
+@pytest.mark.parametrize('name', ['dist', 'direction', 'sources', 'targets',
+                                  'source', 'target', 'vec_source'])
+@pytest.mark.parametrize('parent', [SAKEConv, VectorSAKEConv])
+def test_what_a_layer_computes_is_no_input(parent, name):
+    x, pos, edge_index, _ = graph()
+    for call in (parent(2, 2).double(),
+                 SAKENet(2, 8, 1, conv=parent, num_layers=2).double()):
+        with pytest.raises(TypeError, match=rf"has no inputs \['{name}'\]"):
+            call(x, pos, edge_index, **{name: x})
+
+
+def test_inputs_of_nodes_alone():
+    class Charged(SAKEConv):
+        def message_inputs(self, x, charge, dist, **inputs):
+            assert dist.shape == (8, 1)
+            return super().message_inputs(x + charge, **inputs)
+
+    class Again(Charged):
+        def message_inputs(self, **inputs):
+            return dict(super().message_inputs(**inputs), charge=None)
+
+    x, pos, edge_index, _ = graph()
+    for kind in (Charged, Again):
+        conv = kind(2, 2, update_pos=False).double()
+        plain, other = (conv(x, pos, edge_index, charge=charge)[0]
+                        for charge in (0 * x, x))
+        assert not torch.allclose(plain, other)
+        for name in ('charges', 'dist'):
+            with pytest.raises(TypeError, match=rf"no inputs \['{name}'\]"):
+                conv(x, pos, edge_index, charge=x, **{name: x})
+
+
 def annotate(**hints):
     def message(self, x_j, edge_weight):
         return x_j if edge_weight is None else x_j * edge_weight

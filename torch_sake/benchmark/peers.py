@@ -7,7 +7,7 @@ it states them; loss, schedule and averaging of weights are the trainer's.
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -44,8 +44,14 @@ class Peer:
 
     @property
     def is_installed(self) -> bool:
-        """Whether the package can be imported."""
-        return importlib.util.find_spec(self.module) is not None
+        """Whether the package can be imported, and all have versions: a folder
+        of its name on the path is no package.
+        """
+        try:
+            return importlib.util.find_spec(self.module) is not None and all(
+                map(version, self.packages))
+        except PackageNotFoundError:
+            return False
 
 
 PYG = ('torch_geometric', ('torch_geometric',), 'pip install torch_geometric')

@@ -157,6 +157,12 @@ class MoleculeModel(torch.nn.Module):
             with torch.no_grad():
                 self.atomref.weight.copy_(self.initial_atomref)
 
+    def _apply(self, fn: Callable, recurse: bool = True) -> 'MoleculeModel':
+        super()._apply(fn, recurse)
+        if 'atomic_mass' in self._buffers:  # still one tensor
+            self.readout.atomic_mass = self.atomic_mass
+        return self
+
     @without_autocast
     def forward(
         self,

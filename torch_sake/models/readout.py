@@ -49,6 +49,18 @@ class Readout(torch.nn.Module):
         """"""
         return self.aggr(parts, batch, dim_size=batch_size, dim=0)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str,
+                              *args: Any) -> None:
+        # In 0.1.0, the aggregation stood where the readout stands.
+        for name in self.aggr.state_dict():
+            if prefix + name in state_dict:
+                state_dict[f'{prefix}aggr.{name}'] = state_dict.pop(
+                    prefix + name)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}({self.aggr})'
+
     @property
     def is_sum(self) -> bool:
         r"""Whether the property is the sum of the parts as they are."""

@@ -122,6 +122,8 @@ class KineticConv(UntypedMessagePassing):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self._asked = self.names_of_arguments('message_inputs').difference(
+            EdgeGeometry._fields)
         self.in_channels = check_positive_int('in_channels', in_channels)
         self.out_channels = check_positive_int('out_channels', out_channels)
         self.hidden_channels = check_positive_int(
@@ -206,13 +208,16 @@ class KineticConv(UntypedMessagePassing):
         """
         edge_index = self.check_input(x, pos, edge_index, vel, edge_attr,
                                       edge_shift, edge_weight)
-        self.check_names(inputs)
+        given = [name for name in inputs if name not in self._asked]
+        self.check_names(given, EdgeGeometry._fields)
         if geometry is None:
             geometry = self.edge_geometry(pos, edge_index, edge_shift,
                                           edge_weight)
         inputs.update(x=x, pos=pos, vel=vel, edge_attr=edge_attr,
                       edge_shift=edge_shift, **geometry._asdict())
-        inputs.update(self.message_inputs(**inputs))
+        computed = self.message_inputs(**inputs)
+        self.check_names(given, computed)
+        inputs.update(computed)
         return self.propagate(edge_index, size=(x.size(0), x.size(0)),
                               **inputs)
 
@@ -291,10 +296,4 @@ class KineticConv(UntypedMessagePassing):
         embedding, *rest = inputs
         return (embedding * self.edge_mask(embedding), *rest)
 
-    def check_input(self, x: Tensor, pos: Tensor, edge_index: Tensor,
-                    *args: Tensor | None, **kwargs: Tensor | None) -> Tensor:
-        r"""Returns the edges as a plain tensor, or raises an error that names
-        the first wrong one of the arguments, which are those of
-        :meth:`forward`.
-        """
-        return check_input(self, x, pos, edge_index, *args, **kwargs)
+    check_input = check_input

@@ -1,7 +1,7 @@
 r"""Message passing by PyG, without what it makes of type hints."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from torch import Tensor
@@ -49,6 +49,14 @@ class UntypedMessagePassing(MessagePassing):
             for parameter in parameters_of(getattr(super(cls, cls), name))[
                 first:] if parameter.name not in own]
 
+    @classmethod
+    def names_of_arguments(cls, name: str) -> set[str]:
+        r"""Returns the names that a method asks for, also that of a parent."""
+        return {key for kind in cls.__mro__ if name in kind.__dict__
+                for key, value in inspect.signature(
+                    kind.__dict__[name]).parameters.items()
+                if value.kind is not value.VAR_KEYWORD}
+
     def __init__(self, **kwargs) -> None:
         unknown = sorted(kwargs.keys() - ARGUMENTS)
         if unknown:
@@ -66,9 +74,13 @@ class UntypedMessagePassing(MessagePassing):
                 ['message', 'aggregate', 'update'],
                 exclude=self.special_args).items()}
 
-    def check_names(self, inputs: Iterable[str]) -> None:
-        r"""Raises an error if messages ask for no inputs of some names."""
-        unknown = sorted(set(inputs) - self._defaults.keys())
+    def check_names(self, inputs: Iterable[str],
+                    computed: Container[str] = ()) -> None:
+        r"""Raises an error if messages ask for no inputs of some names, or get
+        what the layer has computed by that name.
+        """
+        unknown = [name for name in inputs
+                   if name not in self._defaults or name in computed]
         if unknown:
             raise TypeError(f"{type(self).__name__} has no inputs {unknown}")
 
