@@ -27,6 +27,11 @@ def test_own_model(water_file, tmp_path, small, monkeypatch, capsys):
     run, structure = str(tmp_path / 'run'), ['--structure', water_file]
     assert main(['train', '--data', water_file, '--model', MODEL, '--out',
                  run, *small]) == 0
+    repeat = ['train', '--config', f'{run}/config.yaml', '--out', f'{run}-2']
+    capsys.readouterr()
+    assert main(repeat) == 2
+    assert f"must be typed: --model '{MODEL}'" in capsys.readouterr().err
+    assert main([*repeat, f'--model={MODEL}']) == 0
     for command, *options in (['evaluate', '--data', water_file],
                               ['md', '--num_steps', '2', *structure],
                               ['relax', '--num_steps', '2', *structure]):

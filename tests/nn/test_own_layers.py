@@ -252,3 +252,16 @@ def test_arguments_that_follow_from_the_place():
         SAKEStack(8, 2, MemoryConv, first=True)
     with pytest.raises(TypeError, match="vel_gate"):
         SAKEStack(8, 2, MemoryConv, vel_gate=True)
+
+
+def test_layers_that_return_one_tensor():
+    class Half(KineticConv):
+        def message(self, x_j):
+            return x_j
+
+        def aggregate(self, inputs, targets):
+            return sum_edges(inputs, targets)
+
+    net = SAKENet(3, 4, 2, num_layers=1, conv=Half)
+    with pytest.raises(TypeError, match="'update' of Half must return"):
+        net(torch.randn(3, 3), torch.randn(3, 3))

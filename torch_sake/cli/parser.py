@@ -20,7 +20,8 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 
 from torch_sake.cli.settings import AMBIGUOUS, read_settings
 from torch_sake.utils.hints import describe_type, is_of_type
-from torch_sake.utils.messages import one_line
+from torch_sake.utils.messages import in_words, one_line
+from torch_sake.utils.names import is_import_path
 
 # What the parser says of a value of another type:
 WRONG_TYPE = re.compile(r'Parser key "(?:\w+\.)?(\w+)":.*value: (.*)',
@@ -38,7 +39,8 @@ def parse_arguments(arguments: list[str],
             command.
 
     Raises:
-        ValueError: If a number may be taken for two things.
+        ValueError: If a number may be taken for two things, or a file of
+            settings names code.
         SystemExit: If something else is wrong, which is printed.
     """
     parser = Parser(
@@ -55,7 +57,16 @@ def parse_arguments(arguments: list[str],
     settings = parser.parse_args(arguments)
     values = settings[settings.command].as_dict()
     values.pop('config', None)
+    model = values.get('model') or ''
+    if is_import_path(model) and '--model' not in names_of(arguments):
+        raise ValueError(f"'model' of a file of settings is code, which must "
+                         f"be typed: --model {in_words(model)}")
     return settings.command, values
+
+
+def names_of(arguments: list[str]) -> list[str]:
+    r"""Returns the names of the options on a command line."""
+    return [argument.partition('=')[0] for argument in arguments]
 
 
 def check_typed(arguments: list[str], config: type) -> None:
@@ -70,7 +81,7 @@ def check_typed(arguments: list[str], config: type) -> None:
         ValueError: If one cannot, with its name.
     """
     kinds = {f'--{field.name}': field.type for field in fields(config)}
-    names = [argument.partition('=')[0] for argument in arguments]
+    names = names_of(arguments)
     if '--task' in names:
         raise ValueError("'--task' is gone: 'torch-sake train' trains "
                          "potentials, 'torch-sake dynamics' forecasts")

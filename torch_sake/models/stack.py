@@ -104,11 +104,16 @@ class SAKEStack(torch.nn.Module):
             args = (x, pos, edge_index, vel, edge_attr, edge_shift,
                     edge_weight)
             if recompute:  # nothing but these is kept for derivatives
-                x, pos, vel, *rest = checkpoint(
+                outputs = checkpoint(
                     conv, *args, geometry=geometry, use_reentrant=False,
                     preserve_rng_state=False, **again, **inputs)
             else:
-                x, pos, vel, *rest = conv(*args, geometry=geometry, **inputs)
+                outputs = conv(*args, geometry=geometry, **inputs)
+            if isinstance(outputs, Tensor):  # would be taken apart by rows
+                raise TypeError(f"'update' of {type(conv).__name__} must "
+                                f"return features, positions and velocities "
+                                f"(got one tensor)")
+            x, pos, vel, *rest = outputs
             inputs.update(zip(conv.hands_on, rest))
             moved = conv.update_pos
         return x, pos, vel
