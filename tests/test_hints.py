@@ -1,6 +1,7 @@
 """Settings, and entries of files, are checked against type hints."""
 
 import math
+import sys
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path as AnyPath
@@ -96,6 +97,27 @@ def test_types(hint, bad, words):
 def test_entries(value, hint, message):
     with pytest.raises((TypeError, ValueError), match=message):
         check_entry('x', value, hint)
+
+
+def test_many_entries_take_few_calls():
+    """Histories and names of tensors are most of a checkpoint."""
+    calls = []
+    entries = {str(number): 1.0 for number in range(1000)}
+    sys.setprofile(lambda frame, event, argument: calls.append(event))
+    try:
+        check_entry('x', entries, dict[str, float])
+    finally:
+        sys.setprofile(None)
+    assert calls.count('call') < 4000
+
+
+def test_paths_of_bytes():
+    class Folder:
+        def __fspath__(self):
+            return b'runs/a'
+
+    hint = Path | None
+    assert check_entry('x', Folder(), hint, is_setting=True) == 'runs/a'
 
 
 def test_values_as_they_are_to_be(tmp_path, monkeypatch):

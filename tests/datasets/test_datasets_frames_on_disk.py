@@ -175,6 +175,15 @@ def test_records_that_cannot_be_read(tmp_path, monkeypatch):
         convert_frames(path, out)
 
 
+def test_negative_zero(tmp_path):
+    """SQLite keeps it as zero."""
+    frames = Frames([[1]] * 2, [[[0.0] * 3]] * 2, [-0.0, -1.0], name='h',
+                    units={'length': 'Angstrom', 'energy': 'eV'}, source='h')
+    write_frames([frames], tmp_path / 'm')
+    again = FramesOnDisk(tmp_path / 'm')
+    assert [float(data.energy) for data in again] == [0.0, -1.0]
+
+
 def test_units_of_blocks(tmp_path):
     first, second, _ = blocks()
     second.units['energy'] = 'kcal/mol'

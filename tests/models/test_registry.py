@@ -17,6 +17,8 @@ def module(tmp_path, monkeypatch):
         'import torch\n\n\nclass Model(torch.nn.Module):\n    pass\n\n\n'
         'number = 3\n')
     (tmp_path / 'needy.py').write_text('import no_such_package\n')
+    (tmp_path / 'broken.py').write_text('raise KeyError(3)\n')
+    (tmp_path / 'wrong.py').write_text('def (\n')
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
     for name in ('mine', 'needy'):
@@ -62,7 +64,9 @@ def test_classes_without_a_name():
     (dict, TypeError, "a class of torch.nn.Module"),
     (torch.nn.Linear(1, 1), TypeError, "a class of torch.nn.Module"),
     (None, TypeError, "a class of torch.nn.Module"),
-    ('needy:Model', ModuleNotFoundError, 'no_such_package'),
+    ('needy:Model', ModuleNotFoundError, "'needy:Model': .*no_such_package"),
+    ('broken:Model', ImportError, "'model' .*'broken:Model': KeyError: 3"),
+    ('wrong:Model', ImportError, "'model' .*SyntaxError.*wrong.py, line 1"),
 ], ids=str)
 def test_what_is_none(module, name, error, match):
     with pytest.raises(error, match=match):

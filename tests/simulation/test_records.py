@@ -209,3 +209,14 @@ def test_two_at_a_time(checkpoint, molecule_file, tmp_path):
     again.run()
     assert dropped.step == 8 and again.step == 12
     assert '.lock' not in os.listdir(tmp_path / 'md')
+
+
+def test_frames_that_are_right_need_no_words(checkpoint, molecule_file,
+                                             tmp_path, monkeypatch):
+    """What a formula is takes time that is long for a short frame."""
+    settings = dict(checkpoint=checkpoint('run'), structure=molecule_file,
+                    out=str(tmp_path / 'md'), interval=1)
+    Simulation(MDConfig(num_steps=3, **settings)).run()
+    monkeypatch.setattr('ase.Atoms.get_chemical_formula', None)
+    simulation = Simulation(MDConfig(num_steps=3, resume=True, **settings))
+    assert simulation.records.num_frames == 4

@@ -285,6 +285,8 @@ def test_what_cannot_be_fine_tuned(config, tuning, pretrained):
         replace(tuning, freeze=-1)
     with pytest.raises(ValueError, match="'init' must not be given for a"):
         Trainer(tuning, torch.nn.Linear(1, 1))
+    with pytest.raises(ValueError, match="for a model of your own, 'mine:A'"):
+        replace(tuning, model='mine:A')
     Trainer(replace(tuning, num_steps=4)).fit()
     with pytest.raises(ValueError, match="'init' must be"):
         Trainer(replace(tuning, num_steps=4, init=None, resume=True))

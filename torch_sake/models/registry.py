@@ -9,6 +9,7 @@ import torch
 
 from torch_sake.models.sake import SAKE
 from torch_sake.models.vector_sake import VectorSAKE
+from torch_sake.utils.messages import one_line
 from torch_sake.utils.names import is_import_path
 
 MODELS: dict[str, type] = {'SAKE': SAKE, 'VectorSAKE': VectorSAKE}
@@ -26,6 +27,7 @@ def find_model(name: str | type) -> type:
             itself.
 
     Raises:
+        ImportError: If its module raises an error.
         TypeError: If it is no class of :class:`torch.nn.Module`.
         ValueError: If there is no model of that name.
     """
@@ -61,12 +63,15 @@ def _import(path: str) -> Any:
     name, _, attribute = path.partition(':')
     try:
         module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if not f'{name}.'.startswith(f'{error.name}.'):
-            raise  # something that the module itself wants
-        raise ValueError(f"'model' must be in a module that Python finds, as "
-                         f"one that is installed or in PYTHONPATH "
-                         f"(got {path!r}: {error})") from error
+    except Exception as error:  # anything that the code of a user raises
+        missing = isinstance(error, ModuleNotFoundError)
+        if missing and f'{name}.'.startswith(f'{error.name}.'):
+            raise ValueError(f"'model' must be in a module that Python finds, "
+                             f"as one that is installed or in PYTHONPATH "
+                             f"(got {path!r}: {error})") from error
+        raise (ModuleNotFoundError if missing else ImportError)(
+            f"'model' must be in a module that can be imported "
+            f"(got {path!r}: {one_line(error)})") from error
     if not hasattr(module, attribute):
         raise ValueError(f"'model' must be in its module (got {path!r}, but "
                          f"'{name}' has no '{attribute}')")

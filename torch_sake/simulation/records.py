@@ -148,9 +148,9 @@ class Records:
                      state: dict[str, Any]) -> None:
         where = (f"'resume' needs the frames of the simulation in "
                  f"'{self.trajectory}': that of step {step:.0f} must have")
-        require(numpy.array_equal(atoms.numbers, state['numbers']),
-                f"{where} the {len(state['numbers'])} atoms of the state "
-                f"(got {atoms.get_chemical_formula()})")
+        if not numpy.array_equal(atoms.numbers, state['numbers']):
+            raise ValueError(f"{where} the {len(state['numbers'])} atoms of "
+                             f"the state (got {atoms.get_chemical_formula()})")
         found = None if atoms.calc is None else atoms.calc.results.get(
             'energy')
         require(found is not None and numpy.isclose(found, energy, rtol=1e-8),

@@ -40,7 +40,6 @@ def describe(rows: dict[str, list[float]], num_atoms: int,
     temperature = numpy.array(rows['temperature [K]'])
     lines = [f"{rows['time [fs]'][-1] / 1000:g} ps, temperature "
              f"{temperature.mean():.1f} +- {temperature.std():.1f} K"]
-    lines += heat(rows)
     if conserves_energy:
         drift = energy_drift(rows, num_atoms)
         lines.append(

@@ -201,6 +201,9 @@ class TrainConfig:
         require(self.init or not (self.freeze is not None or self.refit),
                 f"'freeze' and 'refit' need 'init' "
                 f"(got {self.freeze} and {self.refit})")
+        require(self.init is None or self.model in MODELS,
+                f"'init' must not be given for a model of your own, "
+                f"{self.model!r} (got {self.init!r})")
         require(self.split or not self.split_prefix,
                 f"'split_prefix' needs 'split', the file that it is about "
                 f"(got {self.split_prefix!r})")

@@ -51,6 +51,7 @@ MAX_INTEGER = 10**300  # larger ones are no floating point numbers
 WORDS = {int: 'an integer', float: 'a number', bool: 'true or false',
          str: 'text', type(None): 'null'}
 CLASSES = {int: Integral, float: Real, str: (str, os.PathLike)}
+PLAIN = (str, float, bool)  # entries of these need no further check
 
 
 def check_settings(settings: Any) -> None:
@@ -87,6 +88,8 @@ def check_entry(name: str, value: Any, hint: Any,
     Raises:
         TypeError, ValueError: If it is not what the hint says.
     """
+    if type(value) is hint and hint in PLAIN and not is_setting:
+        return value  # most of what a file holds
     kind, arguments = get_origin(hint) or hint, get_args(hint)
     if kind is Annotated:
         value = check_entry(name, value, arguments[0], is_setting)
@@ -108,7 +111,7 @@ def check_entry(name: str, value: Any, hint: Any,
         raise ValueError(f"'{name}' must be a number below 1e300 "
                          f"(got {in_words(value)})")
     if kind is str and is_setting:
-        value = os.fspath(value)
+        value = os.fsdecode(value)
         require('\0' not in value, f"'{name}' must be text without zero bytes "
                                    f"(got {in_words(value)})")
     elif kind in (list, tuple):
@@ -117,14 +120,16 @@ def check_entry(name: str, value: Any, hint: Any,
                     for index, item in enumerate(value))
     elif kind is dict:
         for key, item in value.items():
-            check_entry(_join(name, key), key, arguments[0])
-            check_entry(_join(name, key), item, arguments[1])
+            entry = _join(name, key)
+            check_entry(entry, key, arguments[0])
+            check_entry(entry, item, arguments[1])
     elif is_typeddict(kind):
         for key, item in get_type_hints(kind, include_extras=True).items():
+            entry = _join(name, key)
             require(key in value or key not in kind.__required_keys__,
-                    f"'{_join(name, key)}' is missing")
+                    f"'{entry}' is missing")
             if key in value:
-                check_entry(_join(name, key), value[key], item)
+                check_entry(entry, value[key], item)
     return value
 
 

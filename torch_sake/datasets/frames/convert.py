@@ -128,7 +128,8 @@ def _rows(block: Frames) -> Iterator[dict[str, Any]]:
     if block._indices is not None:
         block = block.copy()
     data, sizes = block._data, block.num_atoms.tolist()
-    columns: dict[str, Any] = {'energy': data[block.label].tolist()}
+    # SQLite has no negative zero: the digest is to be that of what it keeps.
+    columns: dict[str, Any] = {'energy': (data[block.label] + 0.0).tolist()}
     for key, info in ARRAYS.items():
         if key in data:
             columns[key] = data[key].to(info['dtype']).contiguous().split(
