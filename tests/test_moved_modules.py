@@ -41,6 +41,21 @@ assert torch_sake.files.PathLike is not None
     subprocess.run([sys.executable, '-c', code], check=True, timeout=300)
 
 
+@pytest.mark.parametrize('old', sorted(MOVED))
+def test_old_name_before_all_else(old):
+    """Nothing is imported in the middle of another import."""
+    new = MOVED[old]
+    code = f"""
+import torch_sake.{old} as module
+from torch_sake import Potential
+import torch_sake.{new} as new
+name = next(name for name in vars(new) if not name.startswith('_'))
+assert getattr(module, name) is getattr(new, name)
+"""
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=True,
+                   timeout=300)
+
+
 def test_unknown_names():
     with pytest.raises(ModuleNotFoundError, match='torch_sake.nonsense'):
         importlib.import_module('torch_sake.nonsense')

@@ -265,3 +265,12 @@ def test_layers_that_return_one_tensor():
     net = SAKENet(3, 4, 2, num_layers=1, conv=Half)
     with pytest.raises(TypeError, match="'update' of Half must return"):
         net(torch.randn(3, 3), torch.randn(3, 3))
+
+
+def test_inputs_of_edges_need_edges():
+    net = SAKENet(3, 4, 2, num_layers=2, conv=MemoryConv)
+    inputs = torch.randn(3, 3), torch.randn(3, 3)
+    charge, order = torch.randn(3, 1), torch.randn(6, 1)
+    net(*inputs, charge=charge)
+    with pytest.raises(ValueError, match="'order' needs 'edge_index'"):
+        net(*inputs, charge=charge, order=order)

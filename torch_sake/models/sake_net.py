@@ -150,6 +150,8 @@ class SAKENet(torch.nn.Module):
             **inputs (optional): More inputs of the layers.
         """
         check_tensor('x', x, ('N', self.in_channels), self.lin_in.weight.dtype)
+        if edge_index is None:
+            self.stack.convs[0].check_no_edges(inputs)
         edges = check_graph(x, pos, edge_index, batch, self.cutoff, edge_attr,
                             edge_shift)
         x, pos, vel = self.stack(self.lin_in(x), pos, edges.index, vel,

@@ -1,7 +1,7 @@
 r"""Message passing by PyG, without what it makes of type hints."""
 
 import inspect
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -83,6 +83,15 @@ class UntypedMessagePassing(MessagePassing):
                    if name not in self._defaults or name in computed]
         if unknown:
             raise TypeError(f"{type(self).__name__} has no inputs {unknown}")
+
+    def check_no_edges(self, inputs: Mapping[str, Any]) -> None:
+        r"""Raises an error if there are inputs of edges: what messages ask for
+        by its plain name, and is more than one number for all of them.
+        """
+        of_edges = self.inspector.get_flat_param_dict(['message'])
+        for name, value in inputs.items():
+            if name in of_edges and isinstance(value, Tensor) and value.dim():
+                raise ValueError(f"'{name}' needs 'edge_index' (got None)")
 
     def propagate(self, edge_index: Tensor, size: Any = None,
                   **inputs: Any) -> Any:

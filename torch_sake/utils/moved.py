@@ -45,8 +45,15 @@ class MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                       f"name goes with 0.3.0", FutureWarning, stacklevel=2)
         module = types.ModuleType(spec.name)
         module.__path__ = []  # modules within have an old name, too
-        module.__getattr__ = lambda name: getattr(
-            importlib.import_module(new), name)
+
+        def find(name: str) -> Any:
+            # What looks at all modules, as imports of torch do, asks for
+            # these: nothing may be imported then.
+            if name.startswith('__') and name != '__all__':
+                raise AttributeError(name)
+            return getattr(importlib.import_module(new), name)
+
+        module.__getattr__ = find
         return module
 
     def exec_module(self, module: types.ModuleType) -> None:
