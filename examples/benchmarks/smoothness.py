@@ -143,8 +143,8 @@ def write_table(results, args, path):
                       f'{largest:.1e}']
         rows.append((name, *cells))
     write_csv(rows, os.path.join(args.out, 'smoothness.csv'))
-    rows.insert(1, 5 * ('---', ))
-    lines += [f"| {' | '.join(row)} |" for row in rows]
+    head, *body = (f"| {' | '.join(row)} |" for row in rows)
+    lines += [head, 5 * '|---' + '|', *body]
     with replace_when_complete(path) as temporary:
         with open(temporary, 'w') as file:
             file.write('\n'.join(lines) + '\n')
