@@ -64,12 +64,14 @@ def _import(path: str) -> Any:
     try:
         module = importlib.import_module(name)
     except Exception as error:  # anything that the code of a user raises
-        missing = isinstance(error, ModuleNotFoundError)
-        if missing and f'{name}.'.startswith(f'{error.name}.'):
+        if isinstance(error, ModuleNotFoundError) and (
+                f'{name}.'.startswith(f'{error.name}.')):
             raise ValueError(f"'model' must be in a module that Python finds, "
                              f"as one that is installed or in PYTHONPATH "
                              f"(got {path!r}: {error})") from error
-        raise (ModuleNotFoundError if missing else ImportError)(
+        kind = (ModuleNotFoundError if isinstance(error, ModuleNotFoundError)
+                else ImportError)
+        raise kind(
             f"'model' must be in a module that can be imported "
             f"(got {path!r}: {one_line(error)})") from error
     if not hasattr(module, attribute):
