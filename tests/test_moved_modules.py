@@ -41,6 +41,7 @@ assert torch_sake.files.PathLike is not None
     subprocess.run([sys.executable, '-c', code], check=True, timeout=300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('old', sorted(MOVED))
 def test_old_name_before_all_else(old):
     """Nothing is imported in the middle of another import."""

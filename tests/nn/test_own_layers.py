@@ -119,6 +119,8 @@ def test_in_a_network(cutoff):
     assert torch.allclose(call(pos, vel, **neutral)[0], plain)
 
 
+@pytest.mark.compile
+@pytest.mark.slow
 def test_in_a_potential(monkeypatch):
     potential = Potential(MoleculeModel(8, conv=MemoryConv, cutoff=3.0,
                                         **SIZES)).double()
