@@ -1,6 +1,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from torch_sake.utils.elements import check_atomic_energies
 from torch_sake.utils.hints import (
     Count,
     Cutoff,
@@ -37,6 +38,7 @@ def check_model(name: str, value: str) -> str:
 
 
 Model = Annotated[str, check_model]
+AtomicEnergies = Annotated[str | dict[str | int, float], check_atomic_energies]
 
 
 @dataclass
@@ -73,6 +75,12 @@ class TrainConfig:
         refit: Whether the atomic energies of the potential of 'init' are
             shifted to fit the training frames, for data of another level of
             theory or composition. Those of new elements always are.
+        atomic_energies: Energies of isolated atoms, by element. 'fit' fits
+            them to the training frames by least squares; 'isolated' takes
+            those of the frames of one atom that is not periodic, or whose
+            'config_type' is 'IsolatedAtom', which are never trained on; or
+            they are given, such as '{H: -13.6, O: -2041.8}'. Unless fitted,
+            they are exactly what the potential says of an isolated atom.
         model: The model: 'VectorSAKE', the published 'SAKE', or one of your
             own by its import path, 'my_package.my_module:MyModel'.
         hidden_channels: Size of the hidden features; the model's default if
@@ -149,6 +157,7 @@ class TrainConfig:
     init: Path | None = None
     freeze: Count | None = None
     refit: bool = False
+    atomic_energies: AtomicEnergies = 'fit'
     model: Model = 'VectorSAKE'
     hidden_channels: PositiveInt | None = None
     num_layers: PositiveInt | None = None
@@ -201,6 +210,9 @@ class TrainConfig:
         require(self.init or not (self.freeze is not None or self.refit),
                 f"'freeze' and 'refit' need 'init' "
                 f"(got {self.freeze} and {self.refit})")
+        require(self.atomic_energies == 'fit' or not self.refit,
+                f"'refit' must not be set beside 'atomic_energies' "
+                f"(got {self.atomic_energies!r})")
         require(self.init is None or self.model in MODELS,
                 f"'init' must not be given for a model of your own, "
                 f"{self.model!r} (got {self.init!r})")
