@@ -11,12 +11,14 @@ It needs ``pip install 'torch-sake[train]'``.
 import argparse
 import csv
 import os.path as osp
+from contextlib import suppress
 
 import ase.io
 import numpy
 import torch
 from ase import Atoms
 from ase.build import molecule
+from ase.calculators.calculator import CalculationFailed
 from ase.calculators.singlepoint import SinglePointCalculator
 from tblite.ase import TBLite
 
@@ -51,12 +53,14 @@ def write_frames(path, number):
     frames = [label(Atoms(symbol), config_type='IsolatedAtom')
               for symbol in 'HCO']
     for name in BONDS:
-        for _ in range(number):
+        count = len(frames) + number
+        while len(frames) < count:
             atoms = stretched(name, rng.uniform(0.7, 4.0)) if (
                 rng.random() < 0.5) else molecule(name)
             atoms.positions += rng.normal(scale=0.05,
                                           size=atoms.positions.shape)
-            frames.append(label(atoms, config_type=name))
+            with suppress(CalculationFailed):  # a few do not converge
+                frames.append(label(atoms, config_type=name))
     ase.io.write(path, frames, format='extxyz')
 
 
