@@ -4,8 +4,9 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import field, fields, make_dataclass
+from dataclasses import field, fields, is_dataclass, make_dataclass
 from functools import reduce
+from inspect import getdoc
 from itertools import islice
 from operator import or_
 from typing import (
@@ -223,6 +224,17 @@ def plain_class(config: type) -> type:
         (one.name, reduce(or_, get_args(hints[one.name]))
          if get_origin(hints[one.name]) is Union else hints[one.name],
          field(default=one.default, default_factory=one.default_factory))
-        for one in fields(config)])
-    plain.__doc__ = config.__doc__
+        for one in sorted(fields(config), key=lambda one: one.name not in
+                          config.__annotations__)])  # its own ones first
+    plain.__doc__ = describe_settings(config)
     return plain
+
+
+def describe_settings(config: type) -> str:
+    r"""Returns the docstring of a class of settings, with those that it has
+    from others: all of them end with their settings.
+    """
+    docs = [getdoc(kind) or '' for kind in config.__mro__
+            if is_dataclass(kind)]
+    return '\n'.join([docs[0], *(doc.partition('Args:\n')[2]
+                                 for doc in docs[1:])])
