@@ -1,6 +1,8 @@
 r"""What the command :obj:`evaluate` does."""
 
 import os.path as osp
+from contextlib import nullcontext
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -9,10 +11,16 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import folder_of
 from torch_sake.datasets import published_split
+from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
 from torch_sake.evaluation.config import EVAL_BATCH_SIZE, EvaluateConfig
+from torch_sake.evaluation.frame_texts import frame_texts
 from torch_sake.evaluation.metrics import predict, trivial_labels
+from torch_sake.evaluation.prediction_file import (
+    check_prediction_file,
+    prediction_file,
+)
 from torch_sake.evaluation.report import check_units, report_errors
 from torch_sake.potentials.description import RunDescription
 from torch_sake.potentials.load import load_checkpoints, load_predictor
@@ -34,6 +42,8 @@ def evaluate(config: EvaluateConfig) -> None:
         config (EvaluateConfig): What to measure.
     """
     device = choose_device(config.device)
+    if config.predictions is not None:
+        check_prediction_file(config.predictions)
     path = config.checkpoint[0]
     potential, tensors, description = load_predictor(
         path, model=config.model)
@@ -51,12 +61,40 @@ def evaluate(config: EvaluateConfig) -> None:
     present = torch.cat([data.z.unique() for data in loader]).unique()
     check_known_elements('The data have', present.tolist(), elements)
 
+    texts = frame_texts(frames, config.group_by)
+    is_labeled = has_labels(frames)
+    require(is_labeled or config.predictions is not None,
+            f"'predictions' must be given for frames without labels "
+            f"(got {config.data!r})")
     trivial = trivial_labels(potential, loader)
-    outputs = predict(potential.to(device), loader, device)
+    file = nullcontext() if config.predictions is None else prediction_file(
+        config.predictions, frames, label_names(config))
+    with file as target:
+        outputs = predict(potential.to(device), loader, device,
+                          target and target.write)
+    if config.predictions is not None:
+        print(f"{len(frames)} frames with predictions are in "
+              f"'{config.predictions}'")
+    if not is_labeled:
+        print('No frame has a label: there are no errors to report')
+        return
     report_errors(outputs, trivial, frames.units,
                   config.out or osp.join(folder_of(path), name), 'evaluation',
                   f'Errors of {", ".join(config.checkpoint)} on {part} '
-                  f'frames of {frames.source} ({len(frames)})', config.seed)
+                  f'frames of {frames.source} ({len(frames)})', config.seed,
+                  texts)
+
+
+def label_names(config: EvaluateConfig) -> LabelConfig:
+    r"""Returns what the labels of the data are called."""
+    return LabelConfig(**{field.name: getattr(config, field.name, None)
+                          for field in fields(LabelConfig)})
+
+
+def has_labels(frames: AnyFrames) -> bool:
+    r"""Returns whether anything is known of a frame that is predicted."""
+    return any(bool(frames.known(name).any())
+               for name in {frames.label, 'force', 'stress'})
 
 
 def load_data(config: EvaluateConfig,
