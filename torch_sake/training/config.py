@@ -1,6 +1,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.utils.elements import check_atomic_energies
 from torch_sake.utils.hints import (
     Count,
@@ -42,7 +43,7 @@ AtomicEnergies = Annotated[str | dict[str | int, float], check_atomic_energies]
 
 
 @dataclass
-class TrainConfig:
+class TrainConfig(LabelConfig):
     r"""What a training run is made of. A seed fixes the run.
 
     Args:
