@@ -1,5 +1,4 @@
 import math
-import os.path as osp
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -7,13 +6,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets import (
-    Frames,
-    Split,
-    published_split,
-    random_split,
-    read_split,
-)
+from torch_sake.datasets import Frames, Split
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
@@ -25,6 +18,7 @@ from torch_sake.training.batching import (
 )
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.label_statistics import Summary, summarize
+from torch_sake.training.splits import split_frames
 from torch_sake.utils.plain_checks import require
 
 # Of frames that say how many neighbors an atom has:
@@ -36,24 +30,6 @@ def check_frames(frames: Any) -> AnyFrames:
         raise TypeError(f"'frames' must be Frames or FramesOnDisk "
                         f"(got {type(frames)})")
     return frames
-
-
-def split_frames(frames: AnyFrames, config: TrainConfig) -> Split:
-    r"""Returns the split of the frames that a run asks for."""
-    seed = config.seed if frames.split_seed is None else frames.split_seed
-    if config.split is None:
-        split = random_split(len(frames), config.num_train, config.num_val,
-                             config.num_test, seed, frames.test_start)
-    elif osp.isfile(config.split):
-        split = read_split(config.split, len(frames), config.split_prefix)
-    else:
-        split = published_split(frames.splits, config.split, len(frames),
-                                config.num_val, seed)
-    for name in ('train', 'val'):
-        require(getattr(split, name).numel() >= config.num_processes,
-                f"The split must have at least one frame in '{name}' for each "
-                f"device ({len(frames)} frames in all)")
-    return split
 
 
 @dataclass

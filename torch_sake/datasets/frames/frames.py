@@ -137,6 +137,8 @@ class Frames(LabeledFrames, InMemoryDataset):
                                      f"labeled with '{self.label}'")
 
         self.entries = {}
+        self._numbers = None
+        self._first_frame = first_frame
         source = Source(source, first_frame)
         no_energy, no_force = find_unknown(energy), find_unknown(force)
         if no_energy:
@@ -191,6 +193,15 @@ class Frames(LabeledFrames, InMemoryDataset):
         infos = self._infos
         return {} if infos is None else dict(infos[self.indices()[index]])
 
+    def where(self, index: int) -> str:
+        r"""Returns what messages call a frame: where it comes from, and its
+        number there.
+        """
+        number = int(self.indices()[index])
+        if self._numbers is not None:
+            number = self._numbers[number]
+        return f"'{self.source}', frame {self._first_frame + number}"
+
     def known(self, name: str) -> Tensor:
         r"""Returns whether a label of each frame is known: its energy (or
         what it is labeled with), :obj:`"force"` or :obj:`"stress"`.
@@ -204,7 +215,7 @@ class Frames(LabeledFrames, InMemoryDataset):
         known = ~value.reshape(len(value), -1)[:, 0].isnan()
         if name in ATOMIC:
             known = known[self.slices['z'][:-1]]
-        return known[torch.as_tensor(self.indices())]
+        return known[self._index]
 
     @property
     def elements(self) -> list[int]:
@@ -214,7 +225,7 @@ class Frames(LabeledFrames, InMemoryDataset):
     @property
     def num_atoms(self) -> Tensor:
         r"""The number of atoms of each frame."""
-        return self.slices['z'].diff()[torch.as_tensor(self.indices())]
+        return self.slices['z'].diff()[self._index]
 
     def get(self, idx: int) -> Data:
         return self._add_entries(super().get(idx), idx)
@@ -229,6 +240,8 @@ class Frames(LabeledFrames, InMemoryDataset):
                              for key, value in frames._data}
         if self._infos is not None:
             frames._infos = [self._infos[index] for index in self.indices()]
+        frames._numbers = [index if self._numbers is None else
+                           self._numbers[index] for index in self.indices()]
         return frames
 
 

@@ -20,6 +20,11 @@ class LabeledFrames:
     splits: dict[str, Split]
     entries: dict[str, Tensor]
 
+    @property
+    def _index(self) -> Tensor:
+        indices = self.indices()  # type: ignore[attr-defined]
+        return torch.as_tensor(indices, dtype=torch.long)
+
     def with_entries(self, **entries: Tensor) -> Any:
         r"""Returns the frames with further entries, which their batches have
         then, too, such as a :obj:`weight`.
@@ -29,10 +34,9 @@ class LabeledFrames:
         """
         frames = copy.copy(self)
         frames.entries = dict(self.entries)
-        indices = torch.as_tensor(self.indices())  # type: ignore[attr-defined]
         for name, values in entries.items():
             whole = values.new_zeros(self.len())  # type: ignore[attr-defined]
-            whole[indices] = values
+            whole[self._index] = values
             frames.entries[name] = whole
         return frames
 
