@@ -1,7 +1,6 @@
 r"""Structures that occur more than once."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy
 import torch
@@ -9,6 +8,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_sake.datasets.frames.frames import Frames
+from torch_sake.datasets.frames.joined_frames import AnyFrames, JoinedFrames
+from torch_sake.datasets.frames.on_disk import FramesOnDisk
 
 TOLERANCE = 1e-6  # of positions and cells
 # Structures are compared by sums of all positions, in steps. One that was
@@ -17,7 +18,7 @@ STEP, NUM_SUMS = 2e-5, 3
 BLOCK = 100_000  # atoms
 
 
-def structure_keys(frames: Any) -> Tensor:
+def structure_keys(frames: AnyFrames) -> Tensor:
     r"""Returns a number for each frame that is the same for those with the
     same atoms in the same order at the same places of the same cell, as far
     as digits in files tell, and hardly for others: see
@@ -30,6 +31,11 @@ def structure_keys(frames: Any) -> Tensor:
     Shapes:
         - **output:** :math:`(M)`
     """
+    if isinstance(frames, JoinedFrames):
+        out = torch.empty(len(frames), dtype=torch.long)
+        for part, rows in frames.of_parts():
+            out[rows] = structure_keys(part)
+        return out
     keys = [torch.empty(0, dtype=torch.long)]
     size = int(frames.num_atoms.max()) if len(frames) else 0
     # Each of its own, to be the same whatever the size is:
@@ -52,7 +58,7 @@ def structure_keys(frames: Any) -> Tensor:
     return torch.cat(keys)
 
 
-def _blocks(frames: Any) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+def _blocks(frames: Frames | FramesOnDisk) -> Iterator[tuple[Tensor, ...]]:
     r"""Yields the atomic numbers, the positions, the cells and the numbers of
     atoms of some frames at a time.
     """

@@ -99,6 +99,8 @@ class Frames(LabeledFrames, InMemoryDataset):
         ValueError: If shapes do not fit together, a number is not finite or an
             atomic number is outside of 1 to 118.
     """
+    is_in_memory = True
+
     def __init__(
         self,
         z: list[Any] | Tensor,
@@ -180,6 +182,11 @@ class Frames(LabeledFrames, InMemoryDataset):
     def has_stress(self) -> bool:
         r"""Whether the stress of any frame is known."""
         return 'stress' in self._data
+
+    @property
+    def has_cells(self) -> bool:
+        r"""Whether frames have cells, of zeros for molecules."""
+        return 'cell' in self._data
 
     @property
     def has_infos(self) -> bool:

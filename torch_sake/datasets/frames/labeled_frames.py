@@ -19,6 +19,9 @@ class LabeledFrames:
     split_seed: int | None
     splits: dict[str, Split]
     entries: dict[str, Tensor]
+    # Frames that are given for a part of the split, by its name:
+    assigned: dict[str, Tensor] = {}
+    is_in_memory = False
 
     @property
     def _index(self) -> Tensor:
@@ -45,6 +48,16 @@ class LabeledFrames:
             data[name] = values[idx:idx + 1]
         return data
 
+    def info_entry(self, name: str, default: Any = None) -> list[Any]:
+        r"""Returns an entry of what else is known of each frame, such as its
+        :obj:`'config_type'`, or the default where it has none.
+        """
+        number = len(self)
+        if not self.has_infos:  # type: ignore[attr-defined]
+            return number * [default]
+        return [self.info(index).get(name, default)  # type: ignore
+                for index in range(number)]
+
     @property
     def label(self) -> str:
         r"""The name of what the frames are labeled with."""
@@ -54,6 +67,7 @@ class LabeledFrames:
         frames = super().index_select(idx)  # type: ignore[misc]
         frames.test_start = frames.split_seed = None
         frames.splits = {}
+        frames.assigned = {}
         return frames
 
     def __repr__(self) -> str:

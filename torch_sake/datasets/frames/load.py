@@ -1,18 +1,22 @@
+from collections.abc import Sequence
 from pkgutil import resolve_name
 from typing import Any
 
 from torch_sake.datasets.frames.ase_file import read_frames
 from torch_sake.datasets.frames.file_format import find_format
-from torch_sake.datasets.frames.frames import Frames
+from torch_sake.datasets.frames.joined_frames import (
+    AnyFrames,
+    assign_frames,
+    join_frames,
+)
 from torch_sake.datasets.frames.npz_file import npz_frames
 from torch_sake.datasets.frames.on_disk import FramesOnDisk
 from torch_sake.utils.inputs import FRAMES, check_data, find_data_set
-from torch_sake.utils.paths import PathLike, local_path
-
-AnyFrames = Frames | FramesOnDisk
+from torch_sake.utils.paths import PathLike, local_path, local_paths
 
 
-def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
+def load_frames(data: PathLike | Sequence[PathLike],
+                root: PathLike | None = None, seed: int = 0,
                 **options: Any) -> AnyFrames:
     r"""Loads labeled structures by a short name.
 
@@ -27,13 +31,15 @@ def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
         load_frames('molecules.xyz')                      # read_frames
         load_frames('trajectory.npz')                     # arrays of MD17
         load_frames('molecules.frames')                   # FramesOnDisk
+        load_frames(['a.xyz', 'b.frames'])                # JoinedFrames
 
     Args:
-        data (str or os.PathLike): A name as above (:obj:`'rmd17:NAME'` is a
-            revised trajectory) or a file: one of
+        data (str, os.PathLike or list of them): A name as above
+            (:obj:`'rmd17:NAME'` is a revised trajectory) or a file: one of
             :func:`~torch_sake.datasets.convert_frames`, an :obj:`.npz` file
             with the arrays of MD17 (in the units that it declares, or else in
-            kcal/mol and Angstrom) or any that ASE reads.
+            kcal/mol and Angstrom) or any that ASE reads. The frames of
+            several follow each other.
         root (str or os.PathLike, optional): Folder of the files of the data
             set or, for :obj:`'xtb:NAME'`, of the generated ones. A file has
             its own. (default: :obj:`None`)
@@ -46,6 +52,11 @@ def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
         TypeError: If options are given for data that are not generated.
         ValueError: If :obj:`data` is none of these, or an address.
     """
+    if isinstance(data, (list, tuple)):
+        local_paths('data', data)
+        return join_frames([
+            load_frames(one, root, seed, **options_of(one, data, options))
+            for one in data])
     data = local_path('data', data)
     data_set, name = find_data_set(data)
     generated = data_set is not None and data_set.generated
@@ -63,10 +74,40 @@ def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
     return (npz_frames if data.endswith('.npz') else read_frames)(data)
 
 
-def load_config_frames(config: dict[str, Any]) -> AnyFrames:
-    r"""Returns the frames of a configuration, as a dictionary."""
+def options_of(one: PathLike, data: Sequence[PathLike],
+               options: dict[str, Any]) -> dict[str, Any]:
+    r"""Returns the options of one of several sources: those that generated
+    frames have are for these alone, if there are some.
+    """
+    generated = [other for other in data if is_generated(other)]
+    return {} if generated and one not in generated else options
+
+
+def is_generated(data: PathLike) -> bool:
+    r"""Whether frames of this name are generated."""
+    data_set, _ = find_data_set(local_path('data', data))
+    return data_set is not None and data_set.generated
+
+
+def load_config_frames(config: dict[str, Any],
+                       frames: AnyFrames | None = None) -> AnyFrames:
+    r"""Returns the frames of a configuration, as a dictionary: those of
+    :obj:`data`, or the given ones in their place, and behind them those of
+    :obj:`val` and :obj:`test`, if there are some.
+    """
+    given: dict[str, Any] = {'root': config['root'],
+                             'seed': config['data_seed']}
     options = {}
     if config['num_frames'] is not None:
         options['num_frames'] = config['num_frames']
-    return load_frames(config['data'], root=config['root'],
-                       seed=config['data_seed'], **options)
+    if frames is None:
+        frames = load_frames(config['data'], **given, **options)
+    parts = {}
+    for name in ('val', 'test'):
+        if config.get(name) is not None:
+            sources = local_paths(name, config[name])
+            parts[name] = join_frames([
+                load_frames(one, **given, **(
+                    options if is_generated(one) else {}))
+                for one in sources])
+    return assign_frames(frames, parts)

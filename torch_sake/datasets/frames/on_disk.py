@@ -90,8 +90,7 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
     @property
     def num_atoms(self) -> Tensor:
         r"""The number of atoms of each frame."""
-        return torch.from_numpy(self._num_atoms)[
-            self._index].long()
+        return torch.from_numpy(self._num_atoms)[self._index].long()
 
     def info(self, index: int) -> dict[str, Any]:
         r"""As :meth:`torch_sake.datasets.Frames.info`."""
