@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets import Frames, Split
+from torch_sake.datasets import Split
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
@@ -27,8 +27,8 @@ SAMPLE = 10000
 
 def check_frames(frames: Any) -> AnyFrames:
     if not isinstance(frames, AnyFrames):
-        raise TypeError(f"'frames' must be Frames or FramesOnDisk "
-                        f"(got {type(frames)})")
+        raise TypeError(f"'frames' must be Frames, FramesOnDisk or "
+                        f"JoinedFrames (got {type(frames)})")
     return frames
 
 
@@ -49,8 +49,7 @@ class TrainingData(Summary):
     def from_config(cls, config: TrainConfig,
                     frames: AnyFrames | None = None) -> 'TrainingData':
         r"""Returns the data of a run, or the given frames in their place."""
-        if frames is None:
-            frames = load_config_frames(asdict(config))
+        frames = load_config_frames(asdict(config), frames)
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")
@@ -59,9 +58,9 @@ class TrainingData(Summary):
         needed = int(sizes.max()) * config.num_processes
         require(needed <= limit.number,
                 f"'max_num_{limit.unit}' must be at least {needed}, those of "
-                f"the largest training frame (number "
-                f"{int(split.train[sizes.argmax()])}) times the number of "
-                f"devices (got {limit.number})")
+                f"the largest training frame "
+                f"({frames.where(int(split.train[sizes.argmax()]))}) times "
+                f"the number of devices (got {limit.number})")
         # In the order of the file, which takes the least time to read.
         train = frames[split.train.sort().values]
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
@@ -80,7 +79,7 @@ class TrainingData(Summary):
         list, which hands them out in less time.
         """
         frames = self.frames[getattr(self.split, name)]
-        return list(frames) if isinstance(frames, Frames) else frames
+        return list(frames) if frames.is_in_memory else frames
 
     def batches(self, name: str,
                 batch_size: int | None = None) -> DataLoader:
@@ -159,5 +158,5 @@ class TrainingData(Summary):
                                  {*self.elements})
                 require(not unknown,
                         f"The split must have all elements in 'train' (got "
-                        f"atomic numbers {unknown} in frame {index}, of "
-                        f"'{name}' only)")
+                        f"atomic numbers {unknown} in "
+                        f"{self.frames.where(index)}, of '{name}' only)")
