@@ -37,9 +37,12 @@ def run(arguments, capsys):
     ('num_steps: 0x10', 1, AMBIGUOUS), ('num_steps: 1_000', 1, AMBIGUOUS),
     ('num_steps: 0b11', 1, AMBIGUOUS), ('out: 010', 1, "'010' in quotes"),
     ('seed: 1\nnum_steps: 3\nnum_steps: 4', 3, "'num_steps' must be given on"),
-    ('data: null', 1, r"'data' must be text (got null"),
-    ('seed: 0\ndata:', 2, r"'data' must be text (got null"),
-    ('data: yes', 1, "'data' must be text (got yes, which is no text without"),
+    ('data: null', 1, r"'data' must be text or a list, each text "
+     "(got null"),
+    ('seed: 0\ndata:', 2, r"'data' must be text or a list, each text "
+     "(got null"),
+    ('data: yes', 1, "'data' must be text or a list, each text (got yes, "
+     "which is no text without"),
     ('out: off', 1, "'out' must be text or null (got off, which is no text"),
     ('zbl: 1', 1, "'zbl' must be true or false (got 1)"),
     ('num_steps: 1e2', 1, "'num_steps' must be an integer (got 1e2)"),

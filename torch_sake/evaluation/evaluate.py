@@ -29,7 +29,7 @@ from torch_sake.utils.device import choose_device
 from torch_sake.utils.hints import check_entry
 from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.messages import errors_name
-from torch_sake.utils.plain_checks import require
+from torch_sake.utils.plain_checks import require, to_list
 
 GENERATED = 'xtb:'
 
@@ -104,9 +104,12 @@ def load_data(config: EvaluateConfig,
     generated.
     """
     run = description['config']
+    given = {name: run[name] for name in ('val', 'test') if run.get(name)}
     require(config.data is not None,
             f"'data' must be given (the checkpoint says that it was trained "
-            f"on {run['data']!r}, with 'root' {run.get('root')!r})")
+            f"on {run['data']!r}, with 'root' {run.get('root')!r}"
+            + ''.join(f' and {name!r} {value!r}'
+                      for name, value in given.items()) + ')')
     require(config.data != run['data'] or is_data_of(description, config)
             or (config.num_frames, config.data_seed) != (None, None),
             f"'num_frames' or 'data_seed' must be given for {config.data!r} "
@@ -120,9 +123,26 @@ def is_data_of(description: dict[str, Any], config: EvaluateConfig) -> bool:
     r"""Returns whether the settings ask for data as those of the run did."""
     run = description['config']
     return config.data == run['data'] and (
-        not config.data.startswith(GENERATED)
+        not any(one.startswith(GENERATED)
+                for one in to_list('data', config.data))
         or config.num_frames == run.get('num_frames')
         and (config.data_seed or 0) == run.get('data_seed'))
+
+
+def check_all_sources(config: EvaluateConfig, run: dict[str, Any]) -> None:
+    r"""Raises an error that says what the data of the run were, if some of
+    them are missing.
+    """
+    every = [source for name in ('data', 'val', 'test') if run.get(name)
+             for source in to_list(name, run[name])]
+    if config.data == run['data'] and len(every) > len(
+            to_list('data', run['data'])):
+        of_test = f", or 'data' {run['test']!r} alone" if (
+            run.get('test')) else ''
+        raise ValueError(
+            f"'data' must be {every}, all that the checkpoint says of the "
+            f"run, for the test frames of the run{of_test}; 'part=all' takes "
+            f"all frames of others (got {config.data!r})")
 
 
 def choose_frames(frames: AnyFrames, config: EvaluateConfig,
@@ -144,6 +164,8 @@ def choose_frames(frames: AnyFrames, config: EvaluateConfig,
     if part is None:
         is_run = len(config.checkpoint) == 1 and (own_name or own_data)
         part = 'test' if is_run or split else 'all'
+    if part == 'test' and not own_data and split is None:
+        check_all_sources(config, description['config'])
     if part == 'all':
         require(split is None, f"'part' must be 'test' for the test frames of "
                                f"a split (got 'all' and {split!r})")

@@ -2,29 +2,27 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from torch_sake.datasets.frames.config import LabelConfig
+from torch_sake.training.parts_config import PartsConfig
 from torch_sake.utils.elements import check_atomic_energies
 from torch_sake.utils.hints import (
     Count,
     Cutoff,
-    Data,
     Fraction,
     NotNegative,
     Path,
     PositiveFloat,
     PositiveInt,
     Seed,
+    Sources,
     check_settings,
 )
 from torch_sake.utils.names import is_import_path
+from torch_sake.utils.paths import first_name
 from torch_sake.utils.plain_checks import require
 
 if TYPE_CHECKING:
     from torch_sake.training.batching import BatchLimit
 
-# Numbers of training and validation frames of a random split. Those of QM9
-# are the same for all targets and all seeds of runs.
-SPLIT_SIZES = {'qm9': (110_000, 10_000)}
-DEFAULT_SIZES = (950, 50)
 MODEL_ARGUMENTS = ('hidden_channels', 'num_layers', 'heads',
                    'num_coefficients', 'num_rbf', 'update_pos', 'cutoff')
 MODELS = ('SAKE', 'VectorSAKE')  # by name
@@ -43,7 +41,7 @@ AtomicEnergies = Annotated[str | dict[str | int, float], check_atomic_energies]
 
 
 @dataclass
-class TrainConfig(LabelConfig):
+class TrainConfig(PartsConfig, LabelConfig):
     r"""What a training run is made of. A seed fixes the run.
 
     Args:
@@ -51,7 +49,7 @@ class TrainConfig(LabelConfig):
             'rmd17:NAME' or 'md22:NAME' (a trajectory, below 'root'),
             'qm9:TARGET' (a target of QM9, below 'root'), 'iso17' (below
             'root'), a file that ASE reads, an npz file with the arrays of MD17
-            or a file of 'torch-sake convert'.
+            or a file of 'torch-sake convert'; or a list of several.
         root: Folder of the files of a data set, or of the generated ones.
         num_frames: Number of frames that are generated for 'xtb:NAME'; 2000 if
             not given.
@@ -61,9 +59,11 @@ class TrainConfig(LabelConfig):
             random split.
         split_prefix: What these names start with in the file.
         num_train: Number of training frames of a random split; 950, or
-            110,000 of QM9, if not given.
+            110,000 of QM9, if not given, and 80 % of the frames where there
+            are not as many.
         num_val: Number of validation frames of a random split; 50, or 10,000
-            of QM9, if not given.
+            of QM9, if not given, and 10 % of the frames where there are not
+            as many.
         num_test: Number of test frames of a random split; all that are left
             if not given. Errors are reported on the validation frames if 0.
         out: Folder of the run; 'runs/' and the name of the data if not given.
@@ -145,7 +145,7 @@ class TrainConfig(LabelConfig):
             steps with models of this package are. Where this fails there is a
             warning.
     """
-    data: Data = 'xtb:ethanol'
+    data: Sources = 'xtb:ethanol'
     root: Path | None = None
     num_frames: PositiveInt | None = None
     split: Path | None = None
@@ -197,13 +197,9 @@ class TrainConfig(LabelConfig):
 
     def __post_init__(self):
         check_settings(self)
-        kind = self.data.partition(':')[0]
-        for name, default in zip(('num_train', 'num_val'),
-                                 SPLIT_SIZES.get(kind, DEFAULT_SIZES)):
-            if getattr(self, name) is None:
-                setattr(self, name, default)
+        self.settle_parts()
         if self.out is None:
-            self.out = f"runs/{self.data.replace(':', '-').replace('/', '-')}"
+            self.out = f'runs/{first_name(self.data)}'
         for name in ('heads', 'num_coefficients'):
             require(self.model != 'VectorSAKE' or getattr(self, name) is None,
                     f"'{name}' must not be given for {self.model} "

@@ -19,6 +19,7 @@ from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
 from torch_sake.training.model import build_model
+from torch_sake.training.splits import settle_sizes
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.utils.inputs import LAST
@@ -109,8 +110,8 @@ class Trainer:
         elif not isinstance(model, torch.nn.Module):
             model = find_model(config.model if model is None else model)
             config = replace(config, model=name_of(model))
-        self.config = config
         self.data = TrainingData.from_config(config, frames)
+        config = self.config = settle_sizes(config, self.data.split)
         self.data.check_settings(config)
         torch.manual_seed(config.seed)
         if pretrained is not None:
