@@ -15,6 +15,7 @@ from torch_sake.ops.autocast import type_of_parameters
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
 from torch_sake.potentials.compilable import Compilable
+from torch_sake.potentials.electrons import prepare_state
 from torch_sake.potentials.strain import apply_strain
 from torch_sake.utils.checks import (
     MAX_ATOMIC_NUMBER,
@@ -113,6 +114,7 @@ class EnergyModel(Compilable):
         cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)
         z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
         model = self.model
+        prepare_state(model, kwargs, pos, batch, cell)
 
         def find() -> Edges:
             if isinstance(model, MoleculeModel):
