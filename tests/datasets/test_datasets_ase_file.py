@@ -79,9 +79,10 @@ def test_read_frames_without_forces(tmp_path, name):
     structures = molecules()
     del structures[1].calc.results['forces']
     ase_io.write(tmp_path / name, structures)
-    with pytest.raises(ValueError, match=f"{name}, frame 1: 'force' must be "
-                       f"given for all frames or for none"):
-        read_frames(tmp_path / name)
+    frames = read_frames(tmp_path / name)
+    assert frames.known('force').tolist() == [True, False, True]
+    assert frames[1].force.isnan().all() and frames[2].force.isfinite().all()
+    assert frames.known('energy').all()
     del structures[0].calc.results['forces']
     del structures[2].calc.results['forces']
     ase_io.write(tmp_path / name, structures)

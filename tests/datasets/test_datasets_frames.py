@@ -67,6 +67,7 @@ def test_frames_single():
     frames = make()[2:3].copy()
     assert len(frames) == 1
     check_frame(frames[0], 2)
+    assert frames.num_atoms.tolist() == [SIZES[2]]
     given = {key: value[:1] for key, value in arrays().items()}
     check_frame(make(**given)[0], 0)
 
@@ -129,9 +130,56 @@ def test_frames_with_another_label():
 def test_frames_of_which_some_have_forces(missing):
     force = arrays()['force']
     force[missing] = None
-    with pytest.raises(ValueError, match=f"mixed.xyz, frame {missing}: "
-                       f"'force' must be given for all frames or for none"):
-        make(force=force)
+    frames = make(force=force)
+    for part in (frames, frames[1:], frames.copy(), frames[[missing]].copy()):
+        for index, data in enumerate(part):
+            there = not bool(data.force.isnan().any())
+            assert there == bool(part.known('force')[index])
+            assert there or data.force.isnan().all()
+            assert data.force.shape == data.pos.shape
+    known = frames.known('force').tolist()
+    assert known == [index != missing for index in range(4)]
+    assert frames.has_forces and frames.known('energy').all()
+    assert not frames.known('stress').any()
+    assert not make(force=4 * [None]).has_forces
+
+
+def test_frames_of_which_some_have_energies():
+    frames = make(energy=[1.0, None, 3.0, None])
+    assert frames.known('energy').tolist() == [True, False, True, False]
+    assert frames[1].energy.isnan().all()
+    assert frames[2:].copy().known('energy').tolist() == [True, False]
+    with pytest.raises(ValueError, match="frame 1: 'energy' must be finite"):
+        make(energy=[1.0, np.nan, 3.0, 4.0])
+
+
+def test_infos_of_frames():
+    infos = [{'config_type': 'a', 'spin': np.int64(2)}, {}, {'x': 0.5},
+             {'config_type': 'b', 'done': True}]
+    frames = make(infos=infos)
+    assert frames.has_infos and not make().has_infos
+    assert not make(infos=4 * [{}]).has_infos and make().info(2) == {}
+    assert frames.info(0) == {'config_type': 'a', 'spin': 2}
+    assert type(frames.info(0)['spin']) is int
+    for part in (frames[[3, 1]], frames[[3, 1]].copy()):
+        assert [part.info(index) for index in range(2)] == [infos[3], {}]
+    with pytest.raises(ValueError, match="'infos' must be of 4 frames"):
+        make(infos=infos[1:])
+    for wrong in ({'a': [1]}, {'a': None}, {1: 2}, 3):
+        with pytest.raises(TypeError, match="mixed.xyz, frame 2: 'infos' "):
+            make(infos=[*infos[:2], wrong, {}])
+
+
+def test_further_entries_of_frames():
+    frames = make()[[2, 0, 3]].with_entries(weight=torch.tensor([1., 2., 3.]))
+    assert frames[1].weight.tolist() == [2.0]
+    assert frames[[2, 1]][0].weight.tolist() == [3.0]
+    assert frames[1:].copy()[0].weight.tolist() == [2.0]
+    frames = frames.with_entries(charge=torch.tensor([-1, 0, 1]))
+    batch = next(iter(DataLoader(frames, batch_size=3)))
+    assert batch.weight.tolist() == [1.0, 2.0, 3.0]
+    assert batch.charge.tolist() == [-1, 0, 1]
+    assert 'weight' not in make()[0]
 
 
 def test_frames_copies():

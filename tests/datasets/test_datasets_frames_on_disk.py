@@ -163,9 +163,6 @@ def test_records_that_cannot_be_read(tmp_path, monkeypatch):
     check("5: The file cannot be read", 'two\n')
     check("5: 'pos' must be finite", EXTXYZ.format(length='nan') + good)
     check("5: There is no 'energy'", good.replace('energy', 'other') + good)
-    bare = good.replace('forces', 'momenta')
-    check("5: 'force' must be given", bare + good)  # within a block
-    check("4: 'force' must be given", 2 * bare, number=4)  # of a block
     path.write_text('')
     with pytest.raises(ValueError, match='There are no frames|cannot be read'):
         convert_frames(path, out)
@@ -173,6 +170,41 @@ def test_records_that_cannot_be_read(tmp_path, monkeypatch):
     assert len(convert_frames(path, out)) == 5
     with pytest.raises(ValueError, match="'out' must not exist"):
         convert_frames(path, out)
+
+
+def partly_labeled(first, size):
+    whole = next(blocks(num_frames=10, size=10))
+    part = range(first, first + size)
+    return Frames(
+        [whole[i].z.numpy() for i in part],
+        [whole[i].pos.numpy() for i in part],
+        [None if i % 3 == 0 else whole[i].energy.item() for i in part],
+        [None if i in (1, 4, 5, 6, 7) else whole[i].force.numpy()
+         for i in part], name='some', units=UNITS, source='some',
+        infos=[{'config_type': f'type {i}', 'weight': i / 2} if i % 2 else {}
+               for i in part])
+
+
+def test_labels_that_are_not_known(tmp_path):
+    # The second of these blocks knows of no forces at all.
+    parts = [partly_labeled(0, 4), partly_labeled(4, 4), partly_labeled(8, 2)]
+    write_frames(parts, tmp_path / 'm.frames')
+    frames, expected = FramesOnDisk(tmp_path / 'm.frames'), partly_labeled(
+        0, 10)
+    assert_same(frames, expected)
+    for name in ('energy', 'force', 'stress'):
+        assert frames.known(name).equal(expected.known(name))
+        assert frames[4:].known(name).equal(expected[4:].known(name))
+    assert frames.has_infos
+    for part, other in ((frames, expected), (frames[[7, 2]],
+                                             expected[[7, 2]])):
+        assert [part.info(i) for i in range(len(part))] == [
+            other.info(i) for i in range(len(part))]
+    assert frames.info(3) == {'config_type': 'type 3', 'weight': 1.5}
+    weight = torch.arange(10)
+    assert frames[5:].with_entries(weight=weight[5:])[1].weight.tolist() == [6]
+    write_frames([partly_labeled(4, 4)], tmp_path / 'n.frames')
+    assert not FramesOnDisk(tmp_path / 'n.frames').has_forces
 
 
 def test_negative_zero(tmp_path):

@@ -20,6 +20,8 @@ from torch_sake.checkpoint import load_checkpoint
 from torch_sake.datasets import Frames, FramesOnDisk, write_frames
 from torch_sake.datasets.frames.file_format import (
     ARRAYS,
+    COLUMNS,
+    FORMAT,
     digest_of_all,
     row_digest,
 )
@@ -346,13 +348,15 @@ ROWS = [
     "WHERE id = {0}",
     "UPDATE Frames SET COL_force = COL_pos WHERE id = {0}",
     "UPDATE Frames SET COL_energy = NULL WHERE id = {0}",
+    "UPDATE Frames SET COL_info = '{{\"a\": 1}}' WHERE id = {0}",
+    "UPDATE About SET known = x'00'", "UPDATE About SET known = num_atoms",
     "UPDATE Frames SET COL_energy = 'x' WHERE id = {0}",
     "UPDATE Frames SET COL_z = 3 WHERE id = {0}",
     "UPDATE Frames SET COL_z = x'010101' WHERE id = {0}",
     "UPDATE Frames SET COL_pbc = x'01' WHERE id = {0}",
     "UPDATE Frames SET COL_force = CAST(x'ff0a0a' AS TEXT) WHERE id = {0}",
     "INSERT INTO Frames SELECT 10, COL_z, COL_pos, COL_force, COL_cell, "
-    "COL_pbc, COL_stress, COL_energy FROM Frames WHERE id = {0}",
+    "COL_pbc, COL_stress, COL_energy, COL_info FROM Frames WHERE id = {0}",
     "UPDATE Frames SET id = CASE id WHEN {0} THEN -{1} - 1 ELSE -{0} - 1 END "
     "WHERE id IN ({0}, {1}); UPDATE Frames SET id = -id - 1 WHERE id < 0",
     "DELETE FROM About", "INSERT INTO About SELECT * FROM About",
@@ -362,7 +366,8 @@ ROWS = [
     "UPDATE About SET description = '[]'", "UPDATE About SET digest = NULL",
     "UPDATE About SET digest = 'x'", "UPDATE About SET digests = x''",
     "UPDATE About SET num_atoms = x'0102'", "PRAGMA user_version = 2",
-    "PRAGMA user_version = 4", "PRAGMA application_id = 1",
+    "PRAGMA user_version = 3", "PRAGMA user_version = 5",
+    "PRAGMA application_id = 1",
     "ALTER TABLE About DROP COLUMN digest",
     "ALTER TABLE Frames RENAME COLUMN COL_pos TO COL_other",
 ]
@@ -388,10 +393,12 @@ def test_changed_frames(trainer, tmp_path):
     for _ in range(100):
         path.write_bytes(content)
         with sqlite3.connect(path) as connection:
-            text, num_atoms, digests = connection.execute(
-                'SELECT description, num_atoms, digests FROM About').fetchone()
-            num_atoms = numpy.frombuffer(num_atoms, 'int32').copy()
-            digests = numpy.frombuffer(digests, 'uint32').copy()
+            text, *columns = connection.execute(
+                'SELECT description, num_atoms, digests, known FROM About'
+            ).fetchone()
+            num_atoms, digests, known = (
+                numpy.frombuffer(column, kind).copy()
+                for column, kind in zip(columns, COLUMNS[FORMAT].values()))
             change = generator.choice(('description', 'count', 'counts', 'row',
                                        'text'))
             if change == 'description':
@@ -405,21 +412,26 @@ def test_changed_frames(trainer, tmp_path):
                 num_atoms[3] = generator.choice((-1, 0, 2, 4, 2**31 - 1))
             elif change == 'counts':
                 size = generator.choice((0, 1, 9))
-                num_atoms, digests = num_atoms[:size], digests[:size]
+                num_atoms, digests, known = (
+                    num_atoms[:size], digests[:size], known[:size])
             else:
                 column = generator.choice(sorted(ARRAYS))
                 value = generator.choice((b'', b'\0', bytes(24), bytes(72)))
                 connection.execute(f'UPDATE Frames SET COL_{column} = ? '
                                    f'WHERE id = 4', (value, ))
-                *arrays, energy = connection.execute(
+                *arrays, energy, info = connection.execute(
                     f'SELECT {", ".join(f"COL_{key}" for key in ARRAYS)}, '
-                    f'COL_energy FROM Frames WHERE id = 4').fetchone()
-                digests[4] = row_digest(arrays, energy)
+                    f'COL_energy, COL_info FROM Frames '
+                    f'WHERE id = 4').fetchone()
+                digests[4] = row_digest(arrays, energy, info)
                 change = column, len(value)
+            columns = {'num_atoms': num_atoms, 'digests': digests,
+                       'known': known}
             connection.execute(
                 'UPDATE About SET description = ?, num_atoms = ?, digests = ?,'
-                ' digest = ?', (text, num_atoms.tobytes(), digests.tobytes(),
-                                digest_of_all(num_atoms, digests, text)))
+                ' known = ?, digest = ?', (
+                    text, *(column.tobytes() for column in columns.values()),
+                    digest_of_all(columns, text)))
         connection.close()
         found = refusal(path, read_all)
         num_refused += found is None

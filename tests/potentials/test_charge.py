@@ -104,6 +104,24 @@ def test_cells():
         assert torch.allclose(single[2], stress[graph])
 
 
+@MODELS
+def test_isolated_atoms(model_class):
+    """They are neutral singlets in whatever ion they stand beside."""
+    potential, pos = build(model_class, isolated_atoms=[1, 6, 8])
+    plain, _ = build(model_class)
+    alone = sum(plain.energy(z.view(1), pos[:1]) + z for z in Z[:3])
+    energy = potential(Z, pos, BATCH, **STATE)[0]
+    expected = plain(Z, pos, BATCH, **STATE)[0]
+    assert torch.allclose(energy[0], expected[0] - alone[0], atol=1e-12)
+    parts = potential.site_energies(Z, pos, BATCH, **STATE)
+    sums = torch.zeros(2, dtype=torch.double).index_add(0, BATCH, parts)
+    assert torch.allclose(sums, energy, atol=1e-12)
+    one = potential.energy(Z[:1], pos[:1])
+    assert torch.allclose(one, torch.full_like(one, -8.0), atol=1e-12)
+    ion = potential.energy(Z[:1], pos[:1], charge=1, spin=2)
+    assert not torch.allclose(ion, one)
+
+
 def test_ensembles_and_properties():
     members = [build(seed=seed)[0] for seed in range(2)]
     pos = build()[1]

@@ -1,10 +1,12 @@
 r"""Settings on the command line."""
 
+import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import field, fields, make_dataclass
+from dataclasses import field, fields, is_dataclass, make_dataclass
 from functools import reduce
+from inspect import getdoc
 from itertools import islice
 from operator import or_
 from typing import (
@@ -18,7 +20,12 @@ from typing import (
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
-from torch_sake.cli.settings import AMBIGUOUS, read_settings
+from torch_sake.cli.settings import (
+    AMBIGUOUS,
+    is_mapping,
+    read_mapping,
+    read_settings,
+)
 from torch_sake.utils.hints import describe_type, is_of_type
 from torch_sake.utils.messages import in_words, one_line
 from torch_sake.utils.names import is_import_path
@@ -52,8 +59,10 @@ def parse_arguments(arguments: list[str],
             name, Parser(description=description, config=config),
             help=description)
     if arguments[:1] and arguments[0] in commands:
-        check_typed(arguments[1:], commands[arguments[0]][0])
-        arguments = arguments[:1] + files_first(arguments[1:])
+        config = commands[arguments[0]][0]
+        check_typed(arguments[1:], config)
+        arguments = arguments[:1] + files_first(
+            read_mappings(arguments[1:], config))
     settings = parser.parse_args(arguments)
     values = settings[settings.command].as_dict()
     values.pop('config', None)
@@ -80,7 +89,7 @@ def check_typed(arguments: list[str], config: type) -> None:
     Raises:
         ValueError: If one cannot, with its name.
     """
-    kinds = {f'--{field.name}': field.type for field in fields(config)}
+    kinds = kinds_of(config)
     names = names_of(arguments)
     if '--task' in names:
         raise ValueError("'--task' is gone: 'torch-sake train' trains "
@@ -89,9 +98,7 @@ def check_typed(arguments: list[str], config: type) -> None:
         raise ValueError("'--checkpoint' must be given once: several are "
                          "'[a, b]'")
     for index, (name, argument) in enumerate(zip(names, arguments)):
-        # Parsers take the beginning of a name for it.
-        found = [known for known in kinds if known.startswith(name)]
-        name = name if name in kinds else ''.join(found[:1])
+        name = known_name(name, kinds)
         value = argument.partition('=')[2]
         if '=' not in argument:
             value = ' '.join(arguments[index + 1:index + 2])
@@ -101,6 +108,46 @@ def check_typed(arguments: list[str], config: type) -> None:
             if AMBIGUOUS.fullmatch(part):
                 raise ValueError(f"'{name} {part}' is ambiguous in YAML: "
                                  f"write a decimal number")
+
+
+def kinds_of(config: type) -> dict[str, Any]:
+    r"""Returns the options of a command and their hints."""
+    return {f'--{field.name}': field.type for field in fields(config)}
+
+
+def known_name(name: str, kinds: dict[str, Any]) -> str:
+    r"""Returns the option that is meant: parsers take the beginning of a name
+    for it.
+    """
+    found = [known for known in kinds if known.startswith(name)]
+    return name if name in kinds else ''.join(found[:1])
+
+
+def read_mappings(arguments: list[str], config: type) -> list[str]:
+    r"""Returns the options of a command with mappings, such as
+    :obj:`"{No: -1.5}"`, in JSON, which leaves nothing to the parser: YAML
+    takes names of some elements for true or false.
+
+    Args:
+        arguments (list of str): The options of a command and their values.
+        config (type): The class of the settings.
+
+    Raises:
+        ValueError: If one cannot be read, with its name.
+    """
+    kinds, before, out = kinds_of(config), '', []
+    for argument in arguments:
+        name, equals, value = argument.partition('=')
+        if not name.startswith('--'):
+            name, equals, value = before, '', argument
+        option = known_name(name, kinds)
+        if value.strip().startswith('{') and is_mapping(
+                kinds.get(option, str)):
+            value = json.dumps(read_mapping(option[2:], value, kinds[option]))
+            argument = f'{name}={value}' if equals else value
+        out.append(argument)
+        before = argument
+    return out
 
 
 def files_first(arguments: list[str]) -> list[str]:
@@ -177,6 +224,17 @@ def plain_class(config: type) -> type:
         (one.name, reduce(or_, get_args(hints[one.name]))
          if get_origin(hints[one.name]) is Union else hints[one.name],
          field(default=one.default, default_factory=one.default_factory))
-        for one in fields(config)])
-    plain.__doc__ = config.__doc__
+        for one in sorted(fields(config), key=lambda one: one.name not in
+                          config.__annotations__)])  # its own ones first
+    plain.__doc__ = describe_settings(config)
     return plain
+
+
+def describe_settings(config: type) -> str:
+    r"""Returns the docstring of a class of settings, with those that it has
+    from others: all of them end with their settings.
+    """
+    docs = [getdoc(kind) or '' for kind in config.__mro__
+            if is_dataclass(kind)]
+    return '\n'.join([docs[0], *(doc.partition('Args:\n')[2]
+                                 for doc in docs[1:])])

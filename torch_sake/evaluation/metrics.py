@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from torch_sake.datasets.frames.frames import label_name
+from torch_sake.datasets.frames.labeled_frames import label_name
 from torch_sake.evaluation.predictions import Predicted, Predictions
 from torch_sake.models import MoleculeModel
 from torch_sake.potentials.ensemble import Ensemble

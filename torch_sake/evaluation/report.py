@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from torch_sake.datasets.frames.frames import label_name
+from torch_sake.datasets.frames.labeled_frames import label_name
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.evaluation.bootstrap import CONFIDENCE, NUM_SAMPLES
 from torch_sake.evaluation.breakdown import (

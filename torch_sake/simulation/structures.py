@@ -13,7 +13,8 @@ from torch_sake.datasets.frames.frame_arrays import (
     check_cells,
     check_values,
 )
-from torch_sake.datasets.frames.frames import STRUCTURE, Frames
+from torch_sake.datasets.frames.frames import Frames
+from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.potentials.description import check_kind
 from torch_sake.utils.bounds import MAX_LABEL
 from torch_sake.utils.files import replace_when_complete

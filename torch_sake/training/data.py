@@ -15,7 +15,7 @@ from torch_sake.datasets import (
     read_split,
 )
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
-from torch_sake.datasets.frames.frames import STRUCTURE
+from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
 from torch_sake.models.readout import NUM_ELEMENTS
 from torch_sake.training.batching import (

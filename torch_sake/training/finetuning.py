@@ -131,7 +131,7 @@ def warn_of_another_zero(potential: Predictor, data: TrainingData) -> None:
     part = next(iter(data.batches('train')))
     label = data.frames.label
     error = part[label] - predict_label(potential, part)
-    mean = float((error / part.ptr.diff()).mean())
+    mean = float((error / part.ptr.diff()).nanmean())
     if abs(mean) > potential.energy_scale:
         warnings.warn(f"The labels '{label}' of the data are {mean:.4g} "
                       f"{data.frames.units[label]} per atom away from what "

@@ -59,14 +59,15 @@ def summarize(loader: Iterable[Data], label: str = 'energy',
     has_forces, num_atoms, volumes = False, 0, []
     for data in loader:
         elements.update(data.z.unique().tolist())
-        num_atoms += data.num_nodes
+        known = ~data[label].isnan()
+        num_atoms += int(data.ptr.diff()[known].sum())
         if kind.has_references:
             fit.add(data.z, data.batch, data[label],
                     batch_weights(readout, data))
         else:  # all of it is learned
             learned.add(data[label])
         if 'force' in data:
-            has_forces = True
+            has_forces |= not bool(data.force.isnan().all())
             learned.add(data.force)
         if kind.power:
             arms.add(batch_weights('extent', data).sqrt())
@@ -83,7 +84,7 @@ def summarize(loader: Iterable[Data], label: str = 'energy',
         if not has_forces:
             scale = rest
         if label == 'energy':
-            scale = find_scale(scale, rest * fit.num_frames / num_atoms
+            scale = find_scale(scale, rest * fit.num_frames / max(num_atoms, 1)
                                if has_forces else 0.0, virials, lambda: (
                                    energies_per_atom(loader, atomic_energies)))
     volume, count = map(sum, zip((0.0, 0), *volumes))
@@ -92,11 +93,12 @@ def summarize(loader: Iterable[Data], label: str = 'energy',
 
 
 class MeanSquare:
-    r"""The root mean square of numbers that come in batches."""
+    r"""The root mean square of numbers that come in batches. NaN is none."""
     def __init__(self):
         self.total, self.number = 0.0, 0
 
     def add(self, values: Tensor) -> None:
+        values = values[~values.isnan()]
         self.total += float(values.square().sum())
         self.number += values.numel()
 
@@ -141,13 +143,14 @@ def find_scale(size: float, energy: float, virials: Tensor,
 
 def energies_per_atom(loader: Iterable[Data],
                       atomic_energies: Tensor) -> Tensor:
-    r"""Returns what the references leave of the energies, by the number of
-    atoms.
+    r"""Returns what the references leave of the energies that are known, by
+    the number of atoms.
 
     Shapes:
         - **output:** energies :math:`(M)`
     """
-    return torch.cat([
+    energies = torch.cat([
         (data.energy - sum_edges(atomic_energies[data.z], Segments(
             data.batch, data.num_graphs))) / data.ptr.diff()
         for data in loader])
+    return energies[~energies.isnan()]

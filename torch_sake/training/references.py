@@ -23,19 +23,22 @@ class AtomicEnergyFit:
 
     def add(self, z: Tensor, batch: Tensor, energy: Tensor,
             weight: Tensor | None = None) -> None:
-        r"""Adds frames, see :func:`fit_atomic_energies`."""
+        r"""Adds frames, see :func:`fit_atomic_energies`. Energies of NaN
+        are not known.
+        """
         rows = torch.zeros(energy.numel(), NUM_ELEMENTS + 1,
                            dtype=torch.double)
         if weight is None:
             weight = torch.ones(z.numel(), dtype=torch.double)
         rows.index_put_((batch, z), weight, accumulate=True)
         rows[:, -1] = energy
-        rows = torch.cat([self.factor, rows])
+        known = ~energy.isnan()
+        rows = torch.cat([self.factor, rows[known]])
         present = rows.any(dim=0)
         factor = torch.linalg.qr(rows[:, present], mode='r').R
         self.factor = factor.new_zeros(factor.size(0), NUM_ELEMENTS + 1)
         self.factor[:, present] = factor
-        self.num_frames += energy.numel()
+        self.num_frames += int(known.sum())
 
     def solve(self) -> tuple[Tensor, float]:
         r"""Returns the energies by atomic number, :obj:`[100]`, and the root
@@ -50,7 +53,7 @@ class AtomicEnergyFit:
         rest = torch.linalg.vector_norm(energy - counts @ out)
         if rest <= ROUNDING * torch.linalg.vector_norm(energy):
             rest = 0.0
-        return out, float(rest) / math.sqrt(self.num_frames)
+        return out, float(rest) / math.sqrt(max(self.num_frames, 1))
 
 
 def fit_atomic_energies(z: Tensor, batch: Tensor, energy: Tensor,

@@ -1,3 +1,5 @@
+import json
+import math
 import os
 import os.path as osp
 from array import array
@@ -12,6 +14,7 @@ from tqdm import tqdm
 from torch_sake.datasets.frames.ase_file import ase_blocks
 from torch_sake.datasets.frames.file_format import (
     ARRAYS,
+    BITS,
     SCHEMA,
     TABLE,
     Description,
@@ -94,7 +97,7 @@ def write_frames(blocks: Iterable[Frames], out: PathLike) -> None:
 
     Raises:
         ValueError: If there is a file of this name, another process writes
-            it, there are no frames, or some have forces and others have none.
+            it, or there are no frames.
     """
     out = osp.abspath(local_path('out', out))
     with hold_file(out):
@@ -114,13 +117,14 @@ def _write(database: SQLiteDatabase, blocks: Iterable[Frames]) -> None:
         summary.add(block)
         rows = list(_rows(block))
         summary.digests.extend(
-            row_digest([row[key].numpy() for key in ARRAYS], row['energy'])
-            for row in rows)
+            row_digest([row[key].numpy() for key in ARRAYS], row['energy'],
+                       row['info']) for row in rows)
         database.multi_insert(range(first, first + len(block)), rows)
     if not summary.num_atoms:
         raise ValueError('There are no frames')
-    write_about(database.cursor, summary.description(), summary.num_atoms,
-                summary.digests)
+    write_about(database.cursor, summary.description(),
+                num_atoms=summary.num_atoms, digests=summary.digests,
+                known=summary.known)
 
 
 def _rows(block: Frames) -> Iterator[dict[str, Any]]:
@@ -129,7 +133,10 @@ def _rows(block: Frames) -> Iterator[dict[str, Any]]:
         block = block.copy()
     data, sizes = block._data, block.num_atoms.tolist()
     # SQLite has no negative zero: the digest is to be that of what it keeps.
-    columns: dict[str, Any] = {'energy': (data[block.label] + 0.0).tolist()}
+    columns: dict[str, Any] = {
+        'energy': [math.nan if math.isnan(energy) else energy
+                   for energy in (data[block.label] + 0.0).tolist()],
+        'info': [json.dumps(block.info(index)) for index in range(len(block))]}
     for key, info in ARRAYS.items():
         if key in data:
             columns[key] = data[key].to(info['dtype']).contiguous().split(
@@ -144,8 +151,10 @@ class _Summary:
     r"""What is known of all frames without a look at them."""
     def __init__(self):
         self.num_atoms, self.digests = array('i'), array('I')
+        self.known = array('B')
         self.elements: set[int] = set()
         self.has_cells = self.has_stress = False
+        self.has_forces = self.has_infos = False
 
     def add(self, block: Frames) -> None:
         if not self.num_atoms:
@@ -156,10 +165,11 @@ class _Summary:
             raise ValueError(f"{where}: The units must be those of the frames "
                              f"before, {self.about['units']} "
                              f"(got {block.units})")
-        if block.has_forces != self.about['has_forces']:
-            raise ValueError(f"{where}: 'force' must be given for all frames "
-                             f"or for none (got {block.has_forces} after "
-                             f"{self.about['has_forces']})")
+        self.known.extend(sum(
+            bit * block.known(block.label if name == 'energy' else name)
+            for name, bit in BITS.items()).tolist())
+        self.has_forces |= block.has_forces
+        self.has_infos |= block.has_infos
         self.num_atoms.extend(block.num_atoms.tolist())
         self.elements.update(block._data.z.unique().tolist())
         # As with frames in memory: stresses are those of crystals.
@@ -169,5 +179,6 @@ class _Summary:
 
     def description(self) -> dict[str, Any]:
         return {**self.about, 'elements': sorted(self.elements),
+                'has_forces': self.has_forces, 'has_infos': self.has_infos,
                 'has_cells': self.has_cells,
                 'has_stress': self.has_cells and self.has_stress}

@@ -4,7 +4,7 @@ import json
 import os.path as osp
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -19,9 +19,10 @@ from torch_sake.utils.paths import PathLike
 from torch_sake.utils.plain_checks import check_elements
 from torch_sake.utils.units import check_units_of_label
 
-# Where an SQLite file says what it is a file of. In 2, rows have checksums of
-# their own, and nothing vouches for the rest.
-APPLICATION_ID, FORMAT, OLD_FORMAT = 0x53414B45, 3, 2
+# Where an SQLite file says what it is a file of. In 3, all labels are known,
+# and nothing else is. In 2, rows have checksums of their own, and nothing
+# vouches for the rest.
+APPLICATION_ID, FORMAT, WITHOUT_DIGEST = 0x53414B45, 4, 2
 TABLE, ABOUT = 'Frames', 'About'
 ARRAYS = {  # of each frame, and the shape of their rows; empty if not known
     'z': dict(dtype=torch.uint8, size=(-1, )),
@@ -32,13 +33,24 @@ ARRAYS = {  # of each frame, and the shape of their rows; empty if not known
     'stress': dict(dtype=torch.double, size=(-1, 3, 3)),
 }
 # Tensors are stored as their bytes: with such a schema, nothing is pickled.
-# What the frames are labeled with is called 'energy', whatever it is.
-SCHEMA = {**ARRAYS, 'energy': float}
-SCHEMAS = {FORMAT: SCHEMA, OLD_FORMAT: {**SCHEMA, 'checksum': int}}
-COUNT, DIGEST = 'int32', 'uint32'  # of each frame, in the table of all
+# What the frames are labeled with is called 'energy', whatever it is. It is
+# NULL where it is not known. What else is known of a frame is a text of JSON.
+SCHEMA = {**ARRAYS, 'energy': float, 'info': str}
+SCHEMAS = {FORMAT: SCHEMA, 3: {**ARRAYS, 'energy': float},
+           2: {**ARRAYS, 'energy': float, 'checksum': int}}
+# Of each frame, in the table of all; of known labels, a bit for each:
+COLUMNS = {FORMAT: {'num_atoms': 'int32', 'digests': 'uint32',
+                    'known': 'uint8'},
+           3: {'num_atoms': 'int32', 'digests': 'uint32'},
+           2: {'num_atoms': 'int32'}}
+BITS = {'energy': 1, 'force': 2, 'stress': 4}
 
 
-class Description(TypedDict):
+class _Optional(TypedDict, total=False):
+    has_infos: bool
+
+
+class Description(_Optional):
     r"""What is known of all frames."""
     name: str
     units: Annotated[dict[str, str], check_units_of_label]
@@ -52,16 +64,17 @@ class Description(TypedDict):
     split_seed: Count | None
 
 
-def row_digest(arrays: Sequence[Any], energy: float) -> int:
+def row_digest(arrays: Sequence[Any], energy: float,
+               info: str = '') -> int:
     r"""Returns what tells apart the arrays of a row, as anything that has
-    their bytes, and its energy: a CRC-32, which is to be seen in damage, and
-    not by who means to deceive.
+    their bytes, its energy and its text: a CRC-32, which is to be seen in
+    damage, and not by who means to deceive.
     """
     sizes = [memoryview(value).nbytes for value in arrays]
     out = zlib.crc32(struct.pack(f'<d{len(sizes)}Q', energy, *sizes))
     for value in arrays:
         out = zlib.crc32(value, out)
-    return out
+    return zlib.crc32(info.encode(), out)
 
 
 def is_intact(version: int, values: Sequence[Any], row: dict[str, Any],
@@ -69,8 +82,9 @@ def is_intact(version: int, values: Sequence[Any], row: dict[str, Any],
     r"""Returns whether a row, as it is in the file and as what it means, is
     what was written.
     """
-    if version == FORMAT:
-        return digest_of_row == row_digest(values[:len(ARRAYS)], row['energy'])
+    if version != WITHOUT_DIGEST:
+        return digest_of_row == row_digest(values[:len(ARRAYS)], row['energy'],
+                                           row.get('info', ''))
     crc = zlib.crc32(struct.pack('<d', row['energy']))
     for key in ARRAYS:
         crc = zlib.crc32(row[key].numpy(), crc)
@@ -87,59 +101,66 @@ def begin_file(cursor: Any) -> None:
         cursor.execute(f'PRAGMA {pragma}')
 
 
-def write_about(cursor: Any, about: dict[str, Any], num_atoms: Sequence[int],
-                digests: Sequence[int]) -> None:
+def write_about(cursor: Any, about: dict[str, Any],
+                **of_frames: Sequence[int]) -> None:
     r"""Writes the table of what is known of all frames: the description, the
-    numbers of atoms, the digests of the rows, and that of all these.
+    numbers of atoms, the digests of the rows, which labels are known, and the
+    digest of all these.
     """
-    text, counts = json.dumps(about), numpy.array(num_atoms, COUNT)
-    digests = numpy.array(digests, DIGEST)
-    cursor.execute(f'CREATE TABLE {ABOUT} (description TEXT, num_atoms BLOB, '
-                   f'digests BLOB, digest TEXT)')
-    cursor.execute(f'INSERT INTO {ABOUT} VALUES (?, ?, ?, ?)', (
-        text, counts.tobytes(), digests.tobytes(),
-        digest_of_all(counts, digests, text)))
+    text = json.dumps(about)
+    arrays = {name: numpy.array(of_frames[name], kind)
+              for name, kind in COLUMNS[FORMAT].items()}
+    cursor.execute(f"CREATE TABLE {ABOUT} (description TEXT, "
+                   f"{' BLOB, '.join(arrays)} BLOB, digest TEXT)")
+    cursor.execute(f"INSERT INTO {ABOUT} VALUES (?, {'?, ' * len(arrays)}?)", (
+        text, *(array.tobytes() for array in arrays.values()),
+        digest_of_all(arrays, text)))
 
 
 def read_about(cursor: Any, version: int) -> tuple[
-        dict[str, Any], numpy.ndarray, numpy.ndarray]:
-    r"""Returns the description, the numbers of atoms and the digests."""
-    old = version == OLD_FORMAT
+        dict[str, Any], dict[str, numpy.ndarray]]:
+    r"""Returns the description and the columns that there are."""
     tables = cursor.execute('SELECT type, name FROM sqlite_master').fetchall()
     if sorted(tables) != [('table', ABOUT), ('table', TABLE)]:
         raise ValueError(f"The file must have the tables '{ABOUT}' and "
                          f"'{TABLE}' and nothing else (got {tables})")
     rows = cursor.execute(f'SELECT * FROM {ABOUT}').fetchmany(2)
-    types = [str, bytes] if old else [str, bytes, bytes, str]
+    kinds = COLUMNS[version]
+    types = [str, *(bytes for _ in kinds)]
+    if version != WITHOUT_DIGEST:
+        types.append(str)
     if [list(map(type, row)) for row in rows] != [types]:
         raise ValueError(f"The table '{ABOUT}' must have one row of "
                          f"{len(types)} columns")
     text, *values = rows[0]
-    num_atoms = numpy.frombuffer(bytearray(values[0]), COUNT)
-    digests = numpy.frombuffer(b'' if old else values[1], DIGEST)
-    if not old and values[2] != digest_of_all(num_atoms, digests, text):
+    columns = {name: numpy.frombuffer(bytearray(value), kind)
+               for (name, kind), value in zip(kinds.items(), values)}
+    if version != WITHOUT_DIGEST and values[-1] != digest_of_all(columns,
+                                                                 text):
         raise ValueError("The file is damaged: What it says of its frames "
                          "is not what was written")
-    about, end = json.loads(text), num_atoms.size
+    about, end = json.loads(text), columns['num_atoms'].size
     check_entry('description', about, Description)
     # Each of the two is found without a look at what is in between.
     ids = cursor.execute(f'SELECT (SELECT MIN(id) FROM {TABLE}), '
                          f'(SELECT MAX(id) FROM {TABLE})').fetchone()
-    if ids != (0, end - 1) or digests.size != (0 if old else end):
+    if ids != (0, end - 1) or {column.size for column in
+                               columns.values()} != {end}:
         raise ValueError(f"The file must have the rows 0 to {end - 1} "
                          f"(got {ids[0]} to {ids[1]})")
     if about['test_start'] is not None and about['test_start'] >= end:
         raise ValueError(f"'description.test_start' must be below {end} "
                          f"(got {about['test_start']})")
-    return about, num_atoms, digests
+    return about, columns
 
 
-def digest_of_all(num_atoms: numpy.ndarray, digests: numpy.ndarray,
+def digest_of_all(columns: Mapping[str, numpy.ndarray],
                   description: str) -> str:
-    r"""Returns the digest of all frames and their order, by the numbers of
-    atoms and the digests of the rows, and of their description.
+    r"""Returns the digest of all frames and their order, by their columns in
+    the table of all, and of their description.
     """
-    return digest({'num_atoms': num_atoms, 'rows': digests}, description)
+    return digest({'rows' if name == 'digests' else name: column
+                   for name, column in columns.items()}, description)
 
 
 def find_format(path: PathLike) -> int | None:
@@ -160,10 +181,10 @@ def find_format(path: PathLike) -> int | None:
     version, application_id = struct.unpack('>I4xI', header[60:72])
     if application_id != APPLICATION_ID:
         return None
-    if version not in (FORMAT, OLD_FORMAT):
+    if version not in SCHEMAS:
         raise ValueError(f"'{path}' must be a file of frames of format "
-                         f"{FORMAT} or format {OLD_FORMAT} (got format "
-                         f"{version})")
+                         f"{' or format '.join(map(str, SCHEMAS))} "
+                         f"(got format {version})")
     expected = num_pages * (65536 if page_size == 1 else page_size)
     if osp.getsize(path) != expected:
         raise ValueError(f"'{path}' is truncated: It must have {expected} "

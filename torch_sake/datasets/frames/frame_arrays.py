@@ -1,5 +1,6 @@
 r"""Makes tensors of the arrays of frames and names the frame that is wrong."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy
@@ -54,6 +55,41 @@ def to_tensor(source: Source | str, key: str, value: Any) -> Tensor:
     return tensor.long() if key == 'z' else tensor.double()
 
 
+def find_unknown(values: Any) -> list[int]:
+    r"""Returns the indices of the frames whose label is :obj:`None`, which
+    stands for what is not known.
+    """
+    if not isinstance(values, (list, tuple)):
+        return []
+    return [index for index, value in enumerate(values) if value is None]
+
+
+def check_infos(source: Source, infos: Sequence[Mapping[str, Any]] | None,
+                num_frames: int) -> list[dict[str, Any]] | None:
+    r"""Returns what else is known of each frame, as numbers and texts of
+    Python, or :obj:`None` if there is nothing.
+    """
+    if infos is None:
+        return None
+    if len(infos) != num_frames:
+        raise ValueError(f"{source}: 'infos' must be of {num_frames} frames "
+                         f"(got {len(infos)})")
+    out = []
+    for index, info in enumerate(infos):
+        if not isinstance(info, Mapping):
+            raise TypeError(f"{source.frame(index)}: 'infos' must be "
+                            f"dictionaries (got {type(info)})")
+        out.append({key: value.item() if isinstance(value, numpy.generic) else
+                    value for key, value in info.items()})
+        for key, value in out[-1].items():
+            if not isinstance(key, str) or not isinstance(
+                    value, (str, int, float)):
+                raise TypeError(f"{source.frame(index)}: 'infos' must be "
+                                f"numbers and texts by name (got {key!r} of "
+                                f"{type(value)})")
+    return out if any(out) else None
+
+
 def to_rows(source: Source, arrays: dict[str, Any],
             num_atoms: int | Tensor | None,
             num_frames: int) -> tuple[dict[str, Tensor], Tensor]:
@@ -89,8 +125,7 @@ def _concatenate(source: Source, key: str, value: list[Any],
     for index, (rows, number) in enumerate(zip(value, num_atoms)):
         where = source.frame(index)
         if key == 'force' and rows is None:
-            raise ValueError(f"{where}: 'force' must be given for all frames "
-                             f"or for none (got None)")
+            rows = torch.zeros(number, 3)  # for now
         frames.append(_check_shape(where, key, to_tensor(where, key, rows),
                                    [number]))
     return torch.cat(frames)

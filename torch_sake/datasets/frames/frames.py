@@ -1,3 +1,4 @@
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -6,57 +7,34 @@ from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
 from torch_sake.datasets.frames.frame_arrays import (
+    ATOMIC,
     Source,
     check_cells,
+    check_infos,
     check_values,
+    find_unknown,
     to_rows,
     to_tensor,
 )
-from torch_sake.datasets.frames.split import Split
+from torch_sake.datasets.frames.labeled_frames import LabeledFrames
 from torch_sake.models.readout import READOUTS
 from torch_sake.utils.plain_checks import check_option
 
-# What of a frame is no label:
-STRUCTURE = ('z', 'pos', 'cell', 'pbc')
-
-
-class LabeledFrames:
-    r"""What frames in memory and those on disk have in common."""
-    units: dict[str, str]
-    source: str
-    test_start: int | None
-    split_seed: int | None
-    splits: dict[str, Split]
-
-    @property
-    def label(self) -> str:
-        r"""The name of what the frames are labeled with."""
-        return label_name(self.units)
-
-    def index_select(self, idx: Any) -> Any:
-        frames = super().index_select(idx)  # type: ignore[misc]
-        frames.test_start = frames.split_seed = None
-        frames.splits = {}
-        return frames
-
-    def __repr__(self) -> str:
-        return (f"{self.__class__.__name__}({len(self)}, "
-                f"source='{self.source}')")
-
 
 class Frames(LabeledFrames, InMemoryDataset):
-    r"""Structures labeled with energies and, if these are known, forces and
-    stresses, in memory.
+    r"""Structures labeled with energies, forces and stresses, as far as these
+    are known, in memory.
 
     Each frame is a :class:`~torch_geometric.data.Data` object with the
     attribute names of :class:`~torch_geometric.datasets.MD17`: :obj:`z`
     (:obj:`[n]`, integer), :obj:`pos` (:obj:`[n, 3]`), :obj:`energy`
     (:obj:`[1]`) and :obj:`force` (:obj:`[n, 3]`), the latter three in double
     precision: total energies are large numbers of which a small part matters.
-    Without forces there is no :obj:`force`. If any frame is periodic, all have
-    :obj:`cell` (:obj:`[1, 3, 3]`, zero for molecules) and :obj:`pbc`
-    (:obj:`[1, 3]`), and if the stress of any is known, all have :obj:`stress`
-    (:obj:`[1, 3, 3]`, NaN where it is not known).
+    Energies and forces that are not known are NaN. Where no forces are known,
+    there is no :obj:`force`. If any frame is periodic, all have :obj:`cell`
+    (:obj:`[1, 3, 3]`, zero for molecules) and :obj:`pbc` (:obj:`[1, 3]`), and
+    if the stress of any is known, all have :obj:`stress` (:obj:`[1, 3, 3]`,
+    NaN where it is not known).
 
     Frames may be labeled with another property than an energy. Its name, the
     :obj:`label` of the frames, is then a key of :obj:`units` and an attribute
@@ -81,10 +59,10 @@ class Frames(LabeledFrames, InMemoryDataset):
         pos (list or torch.Tensor): Positions, one array :obj:`[n, 3]` per
             frame or :obj:`[N, 3]`.
         energy (list or torch.Tensor): Energies, or what the frames are labeled
-            with, one per frame.
+            with, one per frame; :obj:`None` in a list where it is not known.
         force (list or torch.Tensor, optional): Forces, one array
-            :obj:`[n, 3]` per frame or :obj:`[N, 3]`, of all frames or of none.
-            (default: :obj:`None`)
+            :obj:`[n, 3]` per frame, :obj:`None` where they are not known, or
+            :obj:`[N, 3]`. (default: :obj:`None`)
         num_atoms (int or torch.Tensor, optional): Number of atoms of every
             frame, or of each frame. Needed if arrays are given as one tensor.
             (default: :obj:`None`)
@@ -112,6 +90,9 @@ class Frames(LabeledFrames, InMemoryDataset):
             :class:`~torch_sake.Property`. (default: :obj:`"add"`)
         split_seed (int, optional): The seed of the published random split, in
             the place of that of a run. (default: :obj:`None`)
+        infos ([dict], optional): What else is known of each frame, as numbers
+            and texts by their names, such as :obj:`'config_type'`.
+            (default: :obj:`None`)
 
     Raises:
         TypeError: If atomic numbers are not integers.
@@ -136,6 +117,7 @@ class Frames(LabeledFrames, InMemoryDataset):
         first_frame: int = 0,
         readout: str = 'add',
         split_seed: int | None = None,
+        infos: Sequence[Mapping[str, Any]] | None = None,
     ):
         super().__init__()
         if len(units) != 2 or 'length' not in units:
@@ -154,16 +136,27 @@ class Frames(LabeledFrames, InMemoryDataset):
                     raise ValueError(f"'{key}' must not be given for frames "
                                      f"labeled with '{self.label}'")
 
+        self.entries = {}
         source = Source(source, first_frame)
+        no_energy, no_force = find_unknown(energy), find_unknown(force)
+        if no_energy:
+            energy = [0.0 if one is None else one for one in energy]
+        if no_force and len(no_force) == len(energy):
+            force, no_force = None, []
         energy = to_tensor(source, 'energy', energy).reshape(-1)
         num_frames = energy.numel()
         if num_frames == 0:
             raise ValueError(f'{source}: There are no frames')
+        self._infos = check_infos(source, infos, num_frames)
         arrays = {'z': z, 'pos': pos}
         if force is not None:
             arrays['force'] = force
         arrays, atom_slices = to_rows(source, arrays, num_atoms, num_frames)
         check_values(source, {**arrays, 'energy': energy}, atom_slices)
+        energy[no_energy] = torch.nan
+        for index in no_force:
+            arrays['force'][atom_slices[index]:atom_slices[index + 1]] = (
+                torch.nan)
         if test_start is not None and not 0 < test_start < num_frames:
             raise ValueError(f"'test_start' must lie between 1 and "
                              f"{num_frames - 1} (got {test_start})")
@@ -178,13 +171,40 @@ class Frames(LabeledFrames, InMemoryDataset):
 
     @property
     def has_forces(self) -> bool:
-        r"""Whether the frames are labeled with forces."""
+        r"""Whether the forces of any frame are known."""
         return 'force' in self._data
 
     @property
     def has_stress(self) -> bool:
         r"""Whether the stress of any frame is known."""
         return 'stress' in self._data
+
+    @property
+    def has_infos(self) -> bool:
+        r"""Whether anything else is known of any frame."""
+        return self._infos is not None
+
+    def info(self, index: int) -> dict[str, Any]:
+        r"""Returns what else is known of a frame, such as its
+        :obj:`'config_type'`.
+        """
+        infos = self._infos
+        return {} if infos is None else dict(infos[self.indices()[index]])
+
+    def known(self, name: str) -> Tensor:
+        r"""Returns whether a label of each frame is known: its energy (or
+        what it is labeled with), :obj:`"force"` or :obj:`"stress"`.
+
+        Shapes:
+            - **output:** :math:`(M)`
+        """
+        if name not in self._data:
+            return torch.zeros(len(self), dtype=torch.bool)
+        value = self._data[name]
+        known = ~value.reshape(len(value), -1)[:, 0].isnan()
+        if name in ATOMIC:
+            known = known[self.slices['z'][:-1]]
+        return known[torch.as_tensor(self.indices())]
 
     @property
     def elements(self) -> list[int]:
@@ -196,10 +216,20 @@ class Frames(LabeledFrames, InMemoryDataset):
         r"""The number of atoms of each frame."""
         return self.slices['z'].diff()[torch.as_tensor(self.indices())]
 
+    def get(self, idx: int) -> Data:
+        return self._add_entries(super().get(idx), idx)
+
     def copy(self, idx: Any | None = None) -> 'Frames':
         if idx is not None:
             return self.index_select(idx).copy()
-        return super().copy()
+        frames = super().copy()  # the entries are there as labels are
+        frames.entries = {}
+        if frames.slices is None:  # PyG keeps none of a single frame
+            frames.slices = {key: torch.tensor([0, value.size(0)])
+                             for key, value in frames._data}
+        if self._infos is not None:
+            frames._infos = [self._infos[index] for index in self.indices()]
+        return frames
 
 
 def molecule_frames(z: Any, pos: Any, energy: Any, force: Any,
@@ -212,9 +242,3 @@ def molecule_frames(z: Any, pos: Any, energy: Any, force: Any,
     """
     return Frames(numpy.tile(z, len(pos)), pos.reshape(-1, 3), energy,
                   force.reshape(-1, 3), num_atoms=len(z), **about)
-
-
-def label_name(units: dict[str, str]) -> str:
-    r"""Returns what has the unit that is not that of lengths."""
-    name, = set(units) - {'length'}
-    return name

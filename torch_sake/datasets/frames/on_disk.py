@@ -1,3 +1,5 @@
+import json
+import math
 import os
 import os.path as osp
 import sqlite3
@@ -12,23 +14,25 @@ from torch import Tensor
 from torch_geometric.data import Data, OnDiskDataset, SQLiteDatabase
 
 from torch_sake.datasets.frames.file_format import (
-    OLD_FORMAT,
+    BITS,
     SCHEMA,
     SCHEMAS,
     TABLE,
+    WITHOUT_DIGEST,
     Description,
     find_format,
     is_intact,
     read_about,
 )
-from torch_sake.datasets.frames.frames import LabeledFrames
+from torch_sake.datasets.frames.frame_arrays import Source, check_infos
+from torch_sake.datasets.frames.labeled_frames import LabeledFrames
 from torch_sake.utils.messages import errors_name, one_line
 from torch_sake.utils.paths import PathLike, local_path
 
 
 class FramesOnDisk(LabeledFrames, OnDiskDataset):
-    r"""Structures labeled with energies and, if these are known, forces and
-    stresses, in a file that :func:`write_frames` wrote. A frame is read when
+    r"""Structures labeled with energies, forces and stresses, as far as these
+    are known, in a file that :func:`write_frames` wrote. A frame is read when
     it is asked for; what it consists of is what
     :class:`~torch_sake.datasets.Frames` says.
 
@@ -49,6 +53,7 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
     has_cells: bool
     elements: list[int]
     readout: str
+    has_infos: bool  # not in older files
 
     def __init__(self, path: PathLike):
         self.path = osp.abspath(local_path('data', path))
@@ -60,17 +65,19 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
         super().__init__(osp.dirname(self.path), schema=SCHEMA, log=False)
         self._databases: dict[int, SQLiteDatabase] = {}
         with errors_name(path):
-            about, num_atoms, self._digests = read_about(self.db.cursor,
-                                                         self.format)
-        if self.format == OLD_FORMAT:
+            about, columns = read_about(self.db.cursor, self.format)
+        if self.format == WITHOUT_DIGEST:
             warnings.warn(f"'{path}' is of an older version of torch_sake, "
                           f"without a digest: damage to all but its rows "
                           f"would not be seen")
         for key in Description.__annotations__:
-            setattr(self, key, about[key])
+            setattr(self, key, about.get(key, False))
         self.splits = {}  # published ones are not kept
-        self._num_atoms = num_atoms
-        self._numel = num_atoms.size
+        self.entries = {}
+        self._num_atoms = columns['num_atoms']
+        self._digests = columns.get('digests')
+        self._known = columns.get('known')
+        self._numel = self._num_atoms.size
 
     @property
     def processed_dir(self) -> str:
@@ -85,6 +92,32 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
         r"""The number of atoms of each frame."""
         return torch.from_numpy(self._num_atoms)[
             torch.as_tensor(self.indices())].long()
+
+    def info(self, index: int) -> dict[str, Any]:
+        r"""As :meth:`torch_sake.datasets.Frames.info`."""
+        if not self.has_infos:
+            return {}
+        idx = int(self.indices()[index])
+        try:
+            infos = [json.loads(self._read(idx)['info'])]
+        except RecursionError as error:
+            raise ValueError(f"'{self.source}', frame {idx}: What is known "
+                             f"of it cannot be read") from error
+        return (check_infos(Source(f"'{self.source}'", idx), infos, 1)
+                or [{}])[0]
+
+    def known(self, name: str) -> Tensor:
+        r"""As :meth:`torch_sake.datasets.Frames.known`."""
+        name = 'energy' if name == self.label else name
+        indices = torch.as_tensor(self.indices())
+        if self._known is not None:
+            return (torch.from_numpy(self._known)[indices] & BITS[name]) > 0
+        # Older files know this of stresses only by their frames.
+        if name == 'stress' and self.has_stress:
+            return torch.tensor([not bool(data.stress.isnan().any())
+                                 for data in self])
+        there = name == 'energy' or name == 'force' and self.has_forces
+        return torch.full((len(indices), ), there)
 
     # A connection must not be used by two processes, and workers are copies.
     @property
@@ -105,6 +138,9 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
 
     def get(self, idx: int) -> Data:
         idx = int(idx)
+        return self._add_entries(self.deserialize(self._read(idx)), idx)
+
+    def _read(self, idx: int) -> dict[str, Any]:
         try:
             values, row = self.db.get(idx)
             intact = self._is_intact(idx, values, row)
@@ -116,12 +152,14 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
         if not intact:
             raise ValueError(f"'{self.source}', frame {idx}: The frame is not "
                              f"what was written")
-        return self.deserialize(row)
+        return row
 
     def _is_intact(self, idx: int, values: Sequence[Any],
                    row: dict[str, Any]) -> bool:
-        keys = ('z', 'pos', 'force') if self.has_forces else ('z', 'pos')
-        digest = self._digests[idx] if self._digests.size else None
+        keys = ['z', 'pos']
+        if self._known is None and self.has_forces or row['force'].numel():
+            keys.append('force')
+        digest = None if self._digests is None else self._digests[idx]
         return {row[key].size(0) for key in keys} == {
             self._num_atoms[idx]} and is_intact(self.format, values, row,
                                                 digest)
@@ -131,7 +169,8 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
         data = Data(z=row['z'].long(), pos=row['pos'].clone())
         data[self.label] = torch.tensor([row['energy']], dtype=torch.double)
         if self.has_forces:
-            data.force = row['force'].clone()
+            data.force = row['force'].clone() if row['force'].numel() else (
+                torch.full_like(data.pos, torch.nan))
         for key, there, unknown in (('cell', self.has_cells, 0.0),
                                     ('pbc', self.has_cells, False),
                                     ('stress', self.has_stress, torch.nan)):
@@ -167,4 +206,7 @@ class _ReadOnly(SQLiteDatabase):
         self.cursor.execute(f'SELECT {self._joined_col_names} FROM '
                             f'{self.name} WHERE id = ?', (index, ))
         values = self.cursor.fetchone()
-        return values, self._deserialize(values)
+        row = self._deserialize(values)
+        if row['energy'] is None:  # SQLite has no NaN
+            row['energy'] = math.nan
+        return values, row

@@ -1,0 +1,63 @@
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from torch_sake.datasets.frames.split import Split
+
+# What of a frame is no label:
+STRUCTURE = ('z', 'pos', 'cell', 'pbc')
+
+
+class LabeledFrames:
+    r"""What frames in memory and those on disk have in common."""
+    units: dict[str, str]
+    source: str
+    test_start: int | None
+    split_seed: int | None
+    splits: dict[str, Split]
+    entries: dict[str, Tensor]
+
+    def with_entries(self, **entries: Tensor) -> Any:
+        r"""Returns the frames with further entries, which their batches have
+        then, too, such as a :obj:`weight`.
+
+        Shapes:
+            - **input:** one number for each frame :math:`(M)`
+        """
+        frames = copy.copy(self)
+        frames.entries = dict(self.entries)
+        indices = torch.as_tensor(self.indices())  # type: ignore[attr-defined]
+        for name, values in entries.items():
+            whole = values.new_zeros(self.len())  # type: ignore[attr-defined]
+            whole[indices] = values
+            frames.entries[name] = whole
+        return frames
+
+    def _add_entries(self, data: Data, idx: int) -> Data:
+        for name, values in self.entries.items():
+            data[name] = values[idx:idx + 1]
+        return data
+
+    @property
+    def label(self) -> str:
+        r"""The name of what the frames are labeled with."""
+        return label_name(self.units)
+
+    def index_select(self, idx: Any) -> Any:
+        frames = super().index_select(idx)  # type: ignore[misc]
+        frames.test_start = frames.split_seed = None
+        frames.splits = {}
+        return frames
+
+    def __repr__(self) -> str:
+        return (f"{self.__class__.__name__}({len(self)}, "
+                f"source='{self.source}')")
+
+
+def label_name(units: dict[str, str]) -> str:
+    r"""Returns what has the unit that is not that of lengths."""
+    name, = set(units) - {'length'}
+    return name
