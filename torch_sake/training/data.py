@@ -14,6 +14,7 @@ from torch_sake.datasets import (
     random_split,
     read_split,
 )
+from torch_sake.datasets.frames.charges import Pairs, with_states
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
@@ -60,7 +61,8 @@ def split_frames(frames: AnyFrames, config: TrainConfig) -> Split:
 class TrainingData(Summary):
     r"""The frames of a run, in memory or on disk, and their split, how large a
     batch of an evaluation may be, what each training frame adds to a batch,
-    what tells the data from others, and what a summary says of the training
+    what tells the data from others, the charges and multiplicities that there
+    are, if anything is said of them, and what a summary says of the training
     frames.
     """
     frames: AnyFrames
@@ -68,6 +70,7 @@ class TrainingData(Summary):
     eval_limit: BatchLimit
     sizes: Tensor
     fingerprint: str
+    states: Pairs
 
     @classmethod
     def from_config(cls, config: TrainConfig,
@@ -75,6 +78,7 @@ class TrainingData(Summary):
         r"""Returns the data of a run, or the given frames in their place."""
         if frames is None:
             frames = load_config_frames(asdict(config))
+        frames, states = with_states(frames, config.embed_charge)
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")
@@ -92,7 +96,7 @@ class TrainingData(Summary):
                             frames.label, frames.readout)
         return cls(frames=frames, split=split, eval_limit=config.eval_limit,
                    sizes=sizes, fingerprint=frames_fingerprint(frames),
-                   **vars(summary))
+                   states=states, **vars(summary))
 
     @property
     def output_scale(self) -> float:
@@ -156,8 +160,11 @@ class TrainingData(Summary):
         }
         if frames.label == 'energy':  # where simulations start by default
             first = frames[0]
-            description['structure'] = {key: first[key] for key in STRUCTURE
-                                        if key in first}
+            description['structure'] = {
+                key: first[key] for key in (*STRUCTURE, 'charge', 'spin')
+                if key in first}
+        if self.states:
+            description['states'] = self.states
         return description
 
     def check_settings(self, config: TrainConfig) -> None:
