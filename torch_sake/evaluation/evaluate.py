@@ -1,6 +1,7 @@
 r"""What the command :obj:`evaluate` does."""
 
 import os.path as osp
+import warnings
 from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any
@@ -11,18 +12,27 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import folder_of
 from torch_sake.datasets import published_split
+from torch_sake.datasets.frames.charges import (
+    State,
+    counting,
+    frame_states,
+    names_of,
+    trained_states,
+    with_entries,
+)
 from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
 from torch_sake.evaluation.config import EVAL_BATCH_SIZE, EvaluateConfig
 from torch_sake.evaluation.frame_texts import frame_texts
-from torch_sake.evaluation.metrics import predict, trivial_labels
+from torch_sake.evaluation.metrics import Predictor, predict, trivial_labels
 from torch_sake.evaluation.prediction_file import (
     check_prediction_file,
     prediction_file,
 )
 from torch_sake.evaluation.report import check_units, report_errors
 from torch_sake.potentials.description import RunDescription
+from torch_sake.potentials.electrons import embeds_charge
 from torch_sake.potentials.load import load_checkpoints, load_predictor
 from torch_sake.utils.checks import check_known_elements
 from torch_sake.utils.device import choose_device
@@ -57,6 +67,7 @@ def evaluate(config: EvaluateConfig) -> None:
     frames = load_data(config, description)
     check_units(frames.units, description['units'])
     frames, part = choose_frames(frames, config, tensors, description)
+    frames = with_states_of(potential, frames, description)
     loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
     present = torch.cat([data.z.unique() for data in loader]).unique()
     check_known_elements('The data have', present.tolist(), elements)
@@ -95,6 +106,24 @@ def has_labels(frames: AnyFrames) -> bool:
     r"""Returns whether anything is known of a frame that is predicted."""
     return any(bool(frames.known(name).any())
                for name in {frames.label, 'force', 'stress'})
+
+
+def with_states_of(potential: Predictor, frames: AnyFrames,
+                   description: dict[str, Any]) -> AnyFrames:
+    r"""Returns frames with their charges and spins, if a potential takes them.
+    If one of them is none that it knows, there is a warning.
+    """
+    members = getattr(potential, 'potentials', [potential])
+    embeds = any(embeds_charge(member.model) for member in members)
+    states, known = frame_states(frames, embeds), trained_states(description)
+    full = [state.full for state in states]
+    other = {full[index] for index in counting(frames, full)
+             if states[index] != State()}
+    if known and other - known:
+        warnings.warn(f"The data have charges and spins that the potential "
+                      f"was not trained on, {names_of(other - known)} (it "
+                      f"knows {names_of(known)})")
+    return with_entries(frames, states) if embeds else frames
 
 
 def load_data(config: EvaluateConfig,

@@ -17,6 +17,7 @@ from torch_sake.ops.derivatives import usable
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
 from torch_sake.potentials.compilable import Compilable
+from torch_sake.potentials.electrons import prepare_state
 from torch_sake.potentials.isolated import IsolatedAtoms
 from torch_sake.potentials.strain import apply_strain
 from torch_sake.utils.checks import (
@@ -133,6 +134,7 @@ class EnergyModel(Compilable):
         cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)
         z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
         model = self.model
+        prepare_state(model, kwargs, pos, batch, cell)
 
         def find() -> Edges:
             if isinstance(model, MoleculeModel):

@@ -12,6 +12,8 @@ from torch_sake.utils.plain_checks import check_elements, require
 FEW = 8
 # Arguments of a model that say nothing about graphs of one atom:
 OF_EDGES = {'batch_size', 'edge_index', 'edge_shift', 'recompute'}
+# Those of graphs, as atoms alone have them:
+OF_GRAPHS = {'charge': 0, 'spin': 1}
 
 
 class IsolatedAtoms(torch.nn.Module):
@@ -96,14 +98,17 @@ class IsolatedAtoms(torch.nn.Module):
         places = pos.new_zeros(number, pos.size(1))
         graphs = torch.arange(num_graphs, num_graphs + number,
                               dtype=batch.dtype, device=batch.device)
-        if not set(kwargs) <= OF_EDGES:
+        if not set(kwargs) <= OF_EDGES | OF_GRAPHS.keys():
             # Who knows of what size the other arguments are to be? Atoms
             # alone have none, and are as the model has them by default.
             none = None if edge_index is None else edge_index[:, :0]
             return (call(z, pos, batch, edge_index, edge_shift, kwargs),
                     call(alone, places, graphs - num_graphs, none, None, {}))
+        kwargs = {name: torch.cat([value, value.new_full(
+            (number, ), OF_GRAPHS[name])]) if name in OF_GRAPHS else value
+            for name, value in kwargs.items()}
         if 'batch_size' in kwargs:
-            kwargs = {**kwargs, 'batch_size': num_graphs + number}
+            kwargs['batch_size'] = num_graphs + number
         energy = call(torch.cat([z, alone.to(z.dtype)]),
                       torch.cat([pos, places]), torch.cat([batch, graphs]),
                       edge_index, edge_shift, kwargs)

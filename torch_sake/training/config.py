@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from torch_sake.training.batching import BatchLimit
 
 MODEL_ARGUMENTS = ('hidden_channels', 'num_layers', 'heads',
-                   'num_coefficients', 'num_rbf', 'update_pos', 'cutoff')
+                   'num_coefficients', 'num_rbf', 'update_pos', 'embed_charge',
+                   'cutoff')
 MODELS = ('SAKE', 'VectorSAKE')  # by name
 
 
@@ -94,6 +95,10 @@ class TrainConfig(PartsConfig, LabelConfig):
         cutoff: Distance from which on atoms do not see each other, in the
             unit of the positions; null for all pairs.
         update_pos: Whether layers move the atoms.
+        embed_charge: Whether the total charge and the multiplicity of each
+            frame ('charge' or 'total_charge', 'spin' or 'multiplicity' in its
+            file; 0 and 1 if not given) become part of what the model is given,
+            for data of several.
         num_steps: Number of training steps.
         batch_size: Number of frames of a step, on all devices together.
         max_num_atoms: Largest number of atoms of the frames of a step, of
@@ -167,6 +172,7 @@ class TrainConfig(PartsConfig, LabelConfig):
     num_rbf: PositiveInt | None = None
     cutoff: Cutoff | None = 5.0
     update_pos: bool | None = None
+    embed_charge: bool = False
     num_steps: PositiveInt = 5000
     batch_size: PositiveInt = 8
     max_num_atoms: PositiveInt | None = None
@@ -268,5 +274,7 @@ class TrainConfig(PartsConfig, LabelConfig):
     def model_arguments(self) -> dict[str, Any]:
         r"""The arguments of the model, as far as they are given here."""
         given = {name: getattr(self, name) for name in MODEL_ARGUMENTS}
+        if not self.embed_charge:
+            del given['embed_charge']  # models of users need not know of it
         return {key: value for key, value in given.items()
                 if value is not None or key == 'cutoff'}

@@ -7,6 +7,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import Split
+from torch_sake.datasets.frames.charges import Pairs, with_states
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
@@ -36,7 +37,8 @@ def check_frames(frames: Any) -> AnyFrames:
 class TrainingData(Summary):
     r"""The frames of a run, in memory or on disk, and their split, how large a
     batch of an evaluation may be, what each training frame adds to a batch,
-    what tells the data from others, and what a summary says of the training
+    what tells the data from others, the charges and multiplicities that there
+    are, if anything is said of them, and what a summary says of the training
     frames.
     """
     frames: AnyFrames
@@ -44,12 +46,14 @@ class TrainingData(Summary):
     eval_limit: BatchLimit
     sizes: Tensor
     fingerprint: str
+    states: Pairs
 
     @classmethod
     def from_config(cls, config: TrainConfig,
                     frames: AnyFrames | None = None) -> 'TrainingData':
         r"""Returns the data of a run, or the given frames in their place."""
         frames = load_config_frames(asdict(config), frames=frames)
+        frames, states = with_states(frames, config.embed_charge)
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")
@@ -67,7 +71,7 @@ class TrainingData(Summary):
                             frames.label, frames.readout)
         return cls(frames=frames, split=split, eval_limit=config.eval_limit,
                    sizes=sizes, fingerprint=frames_fingerprint(frames),
-                   **vars(summary))
+                   states=states, **vars(summary))
 
     @property
     def output_scale(self) -> float:
@@ -131,8 +135,11 @@ class TrainingData(Summary):
         }
         if frames.label == 'energy':  # where simulations start by default
             first = frames[0]
-            description['structure'] = {key: first[key] for key in STRUCTURE
-                                        if key in first}
+            description['structure'] = {
+                key: first[key] for key in (*STRUCTURE, 'charge', 'spin')
+                if key in first}
+        if self.states:
+            description['states'] = self.states
         return description
 
     def check_settings(self, config: TrainConfig) -> None:
