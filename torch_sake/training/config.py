@@ -3,6 +3,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.training.parts_config import PartsConfig
+from torch_sake.utils.durations import Duration, seconds_of
 from torch_sake.utils.elements import check_atomic_energies
 from torch_sake.utils.hints import (
     Count,
@@ -23,6 +24,9 @@ from torch_sake.utils.plain_checks import require
 if TYPE_CHECKING:
     from torch_sake.training.batching import BatchLimit
 
+NUM_STEPS = 5000
+# Steps, or seconds, from which on compilation is worth its time:
+COMPILED_STEPS, COMPILED_SECONDS = 3000, 180
 MODEL_ARGUMENTS = ('hidden_channels', 'num_layers', 'heads',
                    'num_coefficients', 'num_rbf', 'update_pos', 'embed_charge',
                    'cutoff')
@@ -99,7 +103,16 @@ class TrainConfig(PartsConfig, LabelConfig):
             frame ('charge' or 'total_charge', 'spin' or 'multiplicity' in its
             file; 0 and 1 if not given) become part of what the model is given,
             for data of several.
-        num_steps: Number of training steps.
+        num_steps: Number of training steps; 5000 if neither it nor 'max_time'
+            is given. A run that goes on with 'resume' can have more or fewer
+            than before, and has as many if not given. The learning rate is
+            then that of a run of the new length at the same step, without
+            another warmup.
+        max_time: How long to train, HH:MM:SS or DD:HH:MM:SS, in place of
+            'num_steps': the learning rate comes to its end when the time is
+            over. Validations and compilation count, as does the time before
+            'resume', but not the report at the end. A run can go on with
+            another time, as with another number of steps.
         batch_size: Number of frames of a step, on all devices together.
         max_num_atoms: Largest number of atoms of the frames of a step, of
             which there are as many as fit, in place of 'batch_size'.
@@ -147,8 +160,8 @@ class TrainConfig(PartsConfig, LabelConfig):
             folder 'tensorboard' of the run.
         compile: Whether training steps are compiled, which takes a good part
             of a minute at the beginning. If not given, runs of at least 3000
-            steps with models of this package are. Where this fails there is a
-            warning.
+            steps, or three minutes, with models of this package are. Where
+            this fails there is a warning.
     """
     data: Sources = 'xtb:ethanol'
     root: Path | None = None
@@ -173,7 +186,8 @@ class TrainConfig(PartsConfig, LabelConfig):
     cutoff: Cutoff | None = 5.0
     update_pos: bool | None = None
     embed_charge: bool = False
-    num_steps: PositiveInt = 5000
+    num_steps: PositiveInt | None = None
+    max_time: Duration | None = None
     batch_size: PositiveInt = 8
     max_num_atoms: PositiveInt | None = None
     max_num_edges: PositiveInt | None = None
@@ -204,6 +218,13 @@ class TrainConfig(PartsConfig, LabelConfig):
     def __post_init__(self):
         check_settings(self)
         self.settle_parts()
+        require(self.num_steps is None or self.max_time is None,
+                f"'num_steps' must not be given beside 'max_time': one of "
+                f"them must be null (got {self.num_steps} and "
+                f"{self.max_time!r})")
+        if self.num_steps is None and self.max_time is None and (
+                not self.resume):  # else as many as the run has
+            self.num_steps = NUM_STEPS
         if self.out is None:
             self.out = f'runs/{first_name(self.data)}'
         for name in ('heads', 'num_coefficients'):
@@ -258,17 +279,25 @@ class TrainConfig(PartsConfig, LabelConfig):
 
     def next_validation(self, step: int) -> int:
         r"""Returns the number of steps after which the validation follows that
-        is the next one after :obj:`step` steps.
+        is the next one after :obj:`step` steps, unless the time is over
+        before.
         """
         following = (step // self.val_interval + 1) * self.val_interval
-        return min(following, self.num_steps)
+        return min(following, self.num_steps or following)
 
     @property
     def compiles(self) -> bool:
         r"""Whether training steps are compiled."""
         if self.compile is None:
-            return self.num_steps >= 3000 and self.model in MODELS
+            return self.model in MODELS and (
+                (self.num_steps or 0) >= COMPILED_STEPS or
+                (self.seconds or 0) >= COMPILED_SECONDS)
         return self.compile
+
+    @property
+    def seconds(self) -> float | None:
+        r"""The length of the run, if it is one of time."""
+        return None if self.max_time is None else seconds_of(self.max_time)
 
     @property
     def model_arguments(self) -> dict[str, Any]:

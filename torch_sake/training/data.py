@@ -122,6 +122,13 @@ class TrainingData(Summary):
                                                  some.num_atoms.sum())
         return total / config.num_processes
 
+    def steps_of_validation(self, config: TrainConfig) -> float:
+        r"""Returns how many steps take as long as a validation, about: it has
+        no derivatives with respect to parameters, and is not compiled.
+        """
+        mean = float(self.sizes.double().mean())
+        return 0.5 * self.split.val.numel() * mean / config.batch_limit.number
+
     @property
     def description(self) -> dict[str, Any]:
         r"""What the checkpoints of a run say about its data."""
