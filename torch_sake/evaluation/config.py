@@ -1,6 +1,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.utils.hints import (
     ModelPath,
     Path,
@@ -16,7 +17,7 @@ EVAL_BATCH_SIZE = 64  # frames
 
 
 @dataclass
-class EvaluateConfig:
+class EvaluateConfig(LabelConfig):
     r"""What to measure.
 
     Args:

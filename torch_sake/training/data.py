@@ -49,7 +49,7 @@ class TrainingData(Summary):
     def from_config(cls, config: TrainConfig,
                     frames: AnyFrames | None = None) -> 'TrainingData':
         r"""Returns the data of a run, or the given frames in their place."""
-        frames = load_config_frames(asdict(config), frames)
+        frames = load_config_frames(asdict(config), frames=frames)
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")
