@@ -16,9 +16,11 @@ from torch_sake.training.batching import (
     BatchLimit,
     count_edges,
 )
+from torch_sake.training.checks import check_labels, warn_of_shared_frames
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.label_statistics import Summary, summarize
 from torch_sake.training.splits import split_frames
+from torch_sake.training.weights import weigh_frames
 from torch_sake.utils.plain_checks import require
 
 # Of frames that say how many neighbors an atom has:
@@ -36,14 +38,15 @@ def check_frames(frames: Any) -> AnyFrames:
 class TrainingData(Summary):
     r"""The frames of a run, in memory or on disk, and their split, how large a
     batch of an evaluation may be, what each training frame adds to a batch,
-    what tells the data from others, and what a summary says of the training
-    frames.
+    what tells the data from others, the names of the labels that training
+    frames have, and what a summary says of them.
     """
     frames: AnyFrames
     split: Split
     eval_limit: BatchLimit
     sizes: Tensor
     fingerprint: str
+    labels: list[str]
 
     @classmethod
     def from_config(cls, config: TrainConfig,
@@ -61,12 +64,16 @@ class TrainingData(Summary):
                 f"the largest training frame "
                 f"({frames.where(int(split.train[sizes.argmax()]))}) times "
                 f"the number of devices (got {limit.number})")
+        labels = check_labels(frames, split)
+        warn_of_shared_frames(frames, split)
         # In the order of the file, which takes the least time to read.
         train = frames[split.train.sort().values]
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
                             frames.label, frames.readout)
-        return cls(frames=frames, split=split, eval_limit=config.eval_limit,
-                   sizes=sizes, fingerprint=frames_fingerprint(frames),
+        fingerprint = frames_fingerprint(frames)  # of what an evaluation has
+        weighed = weigh_frames(frames, split.train, config.config_type_weights)
+        return cls(frames=weighed, split=split, eval_limit=config.eval_limit,
+                   sizes=sizes, fingerprint=fingerprint, labels=labels,
                    **vars(summary))
 
     @property

@@ -240,7 +240,7 @@ class Trainer:
         # What is learned, and the weight and the unit of its error:
         weights = {data.frames.label: 1.0}
         units = dict.fromkeys((*weights, 'energy', 'force'), data.scale)
-        if data.frames.has_forces:
+        if 'force' in data.labels:
             weights = {'force': 1.0, 'energy': config.energy_weight}
         if data.volume_per_atom > 0:  # of frames with a stress
             weights['stress'] = config.stress_weight
