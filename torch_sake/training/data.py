@@ -29,8 +29,8 @@ SAMPLE = 10000
 
 def check_frames(frames: Any) -> AnyFrames:
     if not isinstance(frames, AnyFrames):
-        raise TypeError(f"'frames' must be Frames, FramesOnDisk or "
-                        f"JoinedFrames (got {type(frames)})")
+        raise TypeError(f"'frames' must be Frames or FramesOnDisk, or "
+                        f"JoinedFrames of some (got {type(frames)})")
     return frames
 
 
@@ -52,7 +52,10 @@ class TrainingData(Summary):
     def from_config(cls, config: TrainConfig,
                     frames: AnyFrames | None = None) -> 'TrainingData':
         r"""Returns the data of a run, or the given frames in their place."""
-        frames = load_config_frames(asdict(config), frames=frames)
+        if frames is None:
+            frames = load_config_frames(asdict(config))
+        else:  # with those for validation and testing
+            frames = load_config_frames(asdict(config), frames=frames)
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from torch_sake.utils.hints import Sources, Texts
@@ -83,6 +83,23 @@ class PartsConfig:
                       {*(self.test_config_type or ())})
         require(not both, f"'val_config_type' and 'test_config_type' must "
                           f"have different types (got {both} twice)")
-        if self.split is not None:  # numbers that nothing follows from
-            self.num_train = self.num_train or DEFAULT_SIZES[0]
-            self.num_val = self.num_val or DEFAULT_SIZES[1]
+        # Those that nothing follows from, and those that are published:
+        sizes = DEFAULT_SIZES
+        if self.split is None:
+            if any(map(self.given_as, GIVEN)):
+                return
+            sizes = self.default_sizes
+        if self.split is not None or sizes != DEFAULT_SIZES:
+            self.num_train = self.num_train or sizes[0]
+            self.num_val = self.num_val or sizes[1]
+
+    def of_frames(self, source: str) -> Any:
+        r"""Returns the settings for frames of a source, which need not be all
+        that it has: published sizes are not theirs.
+        """
+        sizes = {}
+        if str(source).partition(':')[0] in SPLIT_SIZES and not any(
+                map(self.given_as, GIVEN)):
+            sizes = {'num_train': self.num_train or self.default_sizes[0],
+                     'num_val': self.num_val or self.default_sizes[1]}
+        return replace(self, data=source, **sizes)

@@ -100,7 +100,7 @@ class Trainer:
                 f"'devices' must be at most {available}, the number of GPUs "
                 f"here (got {config.devices})")
         if frames is not None:
-            config = replace(config, data=check_frames(frames).source)
+            config = config.of_frames(check_frames(frames).source)
         pretrained = None
         if config.init is not None:
             require(model is None, f"'init' must not be given for a model of "
