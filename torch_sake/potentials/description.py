@@ -20,7 +20,7 @@ from torch_sake.utils.hints import (
 )
 from torch_sake.utils.messages import in_words
 from torch_sake.utils.names import is_import_path
-from torch_sake.utils.plain_checks import check_elements
+from torch_sake.utils.plain_checks import check_elements, require
 from torch_sake.utils.units import check_units, check_units_of_label
 
 Elements = Annotated[list[int], partial(check_elements, end=NUM_ELEMENTS)]
@@ -37,6 +37,7 @@ class ModelArguments(TypedDict, total=False):
     cutoff: PositiveFloat | None
     avg_num_neighbors: PositiveFloat
     num_layers: PositiveInt
+    embed_charge: bool
     readout: Literal[READOUTS]
 
 
@@ -57,6 +58,15 @@ def check_model(name: str, value: dict[str, Any]) -> None:
 
 
 Model = Annotated[dict[str, Any], check_model]
+
+
+def check_states(name: str, value: list[list[int]]) -> None:
+    require(all(len(pair) == 2 and pair[1] >= 1 for pair in value),
+            f"'{name}' must be pairs of a charge and a multiplicity "
+            f"(got {in_words(value)})")
+
+
+States = Annotated[list[list[int]], check_states]
 
 
 class Prior(TypedDict):
@@ -91,6 +101,7 @@ class _Optional(TypedDict, total=False):
     label: str
     readout: Literal[READOUTS]
     old_elements: Elements
+    states: States
     fingerprint: str
     step: Count
     seconds: FiniteFloat

@@ -7,6 +7,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import Split
+from torch_sake.datasets.frames.charges import Pairs, with_states
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
@@ -39,7 +40,8 @@ class TrainingData(Summary):
     r"""The frames of a run, in memory or on disk, and their split, how large a
     batch of an evaluation may be, what each training frame adds to a batch,
     what tells the data from others, the names of the labels that training
-    frames have, and what a summary says of them.
+    frames have, the charges and multiplicities that there are, if anything is
+    said of them, and what a summary says of the training frames.
     """
     frames: AnyFrames
     split: Split
@@ -47,6 +49,7 @@ class TrainingData(Summary):
     sizes: Tensor
     fingerprint: str
     labels: list[str]
+    states: Pairs
 
     @classmethod
     def from_config(cls, config: TrainConfig,
@@ -56,6 +59,7 @@ class TrainingData(Summary):
             frames = load_config_frames(asdict(config))
         else:  # with those for validation and testing
             frames = load_config_frames(asdict(config), frames=frames)
+        frames, states = with_states(frames, config.embed_charge)
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")
@@ -77,7 +81,7 @@ class TrainingData(Summary):
         weighed = weigh_frames(frames, split.train, config.config_type_weights)
         return cls(frames=weighed, split=split, eval_limit=config.eval_limit,
                    sizes=sizes, fingerprint=fingerprint, labels=labels,
-                   **vars(summary))
+                   states=states, **vars(summary))
 
     @property
     def output_scale(self) -> float:
@@ -128,6 +132,13 @@ class TrainingData(Summary):
                                                  some.num_atoms.sum())
         return total / config.num_processes
 
+    def steps_of_validation(self, config: TrainConfig) -> float:
+        r"""Returns how many steps take as long as a validation, about: it has
+        no derivatives with respect to parameters, and is not compiled.
+        """
+        mean = float(self.sizes.double().mean())
+        return 0.5 * self.split.val.numel() * mean / config.batch_limit.number
+
     @property
     def description(self) -> dict[str, Any]:
         r"""What the checkpoints of a run say about its data."""
@@ -141,8 +152,11 @@ class TrainingData(Summary):
         }
         if frames.label == 'energy':  # where simulations start by default
             first = frames[0]
-            description['structure'] = {key: first[key] for key in STRUCTURE
-                                        if key in first}
+            description['structure'] = {
+                key: first[key] for key in (*STRUCTURE, 'charge', 'spin')
+                if key in first}
+        if self.states:
+            description['states'] = self.states
         return description
 
     def check_settings(self, config: TrainConfig) -> None:

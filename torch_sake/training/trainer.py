@@ -14,6 +14,7 @@ from torch_sake.models import MoleculeModel
 from torch_sake.models.registry import find_model, name_of
 from torch_sake.potentials.load import assemble
 from torch_sake.runs.distributed import is_first_process
+from torch_sake.runs.length import keep_length
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
@@ -94,6 +95,7 @@ class Trainer:
         self.config = config
         with self._held_folder():
             check_out(config.out, config.resume)
+        config = keep_length(config, ('num_steps', 'max_time'))
         self.device = choose_device(config.device)
         available = torch.cuda.device_count()
         require(self.device.type != 'cuda' or config.devices <= available,
@@ -130,6 +132,9 @@ class Trainer:
             self.module.to(self.device)
         if config.compiles and isinstance(potential.model, MoleculeModel):
             potential.compile()  # not the average: it is rarely called
+            self.module.compiles = True
+        self.module.steps_of_validation = (
+            self.data.steps_of_validation(config))
         self.random_state = torch.get_rng_state()  # of this run alone
         if config.resume:
             self._restore()

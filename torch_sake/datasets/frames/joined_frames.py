@@ -1,3 +1,4 @@
+import copy
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -51,6 +52,9 @@ class JoinedFrames(LabeledFrames, Dataset):
                                      f"must have the same {what} (got {one} "
                                      f"and {other})")
         self.units, self.readout = first.units, first.readout
+        source_units = [part.source_units for part in self.parts]
+        if source_units.count(source_units[0]) == len(source_units):
+            self._source_units = source_units[0]
         self.name = '+'.join(part.name for part in self.parts)
         self.source = in_a_row([part.source for part in self.parts])
         self.test_start = self.split_seed = None
@@ -94,6 +98,12 @@ class JoinedFrames(LabeledFrames, Dataset):
         r"""As :meth:`torch_sake.datasets.Frames.where`."""
         part, number = self._find(self.indices()[index])
         return part.where(number)
+
+    def in_units(self, units: dict[str, str]) -> 'JoinedFrames':
+        frames = copy.copy(self)
+        frames.parts = [part.in_units(units) for part in self.parts]
+        frames.units = dict(units)
+        return frames
 
     def of_parts(self) -> Iterator[tuple[Any, Tensor]]:
         r"""Yields the frames of each source that there are, and which ones of

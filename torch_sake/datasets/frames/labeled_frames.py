@@ -21,11 +21,11 @@ class LabeledFrames:
     split_seed: int | None
     splits: dict[str, Split]
     entries: dict[str, Tensor]
+    # Before a conversion:
+    _source_units: dict[str, str] | None = None
     # Frames that are given for a part of the split, by its name:
     assigned: dict[str, Tensor] = {}
     is_in_memory = False
-    # Before a conversion:
-    _source_units: dict[str, str] | None = None
 
     @property
     def _index(self) -> Tensor:
