@@ -1,8 +1,10 @@
 import math
 import os.path as osp
+import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
@@ -24,9 +26,18 @@ from torch_sake.training.batching import (
     count_edges,
 )
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.label_statistics import Summary, summarize
+from torch_sake.training.isolated import find_isolated, find_references
+from torch_sake.training.label_statistics import (
+    Summary,
+    energies_per_atom,
+    summarize,
+)
+from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.plain_checks import require
+from torch_sake.utils.units import ENERGIES
 
+# More than any atom is bound by, in eV:
+LARGEST_BOND = 20.0
 # Of frames that say how many neighbors an atom has:
 SAMPLE = 10000
 
@@ -38,17 +49,23 @@ def check_frames(frames: Any) -> AnyFrames:
     return frames
 
 
-def split_frames(frames: AnyFrames, config: TrainConfig) -> Split:
-    r"""Returns the split of the frames that a run asks for."""
+def split_frames(frames: AnyFrames, config: TrainConfig,
+                 isolated: Tensor | None = None) -> Split:
+    r"""Returns the split of the frames that a run asks for, without those that
+    are isolated atoms.
+    """
     seed = config.seed if frames.split_seed is None else frames.split_seed
     if config.split is None:
-        split = random_split(len(frames), config.num_train, config.num_val,
-                             config.num_test, seed, frames.test_start)
+        split = draw_frames(drawable_frames(frames, isolated), config, seed,
+                            frames.test_start)
     elif osp.isfile(config.split):
         split = read_split(config.split, len(frames), config.split_prefix)
     else:
         split = published_split(frames.splits, config.split, len(frames),
                                 config.num_val, seed)
+    if isolated is not None:
+        split = Split(**{name: part[~isolated[part]]
+                         for name, part in vars(split).items()})
     for name in ('train', 'val'):
         require(getattr(split, name).numel() >= config.num_processes,
                 f"The split must have at least one frame in '{name}' for each "
@@ -56,18 +73,36 @@ def split_frames(frames: AnyFrames, config: TrainConfig) -> Split:
     return split
 
 
+def drawable_frames(frames: AnyFrames, isolated: Tensor | None) -> Tensor:
+    r"""Returns the indices of the frames that a random split may draw."""
+    indices = torch.arange(len(frames))
+    return indices if isolated is None else indices[~isolated]
+
+
+def draw_frames(indices: Tensor, config: TrainConfig, seed: int,
+                test_start: int | None) -> Split:
+    r"""Returns a random split of the frames of some indices."""
+    if test_start is not None:
+        test_start = int((indices < test_start).sum())
+    split = random_split(indices.numel(), config.num_train, config.num_val,
+                         config.num_test, seed, test_start)
+    return Split(**{name: indices[part]
+                    for name, part in vars(split).items()})
+
+
 @dataclass
 class TrainingData(Summary):
     r"""The frames of a run, in memory or on disk, and their split, how large a
     batch of an evaluation may be, what each training frame adds to a batch,
-    what tells the data from others, and what a summary says of the training
-    frames.
+    what tells the data from others, of which elements the energies of isolated
+    atoms are given, and what a summary says of the training frames.
     """
     frames: AnyFrames
     split: Split
     eval_limit: BatchLimit
     sizes: Tensor
     fingerprint: str
+    isolated_atoms: list[int] | None = None
 
     @classmethod
     def from_config(cls, config: TrainConfig,
@@ -78,7 +113,15 @@ class TrainingData(Summary):
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")
-        split, limit = split_frames(frames, config), config.batch_limit
+        isolated = None
+        if config.atomic_energies != 'fit':
+            require(frames.label == 'energy',
+                    f"'atomic_energies' must be 'fit' for data of "
+                    f"'{frames.label}', which is no energy "
+                    f"(got {config.atomic_energies!r})")
+            isolated = find_isolated(frames)
+        split = split_frames(frames, config, isolated)
+        limit = config.batch_limit
         sizes = limit.sizes(frames[split.train])
         needed = int(sizes.max()) * config.num_processes
         require(needed <= limit.number,
@@ -90,9 +133,14 @@ class TrainingData(Summary):
         train = frames[split.train.sort().values]
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
                             frames.label, frames.readout)
-        return cls(frames=frames, split=split, eval_limit=config.eval_limit,
-                   sizes=sizes, fingerprint=frames_fingerprint(frames),
-                   **vars(summary))
+        given: dict[str, Any] = {}
+        if isolated is not None:
+            given['isolated_atoms'] = summary.elements
+            given['atomic_energies'] = find_references(
+                frames, config, isolated, summary.elements)
+        return cls(**{**vars(summary), **given}, frames=frames, split=split,
+                   eval_limit=config.eval_limit, sizes=sizes,
+                   fingerprint=frames_fingerprint(frames))
 
     @property
     def output_scale(self) -> float:
@@ -154,6 +202,8 @@ class TrainingData(Summary):
             'elements': self.elements, 'split': vars(self.split),
             'fingerprint': self.fingerprint
         }
+        if self.isolated_atoms is not None:
+            description['isolated_atoms'] = self.isolated_atoms
         if frames.label == 'energy':  # where simulations start by default
             first = frames[0]
             description['structure'] = {key: first[key] for key in STRUCTURE
@@ -170,6 +220,38 @@ class TrainingData(Summary):
                 config.stress_weight in (0, TrainConfig.stress_weight),
                 f"'stress_weight' must not be given for data without stresses "
                 f"(got {config.stress_weight})")
+
+    @property
+    def is_of_one_composition(self) -> bool:
+        r"""Whether all training frames have the same atoms."""
+        num_atoms = self.frames.num_atoms[self.split.train]
+        return self.num_compositions == 1 and bool(
+            (num_atoms == num_atoms[0]).all())
+
+    def check_references(self) -> None:
+        r"""Warns where the energies of the elements are one choice of many, or
+        are none of the labels.
+        """
+        if self.frames.label != 'energy':
+            return
+        if self.isolated_atoms is not None:
+            self._check_given_references()
+        elif self.undetermined and not self.is_of_one_composition:
+            symbols = ', '.join(map(symbol_of, self.undetermined))
+            warnings.warn(f"The compositions of the training frames do not "
+                          f"determine the energies of {symbols}: frames of "
+                          f"other compositions need 'atomic_energies'")
+
+    def _check_given_references(self) -> None:
+        part = next(iter(self.batches('train')))
+        bound = energies_per_atom([part], self.atomic_energies)
+        mean = float(bound.mean()) if bound.numel() else 0.0
+        limit = LARGEST_BOND / ENERGIES[self.frames.units['energy']]
+        if abs(mean) > limit:
+            warnings.warn(f"The energies of the training frames are {mean:.4g}"
+                          f" {self.frames.units['energy']} per atom away from "
+                          f"'atomic_energies', more than bonds are: are both "
+                          f"of one method, in one unit?")
 
     def check_elements(self) -> None:
         r"""Raises an error that names the first frame for validation or for
