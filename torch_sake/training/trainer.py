@@ -122,6 +122,8 @@ class Trainer:
             description = pretrained.description
         else:
             potential, description = self._build_potential(model)
+            if not config.resume:
+                self.data.check_references()
         self.data.check_elements()
         potential.to(getattr(torch, config.precision))
         self.module = PotentialModule(
