@@ -116,7 +116,11 @@ class _Required(_Optional):
     elements: Elements
 
 
-class PotentialDescription(_Required):
+class _OfPotential(_Required, total=False):
+    isolated_atoms: Elements  # that have exactly their energies
+
+
+class PotentialDescription(_OfPotential):
     units: EnergyUnits
 
 

@@ -175,4 +175,5 @@ def assemble(model: torch.nn.Module, references: Tensor | None,
                         description['readout'], description['label'])
     prior = description.get('prior')
     return Potential(model, description['energy_scale'], references,
-                     None if prior is None else ZBLRepulsion(**prior))
+                     None if prior is None else ZBLRepulsion(**prior),
+                     isolated_atoms=description.get('isolated_atoms'))

@@ -58,19 +58,6 @@ class TrainConfig(PartsConfig, LabelConfig):
         root: Folder of the files of a data set, or of the generated ones.
         num_frames: Number of frames that are generated for 'xtb:NAME'; 2000 if
             not given.
-        split: An npz file with the frames 'train', 'val' and 'test', or the
-            name of a split that the data are published with ('1' to '5' of
-            'rmd17:NAME'; 'within' and 'other' of 'iso17'), in place of a
-            random split.
-        split_prefix: What these names start with in the file.
-        num_train: Number of training frames of a random split; 950, or
-            110,000 of QM9, if not given, and 80 % of the frames where there
-            are not as many.
-        num_val: Number of validation frames of a random split; 50, or 10,000
-            of QM9, if not given, and 10 % of the frames where there are not
-            as many.
-        num_test: Number of test frames of a random split; all that are left
-            if not given. Errors are reported on the validation frames if 0.
         out: Folder of the run; 'runs/' and the name of the data if not given.
         resume: Go on with the run in the folder 'out'.
         init: Checkpoint, or folder of a run, whose potential the run starts
@@ -166,11 +153,6 @@ class TrainConfig(PartsConfig, LabelConfig):
     data: Sources = 'xtb:ethanol'
     root: Path | None = None
     num_frames: PositiveInt | None = None
-    split: Path | None = None
-    split_prefix: str = ''
-    num_train: PositiveInt | None = None
-    num_val: PositiveInt | None = None
-    num_test: int | None = None
     out: Path | None = None
     resume: bool = False
     init: Path | None = None
@@ -240,9 +222,6 @@ class TrainConfig(PartsConfig, LabelConfig):
         require(self.init is None or self.model in MODELS,
                 f"'init' must not be given for a model of your own, "
                 f"{self.model!r} (got {self.init!r})")
-        require(self.split or not self.split_prefix,
-                f"'split_prefix' needs 'split', the file that it is about "
-                f"(got {self.split_prefix!r})")
         require(self.batch_size >= self.num_processes,
                 f"'batch_size' must be at least the number of devices of all "
                 f"nodes, {self.num_processes} (got {self.batch_size})")

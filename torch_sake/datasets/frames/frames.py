@@ -201,6 +201,12 @@ class Frames(LabeledFrames, InMemoryDataset):
         infos = self._infos
         return {} if infos is None else dict(infos[self.indices()[index]])
 
+    def mentions(self, name: str) -> bool:
+        r"""Returns whether an entry of this name is known of any frame of the
+        source.
+        """
+        return any(name in info for info in self._infos or ())
+
     def where(self, index: int) -> str:
         r"""Returns what messages call a frame: where it comes from, and its
         number there.
