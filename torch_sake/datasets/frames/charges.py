@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets.frames.load import AnyFrames
@@ -80,7 +81,9 @@ def _find(info: Mapping[str, Any], names: tuple[str, ...],
 
 
 def _integer(name: str, value: Any, where: str) -> int:
-    number = value.item() if getattr(value, 'size', 0) == 1 else value
+    is_one = isinstance(value, Tensor) and value.numel() == 1 or (
+        getattr(value, 'size', 0) == 1)
+    number = value.item() if is_one else value
     try:
         number = float(number) if isinstance(number, str) else number
     except ValueError:
@@ -222,13 +225,6 @@ def warn_of_parity(frames: AnyFrames, states: list[State],
                     f"warning is for the first such frame)")
                 return
         start += data.num_graphs
-
-
-def trained_states(description: Mapping[str, Any]) -> set[tuple[int, int]]:
-    r"""Returns the pairs of charge and multiplicity that the description of a
-    checkpoint knows of.
-    """
-    return {tuple(pair) for pair in description.get('states', ())}
 
 
 def names_of(pairs: Any) -> str:
