@@ -79,13 +79,15 @@ class _OptionalSettings(TypedDict, total=False):
     root: str | None
     num_frames: PositiveInt | None
     data_seed: Count
+    val: str | list[str] | None
+    test: str | list[str] | None
 
 
 class Settings(_OptionalSettings):
     r"""Of those of the run, what the data followed from. Nothing of it is
     opened.
     """
-    data: str
+    data: str | list[str]
 
 
 class RunDescription(TypedDict):

@@ -1,5 +1,4 @@
 import math
-import os.path as osp
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -7,13 +6,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets import (
-    Frames,
-    Split,
-    published_split,
-    random_split,
-    read_split,
-)
+from torch_sake.datasets import Split
 from torch_sake.datasets.frames.charges import Pairs, with_states
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
@@ -26,6 +19,7 @@ from torch_sake.training.batching import (
 )
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.label_statistics import Summary, summarize
+from torch_sake.training.splits import split_frames
 from torch_sake.utils.plain_checks import require
 
 # Of frames that say how many neighbors an atom has:
@@ -34,27 +28,9 @@ SAMPLE = 10000
 
 def check_frames(frames: Any) -> AnyFrames:
     if not isinstance(frames, AnyFrames):
-        raise TypeError(f"'frames' must be Frames or FramesOnDisk "
-                        f"(got {type(frames)})")
+        raise TypeError(f"'frames' must be Frames, FramesOnDisk or "
+                        f"JoinedFrames (got {type(frames)})")
     return frames
-
-
-def split_frames(frames: AnyFrames, config: TrainConfig) -> Split:
-    r"""Returns the split of the frames that a run asks for."""
-    seed = config.seed if frames.split_seed is None else frames.split_seed
-    if config.split is None:
-        split = random_split(len(frames), config.num_train, config.num_val,
-                             config.num_test, seed, frames.test_start)
-    elif osp.isfile(config.split):
-        split = read_split(config.split, len(frames), config.split_prefix)
-    else:
-        split = published_split(frames.splits, config.split, len(frames),
-                                config.num_val, seed)
-    for name in ('train', 'val'):
-        require(getattr(split, name).numel() >= config.num_processes,
-                f"The split must have at least one frame in '{name}' for each "
-                f"device ({len(frames)} frames in all)")
-    return split
 
 
 @dataclass
@@ -76,8 +52,7 @@ class TrainingData(Summary):
     def from_config(cls, config: TrainConfig,
                     frames: AnyFrames | None = None) -> 'TrainingData':
         r"""Returns the data of a run, or the given frames in their place."""
-        if frames is None:
-            frames = load_config_frames(asdict(config))
+        frames = load_config_frames(asdict(config), frames=frames)
         frames, states = with_states(frames, config.embed_charge)
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
@@ -87,9 +62,9 @@ class TrainingData(Summary):
         needed = int(sizes.max()) * config.num_processes
         require(needed <= limit.number,
                 f"'max_num_{limit.unit}' must be at least {needed}, those of "
-                f"the largest training frame (number "
-                f"{int(split.train[sizes.argmax()])}) times the number of "
-                f"devices (got {limit.number})")
+                f"the largest training frame "
+                f"({frames.where(int(split.train[sizes.argmax()]))}) times "
+                f"the number of devices (got {limit.number})")
         # In the order of the file, which takes the least time to read.
         train = frames[split.train.sort().values]
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
@@ -108,7 +83,7 @@ class TrainingData(Summary):
         list, which hands them out in less time.
         """
         frames = self.frames[getattr(self.split, name)]
-        return list(frames) if isinstance(frames, Frames) else frames
+        return list(frames) if frames.is_in_memory else frames
 
     def batches(self, name: str,
                 batch_size: int | None = None) -> DataLoader:
@@ -146,6 +121,13 @@ class TrainingData(Summary):
             total = config.max_num_atoms * float(edges.sum() /
                                                  some.num_atoms.sum())
         return total / config.num_processes
+
+    def steps_of_validation(self, config: TrainConfig) -> float:
+        r"""Returns how many steps take as long as a validation, about: it has
+        no derivatives with respect to parameters, and is not compiled.
+        """
+        mean = float(self.sizes.double().mean())
+        return 0.5 * self.split.val.numel() * mean / config.batch_limit.number
 
     @property
     def description(self) -> dict[str, Any]:
@@ -190,5 +172,5 @@ class TrainingData(Summary):
                                  {*self.elements})
                 require(not unknown,
                         f"The split must have all elements in 'train' (got "
-                        f"atomic numbers {unknown} in frame {index}, of "
-                        f"'{name}' only)")
+                        f"atomic numbers {unknown} in "
+                        f"{self.frames.where(index)}, of '{name}' only)")
