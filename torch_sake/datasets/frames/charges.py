@@ -106,20 +106,19 @@ def frame_states(frames: AnyFrames, embed_charge: bool) -> list[State]:
     """
     if not (frames.has_infos or frames.entries):
         return [State()] * len(frames)
-    indices = torch.as_tensor(frames.indices())
-    given = {name: frames.entries[name][indices]
+    given = {name: frames.entries[name][torch.as_tensor(frames.indices())]
              for name in State._fields if name in frames.entries}
-    hidden = {name for key, names in (('charge', CHARGES), ('spin', SPINS))
-              if key in given for name in names}
+    names = {*(() if 'charge' in given else CHARGES),
+             *(() if 'spin' in given else SPINS)}
     states, warned = [], False
     for index in range(len(frames)):
         info = frames.info(index) if frames.has_infos else {}
-        info = {key: info[key] for key in info.keys() - hidden}
+        info = {key: info[key] for key in info.keys() & names}
         info.update((key, value[index].item())
                     for key, value in given.items())
-        where = frame_name(frames, index)
         try:
-            states.append(state_of(info, where))
+            states.append(state_of(info, frames.where(index)) if info else
+                          State())
         except NoMultiplicity as error:
             if embed_charge:
                 raise
@@ -128,13 +127,10 @@ def frame_states(frames: AnyFrames, embed_charge: bool) -> list[State]:
                               f"embedded. This warning is for the first such "
                               f"frame")
             warned = True
-            states.append(state_of({key: info[key]
-                                    for key in info.keys() - {*SPINS}}, where))
+            states.append(state_of({key: info[key] for key in
+                                    info.keys() - {*SPINS}},
+                                   frames.where(index)))
     return states
-
-
-def frame_name(frames: AnyFrames, index: int) -> str:
-    return f'{frames.source}, frame {int(frames.indices()[index])}'
 
 
 def with_states(frames: AnyFrames,
@@ -190,10 +186,10 @@ def check_one_state(frames: AnyFrames, full: list[tuple[int, int]]) -> None:
                                       full[index]):
             if first != other:
                 raise ValueError(
-                    f"{frames.source}: '{name}' must be the same in all "
-                    f"frames, unless 'embed_charge' is set (got {first} in "
-                    f"frame {int(frames.indices()[rows[0]])} and {other} in "
-                    f"frame {int(frames.indices()[index])})")
+                    f"'{name}' must be the same in all frames, unless "
+                    f"'embed_charge' is set (got {first} in "
+                    f"{frames.where(rows[0])} and {other} in "
+                    f"{frames.where(index)})")
 
 
 def counting(frames: AnyFrames, full: list[tuple[int, int]]) -> list[int]:
@@ -219,7 +215,7 @@ def warn_of_parity(frames: AnyFrames, states: list[State],
                 says = f'a spin of {spin}' if said else (
                     'no spin, which counts as 1')
                 warnings.warn(
-                    f"{frame_name(frames, index)}: {number - charge} "
+                    f"{frames.where(index)}: {number - charge} "
                     f"electrons cannot have the multiplicity 2S + 1 = {spin} "
                     f"(the frame says a charge of {charge} and {says}; this "
                     f"warning is for the first such frame)")
