@@ -9,6 +9,7 @@ from torch_sake.datasets import Frames, convert_frames, load_frames
 from torch_sake.datasets.frames.charges import (
     State,
     frame_states,
+    learned_states,
     names_of,
     state_of,
     with_states,
@@ -90,12 +91,13 @@ def test_differing_values(infos, message):
         with_states(frames[[2, 1, 0]], False)
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*electrons')
-        embedded, states = with_states(frames, True)
+        embedded, _ = with_states(frames, True)
     data = next(iter(DataLoader(embedded, batch_size=3)))
     assert data.charge.tolist() == [info.get('charge', 0) for info in infos]
     assert data.spin.tolist() == [info.get('spin', 1) for info in infos]
-    assert states == [list(pair) for pair in sorted(
+    assert learned_states(embedded) == [list(pair) for pair in sorted(
         {*zip(data.charge.tolist(), data.spin.tolist())})]
+    assert learned_states(embedded[1:]) == learned_states(embedded)
     # A part of them, and what tells the data from others:
     assert embedded[2:][0].charge == data.charge[2]
     assert frames_fingerprint(embedded) == frames_fingerprint(frames)
@@ -134,17 +136,22 @@ def test_numbers_of_electrons():
         with_states(build([{'spin': 2}] * 2), False)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
+        with_states(build([{}, {'charge': -1}], [[1], [8, 1]]), True)
         with_states(build([{'charge': 1}] * 2), False)
         with_states(build([{'charge': 1, 'spin': 2}, {}]), True)
 
 
 def test_nothing_to_learn():
-    for infos, message in (([{}, {}], r'charge 0 and spin 1, as nothing'),
-                           ([{'charge': 2}] * 2, 'charge 2 and spin 1$')):
+    for infos, message in (([{}, {}], 'charge 0 and spin 1, which they have'),
+                           ([{'charge': 2}] * 2, 'charge 2 and spin 1,')):
+        frames, _ = with_states(build(infos), True)
+        assert 'charge' in frames[0]
         with pytest.warns(UserWarning, match="'embed_charge' can teach "
-                          f'nothing: .*{message}'):
-            frames, states = with_states(build(infos), True)
-        assert 'charge' in frames[0] and len(states) == 1
+                          f'nothing: all .* {message}'):
+            assert len(learned_states(frames)) == 1
+    frames, _ = with_states(build([{}, {'charge': 1, 'spin': 2}]), True)
+    with pytest.warns(UserWarning, match='can teach nothing'):
+        learned_states(frames[:1])
 
 
 def test_other_words_for_spin():
@@ -181,12 +188,12 @@ def test_files(tmp_path):
     convert_frames(paths[1], tmp_path / 'b.frames')
     for data in (paths, [paths[0], str(tmp_path / 'b.frames')]):
         frames = load_frames(data)
-        embedded, pairs = with_states(frames, True)
+        embedded, _ = with_states(frames, True)
         batch = next(iter(DataLoader(embedded[[3, 1, 0, 2]], batch_size=4)))
         assert batch.energy.tolist() == [3, 1, 0, 2]
         assert batch.charge.tolist() == [0, 1, 0, -1]
         assert batch.spin.tolist() == [3, 2, 1, 2]
-        assert pairs == [[-1, 2], [0, 1], [0, 3], [1, 2]]
+        assert learned_states(embedded) == [[-1, 2], [0, 1], [0, 3], [1, 2]]
         with pytest.raises(ValueError, match=r'got 0 in .*a.extxyz., frame 0 '
                            r'and -1 in .*b\..*., frame 0'):
             with_states(frames[[0, 2]], False)

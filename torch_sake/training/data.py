@@ -7,7 +7,11 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import Split
-from torch_sake.datasets.frames.charges import Pairs, with_states
+from torch_sake.datasets.frames.charges import (
+    Pairs,
+    learned_states,
+    with_states,
+)
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
@@ -67,6 +71,8 @@ class TrainingData(Summary):
                 f"the number of devices (got {limit.number})")
         # In the order of the file, which takes the least time to read.
         train = frames[split.train.sort().values]
+        if config.embed_charge:
+            states = learned_states(train)
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
                             frames.label, frames.readout)
         return cls(frames=frames, split=split, eval_limit=config.eval_limit,

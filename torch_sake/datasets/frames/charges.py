@@ -136,35 +136,44 @@ def frame_states(frames: AnyFrames, embed_charge: bool) -> list[State]:
 def with_states(frames: AnyFrames,
                 embed_charge: bool) -> tuple[AnyFrames, Pairs]:
     r"""Returns frames whose batches have total charges :obj:`charge` and
-    multiplicities :obj:`spin`, if these are to be embedded, and all pairs of
-    both that there are, none if nothing is said of any.
+    multiplicities :obj:`spin`, if these are to be embedded. If they are not,
+    there must not be several, and the pair of both comes along, or none if
+    nothing is said of any frame. Neutral atoms alone do not count then: they
+    are references, with a spin of their own.
 
     Args:
-        frames (Frames or FramesOnDisk): The frames.
-        embed_charge (bool): Whether they are to be embedded. If they are not,
-            there must not be several. Neutral atoms alone do not count then:
-            they are references, with a spin of their own.
+        frames (Frames, FramesOnDisk or JoinedFrames): The frames.
+        embed_charge (bool): Whether they are to be embedded.
 
     Raises:
         ValueError: If there are several, with two frames.
     """
     states = frame_states(frames, embed_charge)
-    is_said = any(state != State() for state in states)
-    if not (embed_charge or is_said):
-        return frames, []
-    full = [state.full for state in states]
-    if is_said:
+    if any(state != State() for state in states):
         warn_of_parity(frames, states, embed_charge)
-    pairs = sorted({*full})
+    elif not embed_charge:
+        return frames, []
     if embed_charge:
-        if len(pairs) == 1:
-            warnings.warn(f"'embed_charge' can teach nothing: all frames of "
-                          f"{frames.source} have charge {pairs[0][0]} and "
-                          f"spin {pairs[0][1]}"
-                          + ('' if is_said else ', as nothing else is said'))
-        return with_entries(frames, states), [list(pair) for pair in pairs]
+        return with_entries(frames, states), []
+    full = [state.full for state in states]
     check_one_state(frames, full)
     return frames, [list(full[counting(frames, full)[0]])]
+
+
+def learned_states(frames: AnyFrames) -> Pairs:
+    r"""Returns all pairs of charge and multiplicity that training frames have
+    in their batches. If there is but one, there is a warning.
+    """
+    indices = torch.as_tensor(frames.indices())
+    charge, spin = (frames.entries[name][indices].int().tolist()
+                    for name in State._fields)
+    pairs = sorted({*zip(charge, spin)})
+    if len(pairs) == 1:
+        warnings.warn(f"'embed_charge' can teach nothing: all training frames "
+                      f"of {frames.source} have charge {pairs[0][0]} and spin "
+                      f"{pairs[0][1]}, which they have if nothing is said "
+                      f"of them, too")
+    return [list(pair) for pair in pairs]
 
 
 def with_entries(frames: AnyFrames, states: list[State]) -> AnyFrames:
@@ -195,23 +204,25 @@ def check_one_state(frames: AnyFrames, full: list[tuple[int, int]]) -> None:
 def counting(frames: AnyFrames, full: list[tuple[int, int]]) -> list[int]:
     r"""Returns the frames that are no neutral atoms alone, or all if there are
     no others."""
-    rows = [index for index, number in enumerate(frames.num_atoms.tolist())
-            if number > 1 or full[index][0] != 0]
-    return rows or [*range(len(frames))]
+    return [index for index, number in enumerate(frames.num_atoms.tolist())
+            if number > 1 or full[index][0] != 0] or [*range(len(frames))]
 
 
 def warn_of_parity(frames: AnyFrames, states: list[State],
                    embed_charge: bool) -> None:
     r"""Warns of the first frame with a number of electrons that its
     multiplicity cannot have. One that is not said counts if it is embedded.
+    Neutral atoms alone do not count.
     """
+    counts = {*counting(frames, [state.full for state in states])}
     start = 0
     for data in DataLoader(frames, batch_size=BATCH_SIZE):
         protons = sum_edges(data.z, Segments(data.batch, data.num_graphs))
         for index, number in enumerate(protons.tolist(), start):
             charge, spin = states[index].full
             said = states[index].spin is not None
-            if (said or embed_charge) and (number - charge + 1 - spin) % 2:
+            if index in counts and (said or embed_charge) and (
+                    number - charge + 1 - spin) % 2:
                 says = f'a spin of {spin}' if said else (
                     'no spin, which counts as 1')
                 warnings.warn(
