@@ -17,7 +17,6 @@ from torch_sake.datasets.frames.charges import (
     counting,
     frame_states,
     names_of,
-    trained_states,
     with_entries,
 )
 from torch_sake.datasets.frames.config import LabelConfig
@@ -31,8 +30,8 @@ from torch_sake.evaluation.prediction_file import (
     prediction_file,
 )
 from torch_sake.evaluation.report import check_units, report_errors
-from torch_sake.potentials.description import RunDescription
-from torch_sake.potentials.electrons import embeds_charge
+from torch_sake.potentials.description import RunDescription, trained_states
+from torch_sake.potentials.electrons import any_embeds_charge
 from torch_sake.potentials.load import load_checkpoints, load_predictor
 from torch_sake.utils.checks import check_known_elements
 from torch_sake.utils.device import choose_device
@@ -113,8 +112,7 @@ def with_states_of(potential: Predictor, frames: AnyFrames,
     r"""Returns frames with their charges and spins, if a potential takes them.
     If one of them is none that it knows, there is a warning.
     """
-    members = getattr(potential, 'potentials', [potential])
-    embeds = any(embeds_charge(member.model) for member in members)
+    embeds = any_embeds_charge(potential)
     states, known = frame_states(frames, embeds), trained_states(description)
     full = [state.full for state in states]
     other = {full[index] for index in counting(frames, full)

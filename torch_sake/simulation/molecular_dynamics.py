@@ -86,7 +86,8 @@ class Simulation:
         self.saved = last_save(self.out)
         state = load_state(config, self.out, self._settings())
         self.compiled = self._compiles(state)
-        self.atoms = read_structure(config.structure, config.checkpoint[0])
+        self.atoms = read_structure(config.structure, config.checkpoint[0],
+                                    config.charge, config.spin)
         if config.ensemble == 'npt':
             check_periodic(self.atoms, "'ensemble' must not be 'npt'")
         require(self.atoms.get_number_of_degrees_of_freedom() > 0,
@@ -95,10 +96,12 @@ class Simulation:
         self.calculator = SAKECalculator(
             config.checkpoint, compile=self.compiled, model=config.model,
             device=choose_device(config.device),
+            charge=config.charge, spin=config.spin,
             dtype=config.precision and getattr(torch, config.precision))
         self.soundness = Soundness(self.atoms,
                                    self.calculator.evaluator.cutoff)
         self.atoms.calc = self.calculator
+        self.calculator.state(self.atoms)  # warnings of it are to be seen
         self.rng = random_generator(config.seed, self.atoms)
         self.step = 0
         if state is None:

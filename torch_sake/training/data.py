@@ -8,7 +8,11 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import Split
-from torch_sake.datasets.frames.charges import Pairs, with_states
+from torch_sake.datasets.frames.charges import (
+    Pairs,
+    learned_states,
+    with_states,
+)
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
@@ -96,6 +100,8 @@ class TrainingData(Summary):
         warn_of_shared_frames(frames, split)
         # In the order of the file, which takes the least time to read.
         train = frames[split.train.sort().values]
+        if config.embed_charge:
+            states = learned_states(train)
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
                             frames.label, frames.readout)
         given: dict[str, Any] = {}
