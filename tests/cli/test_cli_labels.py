@@ -136,6 +136,29 @@ def test_data_in_other_units_than_the_potential(water_file, run, tmp_path,
         assert found[1]['model'][key] == pytest.approx(value, rel=1e-4)
 
 
+def test_predictions_in_the_units_of_the_file(molecules, run, water_file,
+                                              tmp_path):
+    """And forces that are called gradients, with their sign."""
+    data, out = tmp_path / 'm.extxyz', str(tmp_path / 'out.extxyz')
+    assert run(water_file, 'run') == 0
+    for atoms in molecules:
+        atoms.info['E'] = atoms.info.pop('dft_energy') / KCAL
+        atoms.arrays['gradient'] = -atoms.arrays.pop('dft_forces') / KCAL
+    ase_io.write(data, molecules)
+    with pytest.warns(UserWarning, match='minus the forces'):
+        assert main(['evaluate', '--checkpoint', str(tmp_path / 'run'),
+                     '--data', str(data), '--units', 'kcal/mol',
+                     '--energy_key', 'E', '--forces_key', 'gradient',
+                     '--predictions', out]) == 0
+    for atoms, other in zip(ase_io.read(out, ':'), molecules):
+        assert atoms.info['E'] == pytest.approx(other.info['E'], rel=1e-9)
+        assert atoms.arrays['gradient'] == pytest.approx(
+            other.arrays['gradient'], abs=1e-5)
+        # eV would be a factor of 23 away:
+        assert atoms.info['SAKE_energy'] == pytest.approx(other.info['E'],
+                                                          rel=1e-2)
+
+
 @pytest.mark.parametrize('arguments, message', [
     (['convert', '--energy_unit', 'eV', '--units', 'eV'],
      "'units' must not be given beside its older name 'energy_unit'"),
