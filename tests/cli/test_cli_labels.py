@@ -71,6 +71,16 @@ def test_some_forces_are_missing(molecules, run, tmp_path, capsys):
             in capsys.readouterr().out)
 
 
+def test_no_labels_at_all(molecules, run, tmp_path, capsys):
+    path = tmp_path / 'm.extxyz'
+    for atoms in molecules:
+        del atoms.info['dft_energy'], atoms.arrays['dft_forces']
+    ase_io.write(path, molecules)
+    assert run(path, 'run') == 2
+    assert ('The training frames must have labels (there are none in '
+            in capsys.readouterr().err)
+
+
 @pytest.mark.slow
 def test_units(molecules, run, tmp_path, capsys):
     from ase.calculators.singlepoint import SinglePointCalculator

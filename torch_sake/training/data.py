@@ -73,6 +73,10 @@ class TrainingData(Summary):
                 f"the number of devices (got {limit.number})")
         # In the order of the file, which takes the least time to read.
         train = frames[split.train.sort().values]
+        require(any(train.known(name).any() for name in
+                    (frames.label, 'force', 'stress')),
+                f"The training frames must have labels (there are none in "
+                f"{frames.source}: see 'energy_key')")
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
                             frames.label, frames.readout)
         return cls(frames=frames, split=split, eval_limit=config.eval_limit,
