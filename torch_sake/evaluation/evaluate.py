@@ -3,7 +3,6 @@ r"""What the command :obj:`evaluate` does."""
 import os.path as osp
 import warnings
 from contextlib import nullcontext
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ from torch_sake.datasets.frames.charges import (
     names_of,
     with_entries,
 )
-from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
 from torch_sake.evaluation.config import EVAL_BATCH_SIZE, EvaluateConfig
@@ -78,7 +76,7 @@ def evaluate(config: EvaluateConfig) -> None:
             f"(got {config.data!r})")
     trivial = trivial_labels(potential, loader)
     file = nullcontext() if config.predictions is None else prediction_file(
-        config.predictions, frames, label_names(config))
+        config.predictions, frames, config, frames.source_units)
     with file as target:
         outputs = predict(potential.to(device), loader, device,
                           target and target.write)
@@ -93,12 +91,6 @@ def evaluate(config: EvaluateConfig) -> None:
                   f'Errors of {", ".join(config.checkpoint)} on {part} '
                   f'frames of {frames.source} ({len(frames)})', config.seed,
                   texts)
-
-
-def label_names(config: EvaluateConfig) -> LabelConfig:
-    r"""Returns what the labels of the data are called."""
-    return LabelConfig(**{field.name: getattr(config, field.name, None)
-                          for field in fields(LabelConfig)})
 
 
 def has_labels(frames: AnyFrames) -> bool:
@@ -142,8 +134,23 @@ def load_data(config: EvaluateConfig,
             f"'num_frames' or 'data_seed' must be given for {config.data!r} "
             f"(the checkpoint says that it was trained with "
             f"{run.get('num_frames')!r} and {run.get('data_seed')!r})")
-    return load_config_frames({**vars(config),
-                               'data_seed': config.data_seed or 0})
+    for name in ('units', 'length_unit'):
+        require(config.data != run['data'] or run.get(name) is None
+                or getattr(config, name) is not None,
+                f"'{name}' must be given for {config.data!r} (the checkpoint "
+                f"says that it was trained with {run.get(name)!r})")
+    frames = load_config_frames(
+        {**vars(config), 'data_seed': config.data_seed or 0},
+        description['units'])
+    if frames.units != frames.source_units:
+        print(f'{frames.source}: converted from '
+              f'{in_a_row(frames.source_units)} to {in_a_row(frames.units)}')
+    return frames
+
+
+def in_a_row(units: dict[str, str]) -> str:
+    r"""Returns units in words."""
+    return f"{units['energy']} and {units['length']}"
 
 
 def is_data_of(description: dict[str, Any], config: EvaluateConfig) -> bool:

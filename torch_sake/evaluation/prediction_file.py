@@ -12,6 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_sake.datasets.frames.config import LabelConfig
+from torch_sake.datasets.frames.label_keys import is_gradient
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.potentials.strain import empty_cells
 from torch_sake.utils.files import remove_incomplete, replace_when_complete
@@ -135,7 +136,7 @@ class PredictionFile:
             return
         array = value.numpy() * self.units.of(name)
         if name in ATOMIC:
-            image.arrays[key] = array
+            image.arrays[key] = -array if is_gradient(key) else array
         elif name == 'stress':
             if key == self.names.virial_key:
                 array = -array * image.cell.volume

@@ -52,6 +52,9 @@ class JoinedFrames(LabeledFrames, Dataset):
                                      f"must have the same {what} (got {one} "
                                      f"and {other})")
         self.units, self.readout = first.units, first.readout
+        if all(part.source_units == first.source_units
+               for part in self.parts):
+            self._source_units = first.source_units
         source_units = [part.source_units for part in self.parts]
         if source_units.count(source_units[0]) == len(source_units):
             self._source_units = source_units[0]
@@ -132,6 +135,9 @@ class JoinedFrames(LabeledFrames, Dataset):
             if there and key not in data:
                 data[key] = UNKNOWN[key].clone()
         return self._add_entries(data, idx)
+
+    def _multiply(self, factors: dict[str, float]) -> None:
+        self.parts = [part.in_units(self.units) for part in self.parts]
 
     def index_select(self, idx: Any) -> 'JoinedFrames':
         frames = super().index_select(idx)
