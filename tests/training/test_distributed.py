@@ -140,13 +140,12 @@ def test_two_processes_have_one_plan(water_file, tmp_path):
     assert 'The run is in' in printed and other == ''
     assert errors.count('a step takes 1 s: about ') == 1
     assert 'a step takes' not in other_errors
-    # Four losses of the trials:
-    assert [row['step'] for row in read_metrics(out)] == [20, 40, 56]
-    assert load_checkpoint(os.path.join(out, LAST))[1]['timer']['used'] == 60
-    # With trials again, which take time.
+    # By the time of the first one, which has had a trial, and leaves less than
+    # a second for the last validation.
+    assert [row['step'] for row in read_metrics(out)] == [20, 40, 58]
+    assert load_checkpoint(os.path.join(out, LAST))[1]['timer']['used'] == 59
     launch([*arguments[:-2], '--resume', '--max_time', '00:01:30'], CLOCK)
-    assert [row['step'] for row in read_metrics(out)] == [20, 40, 56, 60, 80,
-                                                          82]
+    assert [row['step'] for row in read_metrics(out)][3:] == [60, 80, 87]
 
 
 def test_trials_of_two_processes_change_nothing(water_file, tmp_path):
