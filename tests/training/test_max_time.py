@@ -90,8 +90,11 @@ COSTS = {
 }
 
 
-@pytest.mark.parametrize('cost', COSTS)
-def test_run_ends_in_time(timed, cost):
+@pytest.mark.parametrize('cost', [
+    'even', 'slower', 'compiled', *(pytest.param(
+        cost, marks=pytest.mark.slow) for cost in (
+            'faster', 'uneven', 'compiled again', 'slow to start'))])
+def test_run_ends_in_time(timed, cost, capfd):
     clock, rates = Clock(COSTS[cost]), Rates()
     trainer = clock.watch(Trainer(timed))
     begin = clock.time
@@ -110,6 +113,10 @@ def test_run_ends_in_time(timed, cost):
     assert rates.rates[-1] < 0.01 * timed.learning_rate
     assert trainer.history[-1]['learning_rate'] < 1e-12
     load_potential(timed.out)
+    # The bar and the time have ended.
+    assert capfd.readouterr().err.count(f' {trainer.step}/{trainer.step} ') > 0
+    clock.time += 100
+    assert trainer.module.timer.used == pytest.approx(used)
 
 
 def test_rate_follows_the_time(timed):
@@ -165,7 +172,8 @@ def test_validations_that_take_long(timed):
     assert len(trainer.history) == 1 and 230 < clock.time - begin <= 241
 
 
-@pytest.mark.parametrize('stop', [3, 40, 117])
+@pytest.mark.parametrize('stop', [
+    40, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (3, 117))])
 def test_resumed_run_ends_where_an_uninterrupted_one_does(timed, stop):
     whole = Clock().watch(Trainer(timed))
     whole.fit()
@@ -215,6 +223,7 @@ def test_rest_of_the_time_on_a_slower_machine(timed):
     assert rates.plans[0].step <= 60 + 1
 
 
+@pytest.mark.slow
 def test_run_that_is_given_more_or_less_time(timed):
     clock, rates = Clock(validation=0.0), Rates()
     clock.watch(Trainer(timed)).fit([rates])
@@ -314,6 +323,7 @@ def test_what_a_run_must_find(timed):
         assert '\n' not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_old_runs_can_get_a_length_of_time(timed):
     """Those that did not keep the time have that of the processor."""
     steps = replace(timed, max_time=None, num_steps=12)
