@@ -20,8 +20,8 @@ def test_train_and_evaluate(water_file, tmp_path, capsys, small):
     assert main(['train', '--data', water_file, '--out', out, *small]) == 0
     assert sorted(os.listdir(out)) == [
         'best.safetensors', 'config.yaml', 'error_distribution.png',
-        'last.safetensors', 'learning_curve.png', 'metrics.csv', 'parity.png',
-        'test.json'
+        'errors.csv', 'frames.csv', 'last.safetensors', 'learning_curve.png',
+        'metrics.csv', 'parity.png', 'test.json'
     ]
     printed = capsys.readouterr().out
     assert 'Errors on the test frames (10;' in printed
@@ -64,7 +64,7 @@ def test_train_and_evaluate_on_energies_alone(energy_file, tmp_path, capsys,
     printed = capsys.readouterr().out
     assert 'Errors on the test frames (10;' in printed
     assert 'frames with energies,' in printed
-    assert 'energy per atom [eV]' in printed and 'force' not in printed
+    assert 'energy per atom [meV]' in printed and 'force' not in printed
     assert 'learning_curve.png' in os.listdir(out)
     trained = json.load(open(os.path.join(out, 'test.json')))
     assert set(trained['model']) == set(trained['trivial']) == {
@@ -72,7 +72,8 @@ def test_train_and_evaluate_on_energies_alone(energy_file, tmp_path, capsys,
         'energy_per_atom_rmse'
     }
     evaluated = os.listdir(os.path.join(out, 'evaluation'))
-    assert sorted(evaluated) == ['error_distribution.png', 'evaluation.json',
+    assert sorted(evaluated) == ['error_distribution.png', 'errors.csv',
+                                 'evaluation.json', 'frames.csv',
                                  'parity.png']
 
 
@@ -88,7 +89,7 @@ def test_evaluate_on_other_labels(trained, evaluated, has_forces, request,
     capsys.readouterr()
     assert main(['evaluate', '--checkpoint', out, '--data',
                  request.getfixturevalue(evaluated)]) == 0
-    assert ('force [eV/Angstrom]' in capsys.readouterr().out) == has_forces
+    assert ('force [meV/Angstrom]' in capsys.readouterr().out) == has_forces
     path = os.path.join(out, 'evaluation', 'evaluation.json')
     model = json.load(open(path))['model']
     assert ('force_mae' in model) == has_forces
@@ -140,9 +141,9 @@ def test_interrupt_and_resume(water_file, tmp_path, signum, small,
     assert step >= 3
     assert main(['evaluate', '--checkpoint', out, '--data',
                  water_file]) == 0
-    assert main(['train', '--data', water_file, '--out', out, *small,
-                 '--num_steps', str(step + 2), '--resume']) == 2
-    # The number of steps belongs to the schedule, and so to the run.
+    for change, status in ((-1, 2), (2, 0)):
+        assert main(['train', '--data', water_file, '--out', out, *small,
+                     '--num_steps', str(step + change), '--resume']) == status
 
 
 @pytest.mark.parametrize('step, saved', [(1, False), (4, True)])
@@ -207,7 +208,7 @@ def test_units_of_converted_files(copper_file, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(convert, 'BLOCK', 7)
     out = str(tmp_path / 'm.frames')
     arguments = ['convert', '--data', copper_file, '--out', out]
-    assert main([*arguments, '--energy_unit', 'Rydberg']) == 2
+    assert main([*arguments, '--energy_unit', 'Kelvin']) == 2
     assert "'energy_unit' must be one of" in capsys.readouterr().err
     assert main([*arguments, '--energy_unit', 'Hartree', '--length_unit',
                  'bohr']) == 0

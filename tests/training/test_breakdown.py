@@ -21,11 +21,11 @@ from torch_sake.evaluation.breakdown import (
 )
 from torch_sake.evaluation.metrics import (
     error_metrics,
-    format_table,
     predict,
     sum_errors,
 )
 from torch_sake.evaluation.predictions import Predicted, Predictions
+from torch_sake.evaluation.shown import format_table, shown_properties
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 PROPERTIES = ['energy', 'energy_per_atom', 'force', 'stress']
@@ -233,15 +233,21 @@ def test_draws_of_many_frames_take_little_memory():
     assert 16 * max(bootstrap.NUM_DRAWN, len(sums)) < 100e6
 
 
-def test_table_with_gaps():
+@pytest.mark.parametrize('units, unit, factor', [
+    (UNITS, 'meV', 1000), ({**UNITS, 'energy': 'kcal/mol'}, 'kcal/mol', 1)])
+def test_table_with_gaps(units, unit, factor):
     table = format_table('Errors', [
         ('a', {'energy_mae': 0.5, 'energy_rmse': 1.0}),
         ('b', {'energy_mae': 12345.678, 'energy_rmse': 2.0,
-               'stress_mae': 1e-5, 'stress_rmse': 2e-5})], UNITS)
-    assert 'stress [eV/Angstrom^3]' in table
+               'stress_mae': 1e-5, 'stress_rmse': 2e-5})],
+        shown_properties(units, PROPERTIES, False))
+    assert f'stress [{unit}/Angstrom^3]' in table
     first, second = table.splitlines()[-2:]
-    assert first.split() == ['a', '0.5', '1', '-', '-']
-    assert second.split() == ['b', '1.235e+04', '2', '1e-05', '2e-05']
+    assert first.split() == ['a', f'{0.5 * factor:.4g}', f'{factor:.4g}', '-',
+                             '-']
+    assert second.split() == ['b', f'{12345.678 * factor:.4g}',
+                              f'{2 * factor:.4g}', f'{1e-5 * factor:.4g}',
+                              f'{2e-5 * factor:.4g}']
 
 
 def test_summary_of_everything(outputs):
@@ -274,7 +280,8 @@ def test_report(outputs, tmp_path, capsys, monkeypatch):
     assert reports[0]['model'] == reports[2]['model']
     assert reports[0]['intervals'] != reports[2]['intervals']
     assert sorted(os.listdir(tmp_path / 'a')) == [
-        'error_distribution.png', 'evaluation.json', 'parity.png']
+        'error_distribution.png', 'errors.csv', 'evaluation.json',
+        'frames.csv', 'parity.png']
     printed = capsys.readouterr().out
     assert 'By element' in printed and 'C (1)' in printed
     assert 'By size' in printed and '5 atoms (1)' in printed

@@ -334,8 +334,8 @@ def test_command_line(config, qm9_root, capsys):
     assert '\ncomposition ' in printed
     assert sorted(os.listdir(out)) == [
         'best.safetensors', 'config.yaml', 'error_distribution.png',
-        'last.safetensors', 'learning_curve.png', 'metrics.csv', 'parity.png',
-        'test.json'
+        'errors.csv', 'frames.csv', 'last.safetensors', 'learning_curve.png',
+        'metrics.csv', 'parity.png', 'test.json'
     ]
     trained = json.load(open(os.path.join(out, 'test.json')))
     assert trained['units'] == {'length': 'Angstrom', 'u0': 'meV'}

@@ -94,9 +94,10 @@ def check_typed(arguments: list[str], config: type) -> None:
     if '--task' in names:
         raise ValueError("'--task' is gone: 'torch-sake train' trains "
                          "potentials, 'torch-sake dynamics' forecasts")
-    if names.count('--checkpoint') > 1:
-        raise ValueError("'--checkpoint' must be given once: several are "
-                         "'[a, b]'")
+    for name in ('--checkpoint', '--data', '--val', '--test'):
+        if names.count(name) > 1 and is_of_type([], kinds.get(name, str)):
+            raise ValueError(f"'{name}' must be given once: several are "
+                             f"'[a, b]'")
     for index, (name, argument) in enumerate(zip(names, arguments)):
         name = known_name(name, kinds)
         value = argument.partition('=')[2]

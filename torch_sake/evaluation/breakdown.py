@@ -1,5 +1,6 @@
-r"""Errors by target, by element and by number of atoms."""
+r"""Errors by target, by element, by number of atoms and by group."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ def summarize(sums: dict[str, Tensor], seed: int = 0) -> dict[str, Any]:
         seed (int, optional): Seed of the bootstrap. (default: :obj:`0`)
     """
     names = [name for name, rows in sums.items() if rows[:, 0].any()]
+    if not names:  # no labels at all
+        number = len(next(iter(sums.values())))
+        return {'num_frames': number, 'intervals': {}}
     stacked = torch.stack([sums[name] for name in names], dim=1)  # [M, K, 3]
     return {'num_frames': len(stacked),
             **metrics_of_sums(stacked.sum(dim=0), names),
@@ -32,7 +36,7 @@ def errors_by_element(outputs: Predictions,
     what it says of these frames.
     """
     z, out = outputs.z, {}
-    if 'force' in outputs.properties:
+    if 'force' in outputs.properties and outputs['force'].index.numel() > 0:
         for element in z[outputs['force'].index].unique().tolist():
             sums = outputs.frame_sums(element)['force']
             out[element] = summarize({'force': sums[sums[:, 0] > 0]}, seed)
@@ -52,6 +56,23 @@ def errors_by_size(outputs: Predictions,
     num_atoms, sums = outputs.num_atoms, outputs.frame_sums()
     return {size: _summarize_part(sums, num_atoms == size, seed)
             for size in num_atoms.unique().tolist()}
+
+
+def errors_by_group(outputs: Predictions, groups: Sequence[str],
+                    seed: int = 0) -> dict[str, dict[str, Any]]:
+    r"""Returns what :func:`summarize` says of the frames of each group.
+
+    Args:
+        outputs (Predictions): The predictions.
+        groups (list of str): The group of each frame.
+        seed (int, optional): Seed of the bootstrap. (default: :obj:`0`)
+    """
+    sums = outputs.frame_sums()
+    names = sorted(set(groups))
+    numbers = {name: number for number, name in enumerate(names)}
+    group = torch.tensor([numbers[name] for name in groups])
+    return {name: _summarize_part(sums, group == number, seed)
+            for name, number in numbers.items()}
 
 
 def _summarize_part(sums: dict[str, Tensor], frames: Tensor,

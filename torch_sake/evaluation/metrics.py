@@ -1,6 +1,7 @@
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch_sake.models import MoleculeModel
 from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.property import Property
+from torch_sake.potentials.strain import empty_cells
 
 Metrics = dict[str, float]
 Predictor = Potential | Property | Ensemble
@@ -38,6 +40,29 @@ def predict_batch(potential: Predictor, data: Data) -> dict[str, Tensor]:
             if key in data and value is not None}
 
 
+def predict_everything(potential: Predictor, data: Data) -> dict[str, Tensor]:
+    r"""Returns all that can be predicted of a batch, whatever is labeled: of
+    an ensemble also the standard deviations, and stresses where there is a
+    cell with a volume, zero for molecules among these.
+
+    Shapes:
+        - **output:** :obj:`"energy"` (or the name of a property) and
+          :obj:`"energy_std"` :math:`(B)`, :obj:`"force"` and
+          :obj:`"force_std"` :math:`(N, 3)`, :obj:`"stress"`
+          :math:`(B, 3, 3)`
+    """
+    if isinstance(potential, Property):
+        return {potential.name: predict_label(potential, data)}
+    inputs, sizes = _inputs(potential, data)
+    names = ('energy', 'force', 'stress', 'energy_std', 'force_std')
+    call = (potential.statistics if isinstance(potential, Ensemble)
+            else potential)
+    has_volume = 'cell' in data and not bool(empty_cells(data.cell).all())
+    outputs = call(*inputs, compute_stress=has_volume, **sizes)
+    return {name: value for name, value in zip(names, outputs)
+            if value is not None}
+
+
 def predict_label(potential: Predictor, data: Data) -> Tensor:
     r"""Returns the predictions of the energies, or of the property, alone,
     :math:`(B)`.
@@ -49,15 +74,15 @@ def predict_label(potential: Predictor, data: Data) -> Tensor:
 
 
 def _inputs(potential: Predictor,
-            data: Data) -> tuple[list[Tensor], dict[str, int]]:
+            data: Data) -> tuple[list[Tensor], dict[str, Any]]:
     r"""Returns the arguments of a potential for a batch."""
     inputs = [data.z, data.pos, data.batch]
     if 'cell' in data:
         inputs += [data.cell, data.pbc]
     # Spares the package's own models a look at the graphs:
-    sizes = {}
+    sizes = {name: data[name] for name in ('charge', 'spin') if name in data}
     if isinstance(getattr(potential, 'model', None), MoleculeModel):
-        sizes = {'batch_size': data.num_graphs}
+        sizes['batch_size'] = data.num_graphs
     return inputs, sizes
 
 
@@ -66,25 +91,50 @@ def known_rows(label: Tensor) -> Tensor:
     return ~label.view(label.size(0), -1).isnan().any(dim=1)
 
 
+def labeled(outputs: dict[str, Tensor], data: Data) -> Predictions:
+    r"""Returns those predictions of a batch that have labels."""
+    properties = {}
+    for key, value in outputs.items():
+        if key in data:
+            known = known_rows(data[key])
+            properties[key] = Predicted(
+                value[known].double(), data[key][known].double(),
+                known.nonzero().flatten())
+    return Predictions(data.ptr.diff(), data.z, properties)
+
+
 def predict_labels(potential: Predictor, data: Data) -> Predictions:
     r"""Returns the predictions of a batch, of all that is labeled."""
-    properties = {}
-    for key, value in predict_batch(potential, data).items():
-        known = known_rows(data[key])
-        properties[key] = Predicted(
-            value[known].double(), data[key][known].double(),
-            known.nonzero().flatten())
-    return Predictions(data.ptr.diff(), data.z, properties)
+    return labeled(predict_batch(potential, data), data)
 
 
 @torch.no_grad()
 def predict(potential: Predictor, loader: Iterable[Data],
-            device: torch.device) -> Predictions:
+            device: torch.device,
+            write: Callable[[Data, dict[str, Tensor]], None] | None = None,
+            ) -> Predictions:
     r"""Returns the predictions of all frames, and their labels. Without labels
     of forces or of stresses, there are no predictions of them.
+
+    Args:
+        potential (Potential, Property or Ensemble): What predicts.
+        loader (iterable): The batches.
+        device (torch.device): Where to compute.
+        write (callable, optional): A function that gets each batch and all
+            that can be predicted of it, see :func:`predict_everything`.
+            (default: :obj:`None`)
     """
-    return Predictions.cat([
-        predict_labels(potential, data.to(device)).cpu() for data in loader])
+    parts = []
+    for data in loader:
+        data = data.to(device)
+        if write is None:
+            part = predict_labels(potential, data)
+        else:
+            outputs = predict_everything(potential, data)
+            write(data, outputs)
+            part = labeled(outputs, data)
+        parts.append(part.cpu())
+    return Predictions.cat(parts)
 
 
 def sum_errors(outputs: Predictions, properties: Sequence[str]) -> Tensor:
@@ -154,21 +204,3 @@ def units_of_properties(units: dict[str, str]) -> dict[str, str]:
     energy, length = units['energy'], units['length']
     return {'energy': energy, 'energy_per_atom': energy,
             'force': f'{energy}/{length}', 'stress': f'{energy}/{length}^3'}
-
-
-def format_table(title: str, rows: list[tuple[str, Metrics]],
-                 units: dict[str, str]) -> str:
-    r"""Returns a table of errors, one predictor a row."""
-    columns = [(name, f"{name.replace('_', ' ')} [{unit}]")
-               for name, unit in units_of_properties(units).items()
-               if any(f'{name}_mae' in metrics for _, metrics in rows)]
-    lines = [title, ' ' * 26 + ''.join(f'{head:>30}' for _, head in columns),
-             ' ' * 26 + f'{"MAE":>18}{"RMSE":>12}' * len(columns)]
-    for label, metrics in rows:
-        cells = [f'{metrics[key]:.4g}' if key in metrics else '-'
-                 for name, _ in columns
-                 for key in (f'{name}_mae', f'{name}_rmse')]
-        lines.append(f'{label:<26}' + ''.join(
-            f'{mae:>18}{rmse:>12}'
-            for mae, rmse in zip(cells[::2], cells[1::2])))
-    return '\n'.join(lines)

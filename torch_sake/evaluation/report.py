@@ -1,6 +1,7 @@
 r"""What a training run and an evaluation leave behind for people."""
 
 import os.path as osp
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -10,18 +11,33 @@ from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.evaluation.bootstrap import CONFIDENCE, NUM_SAMPLES
 from torch_sake.evaluation.breakdown import (
     errors_by_element,
+    errors_by_group,
     errors_by_size,
     summarize,
 )
-from torch_sake.evaluation.metrics import (
-    error_metrics,
-    format_table,
-    trivial_outputs,
+from torch_sake.evaluation.frame_errors import (
+    KINDS,
+    format_worst,
+    frame_rows,
+    ranking,
+    worst,
 )
-from torch_sake.evaluation.plots import plot_error_distribution, plot_parity
+from torch_sake.evaluation.frame_texts import FrameTexts
+from torch_sake.evaluation.metrics import error_metrics, trivial_outputs
+from torch_sake.evaluation.parity import plot_parity
+from torch_sake.evaluation.plots import plot_error_distribution
 from torch_sake.evaluation.predictions import Predictions
-from torch_sake.utils.files import write_json
+from torch_sake.evaluation.shown import (
+    format_table,
+    shown_properties,
+    sizes_differ,
+)
+from torch_sake.evaluation.tables import error_rows
+from torch_sake.utils.files import write_json, write_rows
 from torch_sake.utils.locks import hold_folder
+
+NUM_WORST, NUM_PRINTED = 20, 5  # frames
+MAX_ROWS = 30  # of a table that is printed
 
 
 def describe_labels(frames: AnyFrames) -> str:
@@ -35,12 +51,52 @@ def describe_labels(frames: AnyFrames) -> str:
 
 def report_errors(outputs: Predictions, trivial: Tensor,
                   units: dict[str, str], folder: str, name: str, title: str,
-                  seed: int = 0) -> dict[str, Any]:
-    r"""Prints the errors of predictions beside those of the trivial predictor,
-    by element and by number of atoms, and writes them to :obj:`<name>.json`,
-    with confidence intervals and the pictures :obj:`parity.png` and
-    :obj:`error_distribution.png`. The seed is that of the bootstrap.
+                  seed: int = 0,
+                  texts: FrameTexts | None = None) -> dict[str, Any]:
+    r"""Writes the errors of predictions beside those of the trivial predictor,
+    by element, by number of atoms and by group, and the worst frames to
+    :obj:`<name>.json`, with confidence intervals, to :obj:`errors.csv` and,
+    frame by frame, to :obj:`frames.csv`, draws the pictures
+    :obj:`parity.png` and :obj:`error_distribution.png`, and prints what
+    matters most.
+
+    Args:
+        outputs (Predictions): The predictions.
+        trivial (torch.Tensor): Those of who knows the composition only,
+            :obj:`[M]`.
+        units (dict): The units of the labels.
+        folder (str): The folder of all files.
+        name (str): The name of the report.
+        title (str): What stands above its table.
+        seed (int, optional): Seed of the bootstrap. (default: :obj:`0`)
+        texts (FrameTexts, optional): What the frames are called; their numbers
+            if not given. (default: :obj:`None`)
     """
+    texts = texts or FrameTexts(range(outputs.num_atoms.numel()))
+    outputs = replace(outputs, properties={
+        key: rows for key, rows in outputs.properties.items()
+        if rows.index.numel() > 0})
+    rows = frame_rows(outputs, label_name(units), texts)
+    errors = _measure(outputs, trivial, units, seed, texts)
+    errors['worst'] = {column: worst(rows, column, NUM_WORST)
+                       for column in ranking(rows)}
+    kinds = {'elements': 'element', 'sizes': 'size'}
+    if texts.group_by is not None:
+        kinds['groups'] = texts.group_by
+    with hold_folder(folder):  # the pictures belong to the numbers
+        write_json(osp.join(folder, f'{name}.json'), {'units': units,
+                                                      **errors})
+        write_rows(osp.join(folder, 'errors.csv'), error_rows(errors, kinds))
+        write_rows(osp.join(folder, 'frames.csv'), rows)
+        plot_parity(outputs, units, folder, trivial, texts.groups)
+        plot_error_distribution(outputs, units, folder)
+    # Last, as who reads it may go away in the middle.
+    print(format_report(outputs, trivial, units, title, errors, kinds))
+    return errors
+
+
+def _measure(outputs: Predictions, trivial: Tensor, units: dict[str, str],
+             seed: int, texts: FrameTexts) -> dict[str, Any]:
     from ase.data import chemical_symbols
     overall = summarize(outputs.frame_sums(), seed)
     intervals = overall.pop('intervals')
@@ -57,7 +113,19 @@ def report_errors(outputs: Predictions, trivial: Tensor,
             errors_by_element(outputs, seed).items()},
         'sizes': errors_by_size(outputs, seed),
     }
-    rows = [('model', errors['model'])]
+    if texts.groups is not None:
+        errors.update(group_by=texts.group_by, groups=errors_by_group(
+            outputs, texts.groups, seed))
+    return errors
+
+
+def format_report(outputs: Predictions, trivial: Tensor,
+                  units: dict[str, str], title: str, errors: dict[str, Any],
+                  kinds: dict[str, str]) -> str:
+    r"""Returns what is printed of a report."""
+    properties = shown_properties(units, outputs.errors(),
+                                  sizes_differ(outputs.num_atoms))
+    intervals, rows = errors['intervals'], [('model', errors['model'])]
     if None not in intervals.values():
         rows += [(f'  {CONFIDENCE:.0%} interval, {end}',
                   {key: limits[index] for key, limits in intervals.items()})
@@ -65,19 +133,33 @@ def report_errors(outputs: Predictions, trivial: Tensor,
     rows.append((', zero '.join(['composition' if trivial.any() else 'zero', *(
         name for name in ('force', 'stress') if name in outputs.properties)]),
         errors['trivial']))
-    print(format_table(title, rows, units))
-    for kind, entry in (('elements', '{}'), ('sizes', '{} atoms')):
-        rows = [(f'{entry.format(key)} ({group["num_frames"]})', group)
-                for key, group in errors[kind].items()]
-        if len(rows) > 1:
-            print(format_table(f'\nBy {kind[:-1]} (number of frames)', rows,
-                               units))
-    with hold_folder(folder):  # the pictures belong to the numbers
-        write_json(osp.join(folder, f'{name}.json'), {'units': units,
-                                                      **errors})
-        plot_parity(outputs, units, folder)
-        plot_error_distribution(outputs, units, folder)
-    return errors
+    parts = [format_table(title, rows, properties)]
+    known = {name: int((sums[:, 0] > 0).sum())
+             for name, sums in outputs.frame_sums().items()
+             if name in outputs.properties}
+    if set(known.values()) != {errors['num_frames']}:
+        parts.append('Frames with labels: ' + ', '.join(
+            f'{name} {number}' for name, number in known.items()))
+    for kind, name in kinds.items():
+        groups = errors[kind]
+        if len(groups) < 2 and kind != 'groups':
+            continue
+        largest = sorted(groups, key=lambda key: groups[key]['num_frames'])
+        shown = set(largest[-MAX_ROWS:])
+        entry = '{} atoms' if kind == 'sizes' else '{}'
+        parts.append(format_table(f'\nBy {name} (number of frames)', [
+            (f'{entry.format(key)} ({group["num_frames"]})', group)
+            for key, group in groups.items() if key in shown], properties))
+        if len(groups) > MAX_ROWS:
+            parts.append(f"The {MAX_ROWS} largest of {len(groups)}; all are "
+                         f"in 'errors.csv'")
+    for column, frames in errors['worst'].items():
+        if errors['num_frames'] > 1:
+            name, _, kind = column.rpartition('_')
+            parts.append(format_worst(
+                f"\nThe worst frames by the {KINDS[kind]} of the "
+                f"{name.replace('_', ' ')}", frames[:NUM_PRINTED], units))
+    return '\n'.join(parts)
 
 
 def check_units(units: dict[str, str], expected: dict[str, str]) -> None:

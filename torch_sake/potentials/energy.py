@@ -17,6 +17,7 @@ from torch_sake.ops.derivatives import usable
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
 from torch_sake.potentials.compilable import Compilable
+from torch_sake.potentials.electrons import prepare_state
 from torch_sake.potentials.isolated import IsolatedAtoms
 from torch_sake.potentials.strain import apply_strain
 from torch_sake.utils.checks import (
@@ -90,8 +91,7 @@ class EnergyModel(Compilable):
 
     @property
     def isolated_atoms(self) -> list[int] | None:
-        r"""The atomic numbers of the elements of which isolated atoms have
-        exactly their energies in :obj:`atomic_energies`, if there are some.
+        r"""The elements of which isolated atoms have exactly their energies.
         """
         return None if self.isolated is None else list(self.isolated.elements)
 
@@ -103,9 +103,8 @@ class EnergyModel(Compilable):
         if self.atomic_energies is None:
             raise ValueError("'isolated_atoms' needs 'atomic_energies', which "
                              "they are to have (got none)")
-        self.isolated = IsolatedAtoms(elements, self.atomic_energies.numel(),
+        self.isolated = IsolatedAtoms(elements, self.atomic_energies,
                                       self.model)
-        self.isolated.to(self.atomic_energies.device)
 
     @property
     def cutoff(self) -> float | None:
@@ -139,6 +138,7 @@ class EnergyModel(Compilable):
         cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)
         z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
         model = self.model
+        prepare_state(model, kwargs, pos, batch, cell)
 
         def find() -> Edges:
             if isinstance(model, MoleculeModel):

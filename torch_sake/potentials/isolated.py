@@ -12,6 +12,8 @@ from torch_sake.utils.plain_checks import check_elements, require
 FEW = 8
 # Arguments of a model that say nothing about graphs of one atom:
 OF_EDGES = {'batch_size', 'edge_index', 'edge_shift', 'recompute'}
+# Those of graphs, as atoms alone have them:
+OF_GRAPHS = {'charge': 0, 'spin': 1}
 
 
 class IsolatedAtoms(torch.nn.Module):
@@ -28,14 +30,15 @@ class IsolatedAtoms(torch.nn.Module):
     Args:
         elements (list of int): Atomic numbers of the elements that this holds
             for. Nothing is taken off for others.
-        end (int): What atomic numbers are below.
+        energies (torch.Tensor): Energies by atomic number.
         model (torch.nn.Module): The model.
 
     Raises:
         TypeError, ValueError: If these are no atomic numbers, or the model is
             known not to sum over atoms.
     """
-    def __init__(self, elements: Iterable[int], end: int, model: Callable):
+    def __init__(self, elements: Iterable[int], energies: Tensor,
+                 model: Callable):
         super().__init__()
         if isinstance(elements, Tensor):
             elements = elements.tolist()
@@ -43,14 +46,14 @@ class IsolatedAtoms(torch.nn.Module):
         if not all(type(number) is int for number in elements):
             raise TypeError(f"'isolated_atoms' must be integers "
                             f"(got {elements})")
-        check_elements('isolated_atoms', elements, end)
+        check_elements('isolated_atoms', elements, energies.numel())
         require(may_sum_over_atoms(model),
                 f"'isolated_atoms' needs a model that sums over atoms (got "
                 f"the readout {getattr(model, 'readout', None)})")
         self.elements = sorted(set(elements))
         # Of the description, not of the weights:
-        self.register_buffer('numbers', torch.tensor(self.elements),
-                             persistent=False)
+        self.register_buffer('numbers', torch.tensor(
+            self.elements, device=energies.device), persistent=False)
 
     def _apply(self, fn: Callable, recurse: bool = True) -> 'IsolatedAtoms':
         super()._apply(fn, recurse)
@@ -96,14 +99,17 @@ class IsolatedAtoms(torch.nn.Module):
         places = pos.new_zeros(number, pos.size(1))
         graphs = torch.arange(num_graphs, num_graphs + number,
                               dtype=batch.dtype, device=batch.device)
-        if not set(kwargs) <= OF_EDGES:
+        if not set(kwargs) <= OF_EDGES | OF_GRAPHS.keys():
             # Who knows of what size the other arguments are to be? Atoms
             # alone have none, and are as the model has them by default.
             none = None if edge_index is None else edge_index[:, :0]
             return (call(z, pos, batch, edge_index, edge_shift, kwargs),
                     call(alone, places, graphs - num_graphs, none, None, {}))
+        kwargs = {name: torch.cat([value, value.new_full(
+            (number, ), OF_GRAPHS[name])]) if name in OF_GRAPHS else value
+            for name, value in kwargs.items()}
         if 'batch_size' in kwargs:
-            kwargs = {**kwargs, 'batch_size': num_graphs + number}
+            kwargs['batch_size'] = num_graphs + number
         energy = call(torch.cat([z, alone.to(z.dtype)]),
                       torch.cat([pos, places]), torch.cat([batch, graphs]),
                       edge_index, edge_shift, kwargs)

@@ -123,8 +123,10 @@ class Potential(EnergyModel):
                 is computed, which needs cells that have a volume; that of
                 molecules with a cell of zeros in a batch is zero.
                 (default: :obj:`False`)
-            **kwargs (optional): Additional arguments of the model, such as a
-                neighbor list, :obj:`edge_index` and :obj:`edge_shift`.
+            **kwargs (optional): Additional arguments of the model, such as
+                total charges :obj:`charge` and multiplicities :obj:`spin`
+                :math:`(B)`, or numbers for a single graph, and a neighbor
+                list, :obj:`edge_index` and :obj:`edge_shift`.
         """
         if compute_stress and cell is None:
             raise ValueError("'compute_stress' needs a 'cell' (got none)")
@@ -196,10 +198,12 @@ class Potential(EnergyModel):
             raise ValueError(f"'model' must sum over atoms to have energies "
                              f"of atoms (got the readout "
                              f"{getattr(self.model, 'readout', None)})")
-        z, pos, _, _, _, kwargs = self._prepare(z, pos, batch, cell, pbc,
-                                                kwargs, always=True)
+        z, pos, batch, _, _, kwargs = self._prepare(z, pos, batch, cell, pbc,
+                                                    kwargs, always=True)
         # Edges are known: it only matters for the sums what a graph is.
         kwargs.pop('batch_size', None)
+        if kwargs.keys() & {'charge', 'spin'}:
+            kwargs['graphs'] = torch.zeros_like(z) if batch is None else batch
         return self._energy(z, pos, torch.arange(z.numel(), device=z.device),
                             **kwargs)
 

@@ -34,6 +34,17 @@ def _product(vectors: Tensor, strain: Tensor, graph: Tensor) -> Tensor:
     return (vectors.unsqueeze(1) @ strain.index_select(0, graph)).squeeze(1)
 
 
+def empty_cells(cell: Tensor) -> Tensor:
+    r"""Returns which cells span no volume.
+
+    Shapes:
+        - **input:** cells :math:`(B, 3, 3)`
+        - **output:** :math:`(B)`
+    """
+    volume = torch.linalg.det(cell.detach().double()).abs()
+    return volume <= 1e-6 * cell.detach().norm(dim=2).prod(dim=1)
+
+
 def cell_volumes(cell: Tensor, pbc: Tensor) -> Tensor:
     r"""Returns the volumes of cells, infinite for those of zero volume that
     are open in some direction, such as slabs without a third vector: their
@@ -47,8 +58,7 @@ def cell_volumes(cell: Tensor, pbc: Tensor) -> Tensor:
     Raises:
         ValueError: If another cell has no volume, or none has one.
     """
-    volume = torch.linalg.det(cell.detach().double()).abs()
-    empty = volume <= 1e-6 * cell.detach().norm(dim=2).prod(dim=1)
+    empty = empty_cells(cell)
     wrong = empty & pbc.all(dim=1)
     if bool(wrong.any()) or bool(empty.all()):
         graph = int((wrong if bool(wrong.any()) else empty).nonzero()[0])

@@ -1,21 +1,14 @@
 import math
-import os.path as osp
 import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets import (
-    Frames,
-    Split,
-    published_split,
-    random_split,
-    read_split,
-)
+from torch_sake.datasets import Split
+from torch_sake.datasets.frames.charges import Pairs, with_states
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
@@ -32,6 +25,7 @@ from torch_sake.training.label_statistics import (
     energies_per_atom,
     summarize,
 )
+from torch_sake.training.splits import split_frames
 from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.plain_checks import require
 from torch_sake.utils.units import ENERGIES
@@ -44,91 +38,53 @@ SAMPLE = 10000
 
 def check_frames(frames: Any) -> AnyFrames:
     if not isinstance(frames, AnyFrames):
-        raise TypeError(f"'frames' must be Frames or FramesOnDisk "
-                        f"(got {type(frames)})")
+        raise TypeError(f"'frames' must be Frames, FramesOnDisk or "
+                        f"JoinedFrames (got {type(frames)})")
     return frames
-
-
-def split_frames(frames: AnyFrames, config: TrainConfig,
-                 isolated: Tensor | None = None) -> Split:
-    r"""Returns the split of the frames that a run asks for, without those that
-    are isolated atoms.
-    """
-    seed = config.seed if frames.split_seed is None else frames.split_seed
-    if config.split is None:
-        split = draw_frames(drawable_frames(frames, isolated), config, seed,
-                            frames.test_start)
-    elif osp.isfile(config.split):
-        split = read_split(config.split, len(frames), config.split_prefix)
-    else:
-        split = published_split(frames.splits, config.split, len(frames),
-                                config.num_val, seed)
-    if isolated is not None:
-        split = Split(**{name: part[~isolated[part]]
-                         for name, part in vars(split).items()})
-    for name in ('train', 'val'):
-        require(getattr(split, name).numel() >= config.num_processes,
-                f"The split must have at least one frame in '{name}' for each "
-                f"device ({len(frames)} frames in all)")
-    return split
-
-
-def drawable_frames(frames: AnyFrames, isolated: Tensor | None) -> Tensor:
-    r"""Returns the indices of the frames that a random split may draw."""
-    indices = torch.arange(len(frames))
-    return indices if isolated is None else indices[~isolated]
-
-
-def draw_frames(indices: Tensor, config: TrainConfig, seed: int,
-                test_start: int | None) -> Split:
-    r"""Returns a random split of the frames of some indices."""
-    if test_start is not None:
-        test_start = int((indices < test_start).sum())
-    split = random_split(indices.numel(), config.num_train, config.num_val,
-                         config.num_test, seed, test_start)
-    return Split(**{name: indices[part]
-                    for name, part in vars(split).items()})
 
 
 @dataclass
 class TrainingData(Summary):
     r"""The frames of a run, in memory or on disk, and their split, how large a
     batch of an evaluation may be, what each training frame adds to a batch,
-    what tells the data from others, of which elements the energies of isolated
-    atoms are given, and what a summary says of the training frames.
+    what tells the data from others, the charges and multiplicities that there
+    are, if anything is said of them, of which elements the energies of
+    isolated atoms are given, and what a summary says of the training frames.
     """
     frames: AnyFrames
     split: Split
     eval_limit: BatchLimit
     sizes: Tensor
     fingerprint: str
+    states: Pairs
     isolated_atoms: list[int] | None = None
 
     @classmethod
     def from_config(cls, config: TrainConfig,
                     frames: AnyFrames | None = None) -> 'TrainingData':
         r"""Returns the data of a run, or the given frames in their place."""
-        if frames is None:
-            frames = load_config_frames(asdict(config))
+        frames = load_config_frames(asdict(config), frames=frames)
+        frames, states = with_states(frames, config.embed_charge)
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")
-        isolated = None
+        isolated = candidates = None
         if config.atomic_energies != 'fit':
             require(frames.label == 'energy',
                     f"'atomic_energies' must be 'fit' for data of "
                     f"'{frames.label}', which is no energy "
                     f"(got {config.atomic_energies!r})")
             isolated = find_isolated(frames)
-        split = split_frames(frames, config, isolated)
+            candidates = (~isolated).nonzero().flatten()
+        split = split_frames(frames, config, candidates)
         limit = config.batch_limit
         sizes = limit.sizes(frames[split.train])
         needed = int(sizes.max()) * config.num_processes
         require(needed <= limit.number,
                 f"'max_num_{limit.unit}' must be at least {needed}, those of "
-                f"the largest training frame (number "
-                f"{int(split.train[sizes.argmax()])}) times the number of "
-                f"devices (got {limit.number})")
+                f"the largest training frame "
+                f"({frames.where(int(split.train[sizes.argmax()]))}) times "
+                f"the number of devices (got {limit.number})")
         # In the order of the file, which takes the least time to read.
         train = frames[split.train.sort().values]
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
@@ -139,7 +95,7 @@ class TrainingData(Summary):
             given['atomic_energies'] = find_references(
                 frames, config, isolated, summary.elements)
         return cls(**{**vars(summary), **given}, frames=frames, split=split,
-                   eval_limit=config.eval_limit, sizes=sizes,
+                   eval_limit=config.eval_limit, sizes=sizes, states=states,
                    fingerprint=frames_fingerprint(frames))
 
     @property
@@ -152,7 +108,7 @@ class TrainingData(Summary):
         list, which hands them out in less time.
         """
         frames = self.frames[getattr(self.split, name)]
-        return list(frames) if isinstance(frames, Frames) else frames
+        return list(frames) if frames.is_in_memory else frames
 
     def batches(self, name: str,
                 batch_size: int | None = None) -> DataLoader:
@@ -191,6 +147,13 @@ class TrainingData(Summary):
                                                  some.num_atoms.sum())
         return total / config.num_processes
 
+    def steps_of_validation(self, config: TrainConfig) -> float:
+        r"""Returns how many steps take as long as a validation, about: it has
+        no derivatives with respect to parameters, and is not compiled.
+        """
+        mean = float(self.sizes.double().mean())
+        return 0.5 * self.split.val.numel() * mean / config.batch_limit.number
+
     @property
     def description(self) -> dict[str, Any]:
         r"""What the checkpoints of a run say about its data."""
@@ -206,8 +169,13 @@ class TrainingData(Summary):
             description['isolated_atoms'] = self.isolated_atoms
         if frames.label == 'energy':  # where simulations start by default
             first = frames[0]
-            description['structure'] = {key: first[key] for key in STRUCTURE
-                                        if key in first}
+            if self.isolated_atoms is not None:  # none of which is this
+                first = frames[int(self.split.train.min())]
+            description['structure'] = {
+                key: first[key] for key in (*STRUCTURE, 'charge', 'spin')
+                if key in first}
+        if self.states:
+            description['states'] = self.states
         return description
 
     def check_settings(self, config: TrainConfig) -> None:
@@ -265,5 +233,5 @@ class TrainingData(Summary):
                                  {*self.elements})
                 require(not unknown,
                         f"The split must have all elements in 'train' (got "
-                        f"atomic numbers {unknown} in frame {index}, of "
-                        f"'{name}' only)")
+                        f"atomic numbers {unknown} in "
+                        f"{self.frames.where(index)}, of '{name}' only)")

@@ -1,3 +1,4 @@
+from torch_sake.evaluation.frame_texts import frame_texts
 from torch_sake.evaluation.metrics import predict, trivial_labels
 from torch_sake.evaluation.plots import plot_learning_curve
 from torch_sake.evaluation.report import report_errors
@@ -57,4 +58,5 @@ def report_run(trainer: Trainer) -> None:
     report_errors(outputs, trivial, units, config.out, part,
                   f'\nErrors on the {part} frames '
                   f'({getattr(data.split, part).numel()}; '
-                  f'{trainer.seconds:.0f} s of processor time for training)')
+                  f'{trainer.seconds:.0f} s of processor time for training)',
+                  texts=frame_texts(data.frames[getattr(data.split, part)]))

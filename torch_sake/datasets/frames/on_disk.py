@@ -74,6 +74,7 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
             setattr(self, key, about.get(key, False))
         self.splits = {}  # published ones are not kept
         self.entries = {}
+        self._factors: dict[str, float] = {}  # to other units
         self._num_atoms = columns['num_atoms']
         self._digests = columns.get('digests')
         self._known = columns.get('known')
@@ -90,8 +91,7 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
     @property
     def num_atoms(self) -> Tensor:
         r"""The number of atoms of each frame."""
-        return torch.from_numpy(self._num_atoms)[
-            torch.as_tensor(self.indices())].long()
+        return torch.from_numpy(self._num_atoms)[self._index].long()
 
     def info(self, index: int) -> dict[str, Any]:
         r"""As :meth:`torch_sake.datasets.Frames.info`."""
@@ -106,10 +106,14 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
         return (check_infos(Source(f"'{self.source}'", idx), infos, 1)
                 or [{}])[0]
 
+    def where(self, index: int) -> str:
+        r"""As :meth:`torch_sake.datasets.Frames.where`."""
+        return f"'{self.source}', frame {int(self.indices()[index])}"
+
     def known(self, name: str) -> Tensor:
         r"""As :meth:`torch_sake.datasets.Frames.known`."""
         name = 'energy' if name == self.label else name
-        indices = torch.as_tensor(self.indices())
+        indices = self._index
         if self._known is not None:
             return (torch.from_numpy(self._known)[indices] & BITS[name]) > 0
         # Older files know this of stresses only by their frames.
@@ -138,7 +142,15 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
 
     def get(self, idx: int) -> Data:
         idx = int(idx)
-        return self._add_entries(self.deserialize(self._read(idx)), idx)
+        data = self.deserialize(self._read(idx))
+        for key, factor in self._factors.items():
+            if key in data:
+                data[key] *= factor
+        return self._add_entries(data, idx)
+
+    def _multiply(self, factors: dict[str, float]) -> None:
+        self._factors = {key: factor * self._factors.get(key, 1.0)
+                         for key, factor in factors.items()}
 
     def _read(self, idx: int) -> dict[str, Any]:
         try:

@@ -1,0 +1,198 @@
+r"""A file of structures with their labels and predictions beside them."""
+
+import json
+import os.path as osp
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy
+from torch import Tensor
+from torch_geometric.data import Data
+
+from torch_sake.datasets.frames.config import LabelConfig
+from torch_sake.datasets.frames.load import AnyFrames
+from torch_sake.potentials.strain import empty_cells
+from torch_sake.utils.files import remove_incomplete, replace_when_complete
+from torch_sake.utils.locks import hold_file
+from torch_sake.utils.plain_checks import require
+from torch_sake.utils.units import KNOWN
+
+# What predictions are called begins with this, and nothing else does.
+PREDICTED = 'SAKE_'
+NAMES = {'energy': 'energy', 'force': 'forces', 'stress': 'stress',
+         'energy_std': 'energy_std', 'force_std': 'forces_std'}
+ATOMIC = ('force', 'force_std')
+# What would be read as something else than a number or a text:
+RESERVED = ('lattice', 'properties', 'pbc', 'vec_cell', 'forces', 'stress',
+            'virial')
+
+
+class Units(NamedTuple):
+    r"""How many units of a file are one of the frames."""
+    label: float = 1.0
+    length: float = 1.0
+
+    def of(self, name: str) -> float:
+        r"""Returns it for a label or a prediction."""
+        kind = name.removesuffix('_std')
+        return self.label / {'force': self.length,
+                             'stress': self.length**3}.get(kind, 1.0)
+
+
+def units_between(units: dict[str, str], of_file: dict[str, str]) -> Units:
+    r"""Returns the factors from the units of frames to those of a file."""
+    if units == of_file:  # whatever they are
+        return Units()
+    label, length = (KNOWN[kind][units[kind]] / KNOWN[kind][of_file[kind]]
+                     for kind in ('energy', 'length'))
+    return Units(label, length)
+
+
+def check_prediction_file(path: str) -> str:
+    r"""Returns the path of a file that is to be written.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    require(not osp.lexists(path),
+            f"'predictions' must not exist (got {path!r})")
+    return path
+
+
+class PredictionFile:
+    r"""An extended XYZ file of frames, each with its structure, what else is
+    known of it, its labels under the names that the data have, and beside them
+    the predictions, in the units of the data: :obj:`SAKE_energy`,
+    :obj:`SAKE_forces`, for periodic frames :obj:`SAKE_stress`, and of an
+    ensemble :obj:`SAKE_energy_std` and :obj:`SAKE_forces_std`. The number of
+    the frame in the data is :obj:`SAKE_frame`.
+
+    Args:
+        file (file): The open file.
+        frames (Frames or FramesOnDisk): The frames, in the order of the
+            batches.
+        names (LabelConfig): What the labels are called.
+        of_file (dict, optional): The units of the data, if those of the frames
+            are others. (default: :obj:`None`)
+    """
+    def __init__(self, file: Any, frames: AnyFrames, names: LabelConfig,
+                 of_file: dict[str, str] | None = None):
+        self.file = file
+        self.frames = frames
+        self.names = names
+        self.units = units_between(frames.units, of_file or frames.units)
+        self.numbers = list(map(int, frames.indices()))
+        self.num_written = 0
+
+    def write(self, data: Data, outputs: dict[str, Tensor]) -> None:
+        r"""Writes the next batch and what is predicted of it."""
+        import ase.io
+        ends = data.ptr.tolist()
+        data = data.to('cpu')
+        outputs = {name: value.double().cpu()
+                   for name, value in outputs.items()}
+        images = []
+        for row, atoms in enumerate(zip(ends, ends[1:])):
+            images.append(self._image(data, outputs, row, slice(*atoms)))
+        self.num_written += len(images)
+        ase.io.write(self.file, images, format='extxyz')
+
+    def _image(self, data: Data, outputs: dict[str, Tensor], row: int,
+               atoms: slice) -> Any:
+        import ase
+        image = ase.Atoms(data.z[atoms].numpy(),
+                          data.pos[atoms].numpy() * self.units.length)
+        has_stress = False
+        if 'cell' in data:
+            cell, pbc = data.cell[row], data.pbc[row]
+            image.set_cell(cell.numpy() * self.units.length)
+            image.set_pbc(pbc.numpy())
+            has_stress = bool(pbc.any() & ~empty_cells(cell[None])[0])
+        number = self.num_written + row
+        image.info.update(plain_info(self.frames.info(number)))
+        image.info[f'{PREDICTED}frame'] = self.numbers[number]
+        for name in (self.frames.label, 'force', 'stress'):
+            if name in data:
+                self._put(image, self._label_name(name), name,
+                          _rows(data[name], name, row, atoms))
+        for name, value in outputs.items():
+            if name != 'stress' or has_stress:
+                self._put(image, PREDICTED + NAMES.get(name, name), name,
+                          _rows(value, name, row, atoms))
+        return image
+
+    def _label_name(self, name: str) -> str:
+        names = self.names
+        given = {'energy': names.energy_key, 'force': names.forces_key,
+                 'stress': names.stress_key or names.virial_key}.get(name)
+        return given or NAMES.get(name, name)
+
+    def _put(self, image: Any, key: str, name: str, value: Tensor) -> None:
+        # Of forces, those of some atoms may be known:
+        if value.isnan().all():
+            return
+        array = value.numpy() * self.units.of(name)
+        if name in ATOMIC:
+            image.arrays[key] = array
+        elif name == 'stress':
+            if key == self.names.virial_key:
+                array = -array * image.cell.volume
+            image.info[key] = array
+        else:
+            image.info[key] = float(array)
+
+
+def _rows(value: Tensor, name: str, row: int, atoms: slice) -> Tensor:
+    return value[atoms] if name in ATOMIC else value[row]
+
+
+@contextmanager
+def prediction_file(path: str, frames: AnyFrames, names: LabelConfig,
+                    of_file: dict[str, str] | None = None
+                    ) -> Iterator[PredictionFile]:
+    r"""Yields a :class:`PredictionFile`, which is there when it is complete.
+
+    Raises:
+        ValueError: If there is a file of this name, or another process writes
+            it.
+    """
+    path = osp.abspath(path)
+    with hold_file(path):
+        check_prediction_file(path)
+        remove_incomplete(*osp.split(path))
+        with replace_when_complete(path) as temporary:
+            with open(temporary, 'w', encoding='utf-8') as file:
+                yield PredictionFile(file, frames, names, of_file)
+
+
+def plain_info(info: dict[str, Any]) -> dict[str, Any]:
+    r"""Returns what is known of a frame as an extended XYZ file keeps it,
+    without the predictions of an earlier evaluation.
+    """
+    return {key: as_text(value) if isinstance(value, str) else value
+            for key, value in info.items()
+            if not key.startswith(PREDICTED) and key.lower() not in RESERVED
+            and key and is_kept(key, 1)}
+
+
+@lru_cache(maxsize=10000)
+def is_kept(key: str, value: str | int) -> bool:
+    r"""Returns whether a reader finds the same."""
+    from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
+    text = key_val_dict_to_str({key: value})
+    read = key_val_str_to_dict(text)
+    return '\n' not in text and list(read) == [key] and numpy.array_equal(
+        read[key], value)
+
+
+@lru_cache(maxsize=10000)
+def as_text(value: str) -> str:
+    r"""Returns a text as it can be written: one that would be read as a number
+    or in part becomes JSON, with a mark that readers know.
+    """
+    if is_kept('x', value):
+        return value
+    # A backslash alone stands for the letter after it:
+    return '_JSON ' + json.dumps(value).replace('\\', '\\\\')
