@@ -189,6 +189,8 @@ class TrainingData(Summary):
             description['isolated_atoms'] = self.isolated_atoms
         if frames.label == 'energy':  # where simulations start by default
             first = frames[0]
+            if self.isolated_atoms is not None:  # none of which is this
+                first = frames[int(self.split.train.min())]
             description['structure'] = {
                 key: first[key] for key in (*STRUCTURE, 'charge', 'spin')
                 if key in first}
