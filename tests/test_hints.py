@@ -142,3 +142,21 @@ def test_names_of_models():
     assert settings.model == model and not settings.compiles
     hints = {field.name: field.type for field in fields(TrainConfig)}
     assert describe_type(hints['model']) == 'text'
+
+
+def test_mappings():
+    hint = str | dict[str, Fraction]
+    for value in ('a', {}, {'a': 0.5}):
+        assert is_of_type(value, hint)
+        assert check_entry('x', value, hint, is_setting=True) == value
+    for value in ({1: 0.5}, {'a': 'b'}, {'a': True}, [0.5], 3):
+        assert not is_of_type(value, hint)
+        with pytest.raises(TypeError, match="^'x' must be text or a mapping, "
+                                            "each value a number .*got"):
+            check_entry('x', value, hint, is_setting=True)
+    with pytest.raises(ValueError, match="^'x.a' must be .*got 1.5"):
+        check_entry('x', {'a': 1.5}, hint, is_setting=True)
+    with pytest.raises(TypeError, match="^'x.a' must be a number .*got 'b'"):
+        check_entry('x', {'a': 'b'}, dict[str, float], is_setting=True)
+    assert describe_type(dict[str, Count]) == (
+        'a mapping, each value an integer')

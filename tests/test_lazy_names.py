@@ -9,8 +9,9 @@ import pytest
 
 import torch_sake
 
-PACKAGES = ['torch_sake', 'torch_sake.calculators', 'torch_sake.forecasting',
-            'torch_sake.simulation', 'torch_sake.training']
+PACKAGES = ['torch_sake', 'torch_sake.calculators', 'torch_sake.datasets',
+            'torch_sake.forecasting', 'torch_sake.simulation',
+            'torch_sake.training']
 
 
 @pytest.mark.parametrize('name', PACKAGES)
@@ -46,7 +47,7 @@ def test_modules_and_unknown_names():
 
 @pytest.mark.parametrize('statement', [
     'from torch_sake.nn import SAKEConv', 'import torch_sake.checkpoint',
-    'import torch_sake.datasets', 'import torch_sake.neighbors'])
+    'from torch_sake.datasets import Frames', 'import torch_sake.neighbors'])
 @pytest.mark.slow
 def test_no_warning_of_torch_geometric(statement):
     code = f"""

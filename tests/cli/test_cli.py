@@ -208,7 +208,7 @@ def test_units_of_converted_files(copper_file, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(convert, 'BLOCK', 7)
     out = str(tmp_path / 'm.frames')
     arguments = ['convert', '--data', copper_file, '--out', out]
-    assert main([*arguments, '--energy_unit', 'Rydberg']) == 2
+    assert main([*arguments, '--energy_unit', 'Kelvin']) == 2
     assert "'energy_unit' must be one of" in capsys.readouterr().err
     assert main([*arguments, '--energy_unit', 'Hartree', '--length_unit',
                  'bohr']) == 0

@@ -65,13 +65,32 @@ def test_read_frames_without_energy(tmp_path):
     structures = molecules()
     del structures[1].calc.results['energy']
     ase_io.write(path, structures)
-    with pytest.raises(ValueError, match="m.xyz', frame 1: There is no "
-                       "'energy' .*'forces'"):
-        read_frames(path)
+    frames = read_frames(path)
+    assert frames.known('energy').tolist() == [True, False, True]
+    assert frames.known('force').all()
+    assert frames[1].energy.isnan().all()
     structures[1].calc = None
     ase_io.write(path, structures)
-    with pytest.raises(ValueError, match="frame 1: There is no 'energy'"):
+    frames = read_frames(path)
+    assert frames.known('energy').tolist() == [True, False, True]
+    assert frames.known('force').tolist() == [True, False, True]
+    # An energy of another name is not lost without a word:
+    structures[1].info['dft_energy'] = -3.0
+    ase_io.write(path, structures)
+    with pytest.warns(UserWarning, match="m.xyz': 1 of 3 frames, the first of "
+                      "them 1, have no 'energy' but 'dft_energy', which"):
+        assert not read_frames(path).known('energy')[1]
+    for atoms in structures:
+        atoms.calc = None
+    ase_io.write(path, structures)
+    with pytest.raises(ValueError, match="m.xyz': 'energy_key' must be given: "
+                       "the file has no 'energy' but 'dft_energy' .--energy_k"
+                       "ey dft_energy, or 'none' to go without"):
         read_frames(path)
+    del structures[1].info['dft_energy']
+    ase_io.write(path, structures)
+    frames = read_frames(path)
+    assert not frames.known('energy').any() and not frames.has_forces
 
 
 @pytest.mark.parametrize('name', ['m.traj', 'm.xyz'])
@@ -98,8 +117,8 @@ def test_read_frames_with_forces_under_another_name(tmp_path):
     for atoms in structures:
         atoms.arrays['dft_forces'] = atoms.calc.results.pop('forces')
     ase_io.write(tmp_path / 'm.xyz', structures)
-    with pytest.raises(ValueError, match=r"frame 0: The forces must be called "
-                       r"'forces' or 'REF_forces' \(got \['dft_forces'\]"):
+    with pytest.raises(ValueError, match="m.xyz': 'forces_key' must be given: "
+                       "the file has no 'forces' but 'dft_forces'"):
         read_frames(tmp_path / 'm.xyz')
 
 

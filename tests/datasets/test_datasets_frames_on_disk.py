@@ -162,7 +162,8 @@ def test_records_that_cannot_be_read(tmp_path, monkeypatch):
     check("5: The file cannot be read", good[:-30])
     check("5: The file cannot be read", 'two\n')
     check("5: 'pos' must be finite", EXTXYZ.format(length='nan') + good)
-    check("5: There is no 'energy'", good.replace('energy', 'other') + good)
+    check("5: 'energy' must be of real numbers",
+          good.replace('energy=-1.5', 'energy=none') + good)
     path.write_text('')
     with pytest.raises(ValueError, match='There are no frames|cannot be read'):
         convert_frames(path, out)

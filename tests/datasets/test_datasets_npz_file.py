@@ -25,6 +25,7 @@ def save(tmp_path):
     (dict(e_unit='Ha', r_unit='a0'), 'Hartree', 'Bohr'),
     (dict(e_unit=b'hartree', r_unit=[b'angstrom']), 'Hartree', 'Angstrom'),
     (dict(e_unit='meV'), 'meV', 'Angstrom'),
+    (dict(e_unit='Ry', r_unit='Bohr'), 'Rydberg', 'Bohr'),
     (dict(r_unit='bohr'), 'kcal/mol', 'Bohr'),
     (dict(), 'kcal/mol', 'Angstrom')], ids=str)
 def test_declared_units(save, tmp_path, declared, energy, length):
@@ -39,7 +40,7 @@ def test_declared_units(save, tmp_path, declared, energy, length):
 
 
 @pytest.mark.parametrize('declared, key, known, got', [
-    (dict(e_unit='Ry', r_unit='Ang'), 'e_unit', 'Hartree.*kJ/mol', "'Ry'"),
+    (dict(e_unit='K', r_unit='Ang'), 'e_unit', 'Hartree.*kJ/mol', "'K'"),
     (dict(e_unit='MeV'), 'e_unit', 'eV', "'MeV'"),
     (dict(r_unit='pm'), 'r_unit', 'Angstrom.*Bohr.*nm', "'pm'"),
     (dict(r_unit='eV'), 'r_unit', 'Angstrom', "'eV'"),
@@ -57,7 +58,7 @@ def test_given_units(save, tmp_path):
     path, _ = save(e_unit='eV')
     frames = convert_frames(path, tmp_path / 'a', 'ev', 'a0')
     assert frames.units == {'energy': 'eV', 'length': 'Bohr'}
-    with pytest.raises(ValueError, match="m.npz': 'energy_unit' must be that "
+    with pytest.raises(ValueError, match="m.npz': 'units' must be that "
                        "of the file, 'eV' .got 'Hartree'"):
         convert_frames(path, tmp_path / 'b', energy_unit='Ha')
     path, _ = save(r_unit='Ang')

@@ -1,5 +1,6 @@
 from torch_sake.cli.configs import ConvertConfig
 from torch_sake.datasets import convert_frames
+from torch_sake.datasets.frames.config import label_options
 from torch_sake.evaluation.report import describe_labels
 
 
@@ -8,7 +9,7 @@ def convert(config: ConvertConfig) -> None:
     frame.
     """
     frames = convert_frames(config.data, config.out, config.energy_unit,
-                            config.length_unit)
+                            **label_options(vars(config)))
     print(f'{config.out}: {len(frames)} frames of up to '
           f'{int(frames.num_atoms.max())} atoms, of atomic numbers '
           f'{frames.elements}, with {describe_labels(frames)} '

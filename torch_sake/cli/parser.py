@@ -1,5 +1,6 @@
 r"""Settings on the command line."""
 
+import json
 import re
 import sys
 from collections.abc import Mapping
@@ -19,7 +20,12 @@ from typing import (
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
-from torch_sake.cli.settings import AMBIGUOUS, read_settings
+from torch_sake.cli.settings import (
+    AMBIGUOUS,
+    is_mapping,
+    read_mapping,
+    read_settings,
+)
 from torch_sake.utils.hints import describe_type, is_of_type
 from torch_sake.utils.messages import in_words, one_line
 from torch_sake.utils.names import is_import_path
@@ -27,6 +33,8 @@ from torch_sake.utils.names import is_import_path
 # What the parser says of a value of another type:
 WRONG_TYPE = re.compile(r'Parser key "(?:\w+\.)?(\w+)":.*value: (.*)',
                         re.DOTALL)
+# The last of two would hide the first one:
+ONCE = ('--checkpoint', '--data', '--val', '--test')
 
 
 def parse_arguments(arguments: list[str],
@@ -53,8 +61,10 @@ def parse_arguments(arguments: list[str],
             name, Parser(description=description, config=config),
             help=description)
     if arguments[:1] and arguments[0] in commands:
-        check_typed(arguments[1:], commands[arguments[0]][0])
-        arguments = arguments[:1] + files_first(arguments[1:])
+        config = commands[arguments[0]][0]
+        check_typed(arguments[1:], config)
+        arguments = arguments[:1] + files_first(
+            read_mappings(arguments[1:], config))
     settings = parser.parse_args(arguments)
     values = settings[settings.command].as_dict()
     values.pop('config', None)
@@ -81,18 +91,19 @@ def check_typed(arguments: list[str], config: type) -> None:
     Raises:
         ValueError: If one cannot, with its name.
     """
-    kinds = {f'--{field.name}': field.type for field in fields(config)}
+    kinds = kinds_of(config)
     names = names_of(arguments)
     if '--task' in names:
         raise ValueError("'--task' is gone: 'torch-sake train' trains "
                          "potentials, 'torch-sake dynamics' forecasts")
-    if names.count('--checkpoint') > 1:
-        raise ValueError("'--checkpoint' must be given once: several are "
-                         "'[a, b]'")
+    given = [known_name(name, kinds) for name in names if name[2:]]
+    for name in ONCE:
+        if given.count(name) > 1:
+            several = is_of_type(['a', 'b'], kinds[name])
+            raise ValueError(f"'{name}' must be given once"
+                             + (": several are '[a, b]'" if several else ''))
     for index, (name, argument) in enumerate(zip(names, arguments)):
-        # Parsers take the beginning of a name for it.
-        found = [known for known in kinds if known.startswith(name)]
-        name = name if name in kinds else ''.join(found[:1])
+        name = known_name(name, kinds)
         value = argument.partition('=')[2]
         if '=' not in argument:
             value = ' '.join(arguments[index + 1:index + 2])
@@ -102,6 +113,46 @@ def check_typed(arguments: list[str], config: type) -> None:
             if AMBIGUOUS.fullmatch(part):
                 raise ValueError(f"'{name} {part}' is ambiguous in YAML: "
                                  f"write a decimal number")
+
+
+def kinds_of(config: type) -> dict[str, Any]:
+    r"""Returns the options of a command and their hints."""
+    return {f'--{field.name}': field.type for field in fields(config)}
+
+
+def known_name(name: str, kinds: dict[str, Any]) -> str:
+    r"""Returns the option that is meant: parsers take the beginning of a name
+    for it.
+    """
+    found = [known for known in kinds if known.startswith(name)]
+    return name if name in kinds else ''.join(found[:1])
+
+
+def read_mappings(arguments: list[str], config: type) -> list[str]:
+    r"""Returns the options of a command with mappings, such as
+    :obj:`"{No: -1.5}"`, in JSON, which leaves nothing to the parser: YAML
+    takes names of some elements for true or false.
+
+    Args:
+        arguments (list of str): The options of a command and their values.
+        config (type): The class of the settings.
+
+    Raises:
+        ValueError: If one cannot be read, with its name.
+    """
+    kinds, before, out = kinds_of(config), '', []
+    for argument in arguments:
+        name, equals, value = argument.partition('=')
+        if not name.startswith('--'):
+            name, equals, value = before, '', argument
+        option = known_name(name, kinds)
+        if value.strip().startswith('{') and is_mapping(
+                kinds.get(option, str)):
+            value = json.dumps(read_mapping(option[2:], value, kinds[option]))
+            argument = f'{name}={value}' if equals else value
+        out.append(argument)
+        before = argument
+    return out
 
 
 def files_first(arguments: list[str]) -> list[str]:

@@ -6,7 +6,7 @@ may be taken for two things is refused.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -38,6 +38,7 @@ def read_settings(path: PathLike, config: type) -> dict[str, Any]:
     import yaml
     path, settings = check_file(path, '--config'), {}
     kinds = {field.name: field.type for field in fields(config)}
+    mappings = {name for name, kind in kinds.items() if is_mapping(kind)}
     try:
         with open(path, encoding='utf-8-sig') as file:
             text = file.read()
@@ -46,7 +47,7 @@ def read_settings(path: PathLike, config: type) -> dict[str, Any]:
                          f"{one_line(error)})") from error
     try:
         # Events, of which neither objects nor references are made:
-        entries = _entries(yaml.parse(text, Loader=yaml.SafeLoader))
+        entries = _entries(yaml.parse(text, Loader=yaml.SafeLoader), mappings)
         for key, node in entries:
             where = f"'{path}', line {key.start_mark.line + 1}"
             if key.value not in kinds:
@@ -68,38 +69,97 @@ def read_settings(path: PathLike, config: type) -> dict[str, Any]:
     return settings
 
 
-def _entries(events: Iterator[Any]) -> Iterator[Any]:
-    r"""Yields the keys of a mapping with their values: scalars, or lists of
-    some. There is nothing else in settings.
+def read_mapping(name: str, text: str, kind: Any) -> dict[str, Any]:
+    r"""Reads a mapping that is typed, such as :obj:`"{H: -13.6}"`, by the
+    rules of files. Its keys are text, whatever YAML would take them for.
+
+    Args:
+        name (str): The option.
+        text (str): Its value.
+        kind (type): The hint of the setting.
+
+    Raises:
+        ValueError: If it is no mapping of one line of YAML, or an entry is
+            there twice, is of another type or may be taken for two things.
     """
     import yaml
+    where = one_line(f"'--{name} {text}'")
+    try:
+        events = yaml.parse(text, Loader=yaml.SafeLoader)
+        for _ in range(2):  # the stream and the document
+            next(events)
+        node = _node(events, True)
+        _expect(events, yaml.DocumentEndEvent, 'the end')
+        _expect(events, yaml.StreamEndEvent, 'one mapping')
+    except yaml.MarkedYAMLError as error:
+        raise ValueError(f'{where}: {one_line(error.problem)}') from error
+    except yaml.YAMLError as error:
+        raise ValueError(f'{where} must be YAML '
+                         f'({one_line(error)})') from error
+    return _value(where, name, node, kind)
 
-    def expect(kinds: Any, what: str) -> Any:
-        event = next(events)
-        if not isinstance(event, kinds) or getattr(
-                event, 'anchor', None) is not None or (
-                    getattr(event, 'tag', None) is not None):
-            raise yaml.MarkedYAMLError(
-                problem=f'There must be {what} (got {_name(event)})',
-                problem_mark=event.start_mark)
-        return event
 
+def is_mapping(kind: Any) -> bool:
+    r"""Whether a setting of this hint may be a mapping."""
+    return is_of_type({}, kind)
+
+
+def _entries(events: Iterator[Any], mappings: set[str]) -> Iterator[Any]:
+    r"""Yields the keys of a mapping with their values: scalars, lists of some
+    or, of the settings that may be :obj:`mappings`, mappings of some. There
+    is nothing else in settings.
+    """
+    import yaml
     next(events)  # the stream
     if isinstance(next(events), yaml.StreamEndEvent):
         return
-    expect(yaml.MappingStartEvent, "settings, such as 'seed: 1'")
+    _expect(events, yaml.MappingStartEvent, "settings, such as 'seed: 1'")
+    while isinstance(key := _expect(
+            events, (yaml.ScalarEvent, yaml.MappingEndEvent),
+            'the name of a setting'), yaml.ScalarEvent):
+        yield key, _node(events, key.value in mappings)
+    _expect(events, yaml.DocumentEndEvent, 'the end')
+    _expect(events, yaml.StreamEndEvent, 'one document')
+
+
+def _node(events: Iterator[Any], may_be_mapping: bool) -> Any:
+    r"""Returns the next value: a scalar, a list or a dictionary of some."""
+    import yaml
     scalar, begin = yaml.ScalarEvent, yaml.SequenceStartEvent
-    while isinstance(key := expect((scalar, yaml.MappingEndEvent),
-                                   'the name of a setting'), scalar):
-        value = expect((scalar, begin), 'a value or a list')
-        if isinstance(value, begin):
-            value = []
-            while isinstance(entry := expect((scalar, yaml.SequenceEndEvent),
-                                             'values in a list'), scalar):
-                value.append(entry)
-        yield key, value
-    expect(yaml.DocumentEndEvent, 'the end')
-    expect(yaml.StreamEndEvent, 'one document')
+    kinds, what = (scalar, begin), 'a value or a list'
+    if may_be_mapping:
+        kinds, what = (*kinds, yaml.MappingStartEvent), 'a value or a mapping'
+    node = _expect(events, kinds, what)
+    if isinstance(node, scalar):
+        return node
+    if isinstance(node, begin):
+        items = []
+        while isinstance(item := _expect(
+                events, (scalar, yaml.SequenceEndEvent),
+                'values in a list'), scalar):
+            items.append(item)
+        return items
+    values: dict[str, Any] = {}
+    while isinstance(key := _expect(events, (scalar, yaml.MappingEndEvent),
+                                    'names in a mapping'), scalar):
+        if key.value in values:
+            raise yaml.MarkedYAMLError(
+                problem=f'{in_words(key.value)} must be given once',
+                problem_mark=key.start_mark)
+        values[key.value] = _expect(events, scalar, 'values in a mapping')
+    return values
+
+
+def _expect(events: Iterator[Any], kinds: Any, what: str) -> Any:
+    import yaml
+    event = next(events)
+    if not isinstance(event, kinds) or getattr(
+            event, 'anchor', None) is not None or (
+                getattr(event, 'tag', None) is not None):
+        raise yaml.MarkedYAMLError(
+            problem=f'There must be {what} (got {_name(event)})',
+            problem_mark=event.start_mark)
+    return event
 
 
 def _name(event: Any) -> str:
@@ -115,22 +175,27 @@ def _name(event: Any) -> str:
 
 
 def _value(where: str, name: str, node: Any, kind: Any) -> Any:
-    entries = node if isinstance(node, list) else [node]
-    values = [_scalar(where, name, entry) for entry in entries]
-    value = values if isinstance(node, list) else values[0]
+    value = _apply(node, lambda entry: _scalar(where, name, entry))
     if not is_of_type(value, kind):
-        given = [entry.value for entry in entries]
+        given = _apply(node, lambda entry: entry.value)
         hint = ''
-        if any(entry.style is None and not isinstance(one, str)
-               for entry, one in zip(entries, values)) and is_of_type(
-                   given if isinstance(node, list) else given[0], kind):
+        if is_of_type(given, kind) and given != value:
             hint = ', which is no text without quotes'
-        if not isinstance(node, list):
+        if not isinstance(node, (list, dict)):
             given = node.value or 'null' if node.style is None else (
                 repr(node.value))
         raise ValueError(f"{where}: '{name}' must be {describe_type(kind)} "
                          f"(got {one_line(given)}{hint})")
     return value
+
+
+def _apply(node: Any, function: Callable[[Any], Any]) -> Any:
+    r"""Returns the values of a function for the scalars of a node."""
+    if isinstance(node, list):
+        return [function(entry) for entry in node]
+    if isinstance(node, dict):
+        return {key: function(entry) for key, entry in node.items()}
+    return function(node)
 
 
 def _scalar(where: str, name: str, node: Any) -> Any:

@@ -1,6 +1,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.utils.hints import (
     Data,
     ModelPath,
@@ -18,7 +19,7 @@ ENDINGS = ('.extxyz', '.xyz')
 
 
 @dataclass
-class EvaluateConfig:
+class EvaluateConfig(LabelConfig):
     r"""What to measure.
 
     Args:

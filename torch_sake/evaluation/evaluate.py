@@ -112,8 +112,23 @@ def load_data(config: EvaluateConfig,
             f"'num_frames' or 'data_seed' must be given for {config.data!r} "
             f"(the checkpoint says that it was trained with "
             f"{run.get('num_frames')!r} and {run.get('data_seed')!r})")
-    return load_config_frames({**vars(config),
-                               'data_seed': config.data_seed or 0})
+    for name in ('units', 'length_unit'):
+        require(config.data != run['data'] or run.get(name) is None
+                or getattr(config, name) is not None,
+                f"'{name}' must be given for {config.data!r} (the checkpoint "
+                f"says that it was trained with {run.get(name)!r})")
+    frames = load_config_frames(
+        {**vars(config), 'data_seed': config.data_seed or 0},
+        description['units'])
+    if frames.units != frames.source_units:
+        print(f'{frames.source}: converted from '
+              f'{in_a_row(frames.source_units)} to {in_a_row(frames.units)}')
+    return frames
+
+
+def in_a_row(units: dict[str, str]) -> str:
+    r"""Returns units in words."""
+    return f"{units['energy']} and {units['length']}"
 
 
 def is_data_of(description: dict[str, Any], config: EvaluateConfig) -> bool:

@@ -1,5 +1,6 @@
 import contextlib
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch_sake.ops.autocast import type_of_parameters
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
 from torch_sake.potentials.compilable import Compilable
+from torch_sake.potentials.isolated import IsolatedAtoms
 from torch_sake.potentials.strain import apply_strain
 from torch_sake.utils.checks import (
     MAX_ATOMIC_NUMBER,
@@ -42,10 +44,13 @@ class EnergyModel(Compilable):
             (default: :obj:`None`)
         prior (torch.nn.Module, optional): A part of the energy that is not
             learned. (default: :obj:`None`)
+        isolated_atoms (list of int, optional): Elements of which isolated
+            atoms have exactly these energies. (default: :obj:`None`)
     """
     def __init__(self, model: Callable, energy_scale: float = 1.0,
                  atomic_energies: Tensor | None = None,
-                 prior: torch.nn.Module | None = None):
+                 prior: torch.nn.Module | None = None,
+                 isolated_atoms: Iterable[int] | None = None):
         super().__init__()
         if not callable(model):
             raise TypeError(f"'model' must be callable as "
@@ -65,6 +70,13 @@ class EnergyModel(Compilable):
             raise TypeError(f"'prior' must be a torch.nn.Module "
                             f"(got {type(prior)})")
         self.prior = prior
+        self.isolated = None
+        if isolated_atoms is not None:
+            if atomic_energies is None:
+                raise ValueError("'isolated_atoms' needs 'atomic_energies', "
+                                 "which they are to have (got none)")
+            self.isolated = IsolatedAtoms(
+                isolated_atoms, atomic_energies.numel(), model)
         end = getattr(prior, 'cutoff', None)
         if None not in (end, self.cutoff) and end > self.cutoff:
             raise ValueError(f"'prior' must end within the cutoff of the "
@@ -80,6 +92,13 @@ class EnergyModel(Compilable):
                 torch.empty_like(energies, device=device) if energies.is_meta
                 else energies.to(device))
         return self
+
+    @property
+    def isolated_atoms(self) -> list[int] | None:
+        r"""The atomic numbers of the elements of which isolated atoms have
+        exactly their energies in :obj:`atomic_energies`, if there are some.
+        """
+        return None if self.isolated is None else list(self.isolated.elements)
 
     @property
     def cutoff(self) -> float | None:
@@ -133,6 +152,8 @@ class EnergyModel(Compilable):
             kwargs.update(edge_index=edges.index, edge_shift=edges.shift)
         if isinstance(model, MoleculeModel) and cell is not None:
             kwargs.setdefault('batch_size', cell.size(0))
+        if self.isolated is not None:
+            kwargs['alone'] = self.isolated.choose(z)
         return z, pos, batch, cell, pbc, kwargs
 
     def _evaluate(self, z: Tensor, pos: Tensor, batch: Tensor | None,
@@ -158,6 +179,7 @@ class EnergyModel(Compilable):
         strain: Tensor | None = None,
         edge_index: Tensor | None = None,
         edge_shift: Tensor | None = None,
+        alone: Tensor | None = None,
         **kwargs,
     ) -> Tensor:
         single = batch is None
@@ -166,18 +188,21 @@ class EnergyModel(Compilable):
         if strain is not None:
             pos, edge_shift = apply_strain(strain, pos, batch, edge_index,
                                            edge_shift)
-        fixed, rounded = contextlib.nullcontext(), pos
+        rounded = pos
         if not isinstance(self.model, MoleculeModel):
             rounded = _round(pos, batch, type_of_parameters(self.model))
-        if edge_index is not None:
-            if self._graph is not None and not isinstance(self.model,
-                                                          MoleculeModel):
-                fixed = self._graph.fixed(edge_index, edge_shift, pos)
-            else:
-                kwargs.update(edge_index=edge_index, edge_shift=edge_shift)
-        with fixed:
-            energy = self.energy_scale * _as_vector(
-                self.model(z, rounded, batch, **kwargs))
+        call = functools.partial(self._call_model, pos)
+        if self.isolated is None or alone is None:
+            energy = call(z, rounded, batch, edge_index, edge_shift, kwargs)
+        else:
+            num_graphs = kwargs.get('batch_size')
+            if num_graphs is None:
+                num_graphs = 1 if single else _count_graphs(batch)
+            if isinstance(self.model, MoleculeModel):
+                kwargs['batch_size'] = num_graphs
+            energy = self.isolated(call, z, rounded, batch, num_graphs, alone,
+                                   edge_index, edge_shift, kwargs)
+        energy = self.energy_scale * energy
         if single and energy.numel() == 0:  # a graph without atoms
             energy = energy.new_zeros(1)
         if self.prior is not None:
@@ -187,6 +212,24 @@ class EnergyModel(Compilable):
             energy = energy.double() + self.references(z, pos, batch,
                                                        energy.numel())
         return energy
+
+    def _call_model(self, exact: Tensor, z: Tensor, pos: Tensor,
+                    batch: Tensor, edge_index: Tensor | None,
+                    edge_shift: Tensor | None,
+                    kwargs: dict[str, Any]) -> Tensor:
+        r"""Returns what the model says, given positions as they are and as
+        they are rounded for it.
+        """
+        fixed = contextlib.nullcontext()
+        if edge_index is not None:
+            if self._graph is not None and not isinstance(self.model,
+                                                          MoleculeModel):
+                fixed = self._graph.fixed(edge_index, edge_shift, exact)
+            else:
+                kwargs = {**kwargs, 'edge_index': edge_index,
+                          'edge_shift': edge_shift}
+        with fixed:
+            return _as_vector(self.model(z, pos, batch, **kwargs))
 
     def references(self, z: Tensor, pos: Tensor, batch: Tensor,
                    batch_size: int) -> Tensor:
@@ -225,6 +268,10 @@ def _round(pos: Tensor, batch: Tensor,
     if dtype in (None, pos.dtype):
         return pos
     return center(pos, torch.ones_like(batch), batch).to(dtype)
+
+
+def _count_graphs(batch: Tensor) -> int:
+    return int(batch.max()) + 1 if batch.numel() > 0 else 0
 
 
 def usable(value: Any) -> Any:

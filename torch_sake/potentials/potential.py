@@ -1,6 +1,6 @@
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 import torch
@@ -56,6 +56,12 @@ class Potential(EnergyModel):
             computed again for the forces, one after the other, instead of
             kept. It can be changed at any time.
             (default: :obj:`False`)
+        isolated_atoms (list of int, optional): Atomic numbers of the elements
+            of which an isolated atom has exactly its energy in
+            :obj:`atomic_energies`: what the model says of one alone,
+            :math:`\mathrm{model}(z_i)`, is taken off for each atom, and a
+            molecule that is pulled apart ends at their sum. Not for models
+            that do not sum over atoms. (default: :obj:`None`)
 
     Shapes:
         - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
@@ -73,8 +79,10 @@ class Potential(EnergyModel):
     def __init__(self, model: Callable, energy_scale: float = 1.0,
                  atomic_energies: Tensor | None = None,
                  prior: torch.nn.Module | None = None,
-                 recompute: bool = False):
-        super().__init__(model, energy_scale, atomic_energies, prior)
+                 recompute: bool = False,
+                 isolated_atoms: Iterable[int] | None = None):
+        super().__init__(model, energy_scale, atomic_energies, prior,
+                         isolated_atoms)
         self.recompute = recompute
 
     @property

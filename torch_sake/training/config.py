@@ -1,6 +1,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.utils.hints import (
     Count,
     Cutoff,
@@ -40,7 +41,7 @@ Model = Annotated[str, check_model]
 
 
 @dataclass
-class TrainConfig:
+class TrainConfig(LabelConfig):
     r"""What a training run is made of. A seed fixes the run.
 
     Args:

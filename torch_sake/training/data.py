@@ -71,10 +71,16 @@ class TrainingData(Summary):
 
     @classmethod
     def from_config(cls, config: TrainConfig,
-                    frames: AnyFrames | None = None) -> 'TrainingData':
-        r"""Returns the data of a run, or the given frames in their place."""
+                    frames: AnyFrames | None = None,
+                    units: dict[str, str] | None = None) -> 'TrainingData':
+        r"""Returns the data of a run, or the given frames in their place. If
+        the settings say what units the data are in, they are converted to the
+        given ones, or else to those of ASE.
+        """
         if frames is None:
-            frames = load_config_frames(asdict(config))
+            is_said = (config.units, config.length_unit) != (None, None)
+            frames = load_config_frames(asdict(config),
+                                        units if is_said else None)
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")

@@ -110,7 +110,8 @@ class Trainer:
             model = find_model(config.model if model is None else model)
             config = replace(config, model=name_of(model))
         self.config = config
-        self.data = TrainingData.from_config(config, frames)
+        self.data = TrainingData.from_config(
+            config, frames, None if pretrained is None else pretrained.units)
         self.data.check_settings(config)
         torch.manual_seed(config.seed)
         if pretrained is not None:

@@ -121,8 +121,8 @@ def check_entry(name: str, value: Any, hint: Any,
     elif kind is dict:
         for key, item in value.items():
             entry = _join(name, key)
-            check_entry(entry, key, arguments[0])
-            check_entry(entry, item, arguments[1])
+            check_entry(entry, key, arguments[0], is_setting)
+            check_entry(entry, item, arguments[1], is_setting)
     elif is_typeddict(kind):
         for key, item in get_type_hints(kind, include_extras=True).items():
             entry = _join(name, key)
@@ -150,6 +150,10 @@ def is_of_type(value: Any, hint: Any, items: bool = True) -> bool:
             kind is list or len(value) == len(arguments)) and (
                 not items or all(is_of_type(item, arguments[0])
                                  for item in value))
+    if kind is dict and arguments:
+        return isinstance(value, dict) and (not items or all(
+            is_of_type(key, arguments[0]) and is_of_type(item, arguments[1])
+            for key, item in value.items()))
     if isinstance(value, bool):
         return kind in (bool, Any)
     return kind is Any or isinstance(value, dict if is_typeddict(kind) else
@@ -172,6 +176,8 @@ def describe_type(hint: Any, is_setting: bool = True) -> str:
     if kind in (list, tuple):
         number = '' if kind is list else f' of {len(arguments)}'
         return f'a list{number}, each {describe_type(arguments[0])}'
+    if kind is dict:
+        return f'a mapping, each value {describe_type(arguments[1])}'
     return WORDS[kind]
 
 

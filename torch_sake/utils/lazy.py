@@ -9,7 +9,7 @@ from typing import Any
 
 
 def lazy_names(
-    package: str, homes: dict[str, str]
+    package: str, homes: dict[str, str], first: str | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     r"""Returns the functions :obj:`__getattr__` and :obj:`__dir__` of a
     package. Its modules are imported when they are asked for, too.
@@ -18,11 +18,15 @@ def lazy_names(
         package (str): The name of the package.
         homes (dict): The names that it offers and, for each, the module of the
             package that has it.
+        first (str, optional): A module to import before any of these.
+            (default: :obj:`None`)
     """
     def load(name: str) -> Any:
         if name.startswith('_'):
             raise AttributeError(_message(package, name))
         home = f'{package}.{homes.get(name, name)}'
+        if first is not None:
+            importlib.import_module(first)
         try:
             module = importlib.import_module(home)
         except ModuleNotFoundError as error:

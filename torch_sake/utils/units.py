@@ -1,6 +1,7 @@
 r"""The units that data and potentials may be in."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from torch_sake.utils.files import read_arrays
 from torch_sake.utils.paths import PathLike
@@ -16,6 +17,7 @@ ENERGIES = {  # in eV
     'kcal/mol': 4184 / MOLE / ELECTRONVOLT,
     'kJ/mol': 1000 / MOLE / ELECTRONVOLT,
     'Hartree': 4.3597447222071e-18 / ELECTRONVOLT,
+    'Rydberg': 4.3597447222071e-18 / ELECTRONVOLT / 2,
 }
 ASE_UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 KNOWN = {'length': LENGTHS, 'energy': ENERGIES}
@@ -23,9 +25,12 @@ KNOWN = {'length': LENGTHS, 'energy': ENERGIES}
 SPELLINGS = {
     'ang': 'Angstrom', 'angstrom': 'Angstrom', 'a0': 'Bohr', 'bohr': 'Bohr',
     'nm': 'nm', 'ev': 'eV', 'kcal/mol': 'kcal/mol', 'kj/mol': 'kJ/mol',
-    'ha': 'Hartree', 'hartree': 'Hartree',
+    'ha': 'Hartree', 'hartree': 'Hartree', 'ry': 'Rydberg',
+    'rydberg': 'Rydberg',
 }
 DECLARATIONS = {'length': 'r_unit', 'energy': 'e_unit'}  # those of sGDML
+# What arguments with a unit are called:
+ARGUMENTS = {'energy': 'units', 'length': 'length_unit'}
 
 
 def check_units(units: Any) -> tuple[float, float]:
@@ -72,6 +77,59 @@ def find_unit(kind: str, spelling: str, name: str) -> str:
     return unit
 
 
+def check_energy_unit(name: str, value: str) -> str:
+    r"""Returns the name of a unit of energy."""
+    return find_unit('energy', value, f"'{name}'")
+
+
+def check_length_unit(name: str, value: str) -> str:
+    r"""Returns the name of a unit of length."""
+    return find_unit('length', value, f"'{name}'")
+
+
+EnergyUnit = Annotated[str, check_energy_unit]
+LengthUnit = Annotated[str, check_length_unit]
+
+
+def given_units(units: str | None, length_unit: str | None) -> dict[str, str]:
+    r"""Returns the names of the units that are given."""
+    given = {'energy': units, 'length': length_unit}
+    return {kind: find_unit(kind, unit, f"'{ARGUMENTS[kind]}'")
+            for kind, unit in given.items() if unit is not None}
+
+
+def check_one_unit(energy_unit: str | None, units: str | None) -> None:
+    r"""Checks that a unit is not given by its older name, too."""
+    require(energy_unit is None or units is None,
+            f"'units' must not be given beside its older name 'energy_unit' "
+            f"(got {units!r} and {energy_unit!r})")
+
+
+def check_given_units(where: str, given: Mapping[str, str],
+                      units: Mapping[str, str]) -> None:
+    r"""Raises an error if units that are given are not those that are known.
+    """
+    for kind, unit in given.items():
+        require(kind in units,
+                f"{where}: '{ARGUMENTS[kind]}' must not be given for data "
+                f"whose labels are no energies (got {unit!r})")
+        require(unit == units[kind],
+                f"{where}: '{ARGUMENTS[kind]}' must be that of the file, "
+                f"'{units[kind]}' (got '{unit}')")
+
+
+def conversion_factors(units: Mapping[str, str],
+                       target: Mapping[str, str]) -> dict[str, float]:
+    r"""Returns what the numbers of frames are multiplied by for other units,
+    by their names.
+    """
+    (length, energy), (to_length, to_energy) = map(check_units,
+                                                   (units, target))
+    length, energy = length / to_length, energy / to_energy
+    return {'pos': length, 'cell': length, 'energy': energy,
+            'force': energy / length, 'stress': energy / length**3}
+
+
 def read_units(path: PathLike, default: dict[str, str],
                given: dict[str, str] | None = None) -> dict[str, str]:
     r"""Returns the units of an :obj:`.npz` file: those that it declares, as
@@ -96,7 +154,6 @@ def read_units(path: PathLike, default: dict[str, str],
             continue
         spelling = ' '.join(declared[key].astype(str).ravel())
         units[kind] = find_unit(kind, spelling, f"'{path}': '{key}'")
-        require(given.get(kind, units[kind]) == units[kind],
-                f"'{path}': '{kind}_unit' must be that of the file, "
-                f"'{units[kind]}' (got '{given.get(kind)}')")
+        if kind in given:
+            check_given_units(f"'{path}'", {kind: given[kind]}, units)
     return units

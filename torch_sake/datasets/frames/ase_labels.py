@@ -1,83 +1,153 @@
+r"""Labels of :class:`ase.Atoms`."""
+
 from typing import Any
 
 import numpy
 
+from torch_sake.datasets.frames.label_keys import (
+    FREE_ENERGY,
+    LabelKeys,
+    is_gradient,
+)
 from torch_sake.utils.messages import in_words
 
-# The virial is minus the stress times the volume, in eV:
-VIRIALS = ('virial', 'virials', 'REF_virial', 'REF_virials')
-# What other names of a stress end with:
-ENDINGS = ('stress', 'virial', 'virials')
+# The structure among the arrays:
+STRUCTURE = ('numbers', 'positions')
+LONGEST_INFO = 1000  # characters of a text that is kept
 
 
-def labels_of(atoms: Any, where: str) -> dict[str, Any]:
-    r"""Returns the labels of an :class:`ase.Atoms` by the names of
-    :class:`~torch_sake.datasets.Frames`: the energy, forces without what
-    constraints would make of them, or :obj:`None`, and the stress or that of
-    the virial, or NaN. Messages begin with :obj:`where`.
+class Entries:
+    r"""What a frame says of itself, of its atoms and of results of a
+    calculator, by name. Results are what ASE takes for some by its name.
+
+    Args:
+        atoms (ase.Atoms): The frame.
+        where (str): What messages call it.
+    """
+    def __init__(self, atoms: Any, where: str):
+        self.where = where
+        self.atoms = atoms
+        results = {} if atoms.calc is None else atoms.calc.results
+        self.results = {name: value for name, value in results.items()
+                        if value is not None}
+        self.info = {name: value for name, value in atoms.info.items()
+                     if value is not None}
+        arrays = {name: value for name, value in atoms.arrays.items()
+                  if name not in STRUCTURE}
+        self.per_frame = {**self.info, **self.results}
+        self.all = {**arrays, **self.per_frame}
+        self.places = (self.results, self.info, arrays)
+
+    def find(self, name: str) -> list[Any]:
+        r"""Returns all values of this name."""
+        return [place[name] for place in self.places if name in place]
+
+
+def labels_of(entries: Entries, keys: LabelKeys) -> tuple[
+        dict[str, Any], dict[str, list[str]]]:
+    r"""Returns the labels of a frame by the names of
+    :class:`~torch_sake.datasets.Frames`: the energy, the forces without what
+    constraints would make of them, and the stress or that of the virial, each
+    :obj:`None` if there is none (a stress: NaN), and the names that each label
+    was found under.
 
     Raises:
-        ValueError: If there is no energy, a label is of a wrong size or no
-            real number, there are several that do not agree, or forces or a
-            stress under another name alone, if a stress is not symmetric, or a
-            virial has no volume.
+        ValueError: If a label is of a wrong shape or no real number, there are
+            several that do not agree, a stress is not symmetric, or a virial
+            has no volume.
     """
-    energy, forces = (_label(atoms, name, where)
-                      for name in ('energy', 'forces'))
-    if energy is None:
-        results = () if atoms.calc is None else atoms.calc.results
-        raise ValueError(f"{where}: There is no 'energy' (it has "
-                         f"{sorted({*results, *atoms.info, *atoms.arrays})})")
-    if energy.size != 1:
-        raise ValueError(f"{where}: 'energy' must be one number "
-                         f"(got {in_words(energy)})")
-    if forces is None:
-        _check_no_other_name('forces', [
-            name for name in atoms.arrays if 'force' in name.lower()], where)
-    return {'energy': float(energy.item()), 'force': forces,
-            'stress': _stress(atoms, where)}
+    names: dict[str, list[str]] = {}
+    energy = _label(entries, names, 'energy', keys.names('energy'), ())
+    if energy is None and keys.energy_key is None:
+        energy = _label(entries, names, 'energy', (FREE_ENERGY, ), ())
+    force = _label(entries, names, 'forces', keys.names('forces'),
+                   (len(entries.atoms), 3))
+    if force is not None and is_gradient(names['forces'][0]):
+        force = -force
+    return {'energy': None if energy is None else float(energy),
+            'force': force, 'stress': _stress(entries, names, keys)}, names
 
 
-def _stress(atoms: Any, where: str) -> numpy.ndarray:
-    found = {name: _matrix(name, value, where, 1.0)
-             for name, value in _named(atoms, 'stress').items()}
-    for name in VIRIALS:
-        if name not in atoms.info or not atoms.pbc.any():
-            continue
-        if atoms.cell.rank < 3:
-            raise ValueError(f"{where}: '{name}' needs a cell with a volume "
-                             f"(got {atoms.cell.tolist()})")
-        volume = atoms.cell.volume
-        found[name] = -_matrix(name, atoms.info[name], where, volume) / volume
-    if not found and atoms.pbc.any():
-        _check_no_other_name(
-            'stress', [name for name, value in atoms.info.items()
-                       if name.lower().endswith(ENDINGS)
-                       and numpy.size(value) in (6, 9)], where)
-    stress = next(iter(found.values()), numpy.full((3, 3), numpy.nan))
-    for value in found.values():
+def _label(entries: Entries, names: dict[str, list[str]], label: str,
+           of_label: tuple[str, ...],
+           shape: tuple[int, ...]) -> numpy.ndarray | None:
+    found = [(name, _shaped(entries, name, value, shape))
+             for name in of_label for value in entries.find(name)]
+    if not found:
+        return None
+    names[label] = [name for name, _ in found]
+    first = found[0][1]
+    for _, value in found[1:]:
+        if not numpy.array_equal(first, value):
+            values = ' and '.join(in_words(one) for _, one in found)
+            raise ValueError(
+                f"{entries.where}: {_list(names[label])} must be the same "
+                f"where a frame has both (got {values})")
+    return first
+
+
+def _list(names: list[str]) -> str:
+    if len(set(names)) == 1:  # in two places
+        return f"'{names[0]}' of the frame and of its calculator"
+    return ' and '.join(f"'{name}'" for name in dict.fromkeys(names))
+
+
+def _shaped(entries: Entries, name: str, value: Any,
+            shape: tuple[int, ...]) -> numpy.ndarray:
+    array = real_numbers(name, value, entries.where)
+    if shape == () and array.size == 1:
+        return array.reshape(())
+    if array.shape != shape:
+        expected = 'one number' if shape == () else f'of shape {list(shape)}'
+        got = in_words(value) if shape == () else f'shape {list(array.shape)}'
+        raise ValueError(f"{entries.where}: '{name}' must be {expected} "
+                         f"(got {got})")
+    return array
+
+
+def _stress(entries: Entries, names: dict[str, list[str]],
+            keys: LabelKeys) -> numpy.ndarray:
+    atoms, where = entries.atoms, entries.where
+    found = [(name, _matrix(name, value, where, 1.0))
+             for name in keys.names('stress') for value in entries.find(name)]
+    for name in keys.names('virial'):
+        for value in entries.find(name):
+            if not atoms.pbc.any():
+                continue
+            if atoms.cell.rank < 3:
+                raise ValueError(f"{where}: '{name}' needs a cell with a "
+                                 f"volume (got {atoms.cell.tolist()})")
+            volume = atoms.cell.volume
+            found.append((name, -_matrix(name, value, where, volume) / volume))
+    if not found:
+        return numpy.full((3, 3), numpy.nan)
+    names['stress'] = [name for name, _ in found]
+    stress = found[0][1]
+    for _, value in found[1:]:
         if not agree(value, stress):
-            raise ValueError(f"{where}: {list(found)} must agree with each "
-                             f"other")
+            values = ' and '.join(in_words(one) for _, one in found)
+            raise ValueError(f"{where}: {names['stress']} must agree with "
+                             f"each other (got stresses {values})")
     return stress
 
 
-def _named(atoms: Any, name: str) -> dict[str, Any]:
-    # ASE takes what has its names for results of a calculator. References
-    # that must be kept apart from those have a prefix.
-    results = {} if atoms.calc is None else atoms.calc.results
-    found = {name: results.get(name),
-             f'REF_{name}': {**atoms.info, **atoms.arrays}.get(f'REF_{name}')}
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def _label(atoms: Any, name: str, where: str) -> numpy.ndarray | None:
-    found = {key: real_numbers(key, value, where)
-             for key, value in _named(atoms, name).items()}
-    if len(found) == 2 and not numpy.array_equal(*found.values()):
-        raise ValueError(f"{where}: '{name}' and 'REF_{name}' must be the "
-                         f"same where a frame has both")
-    return next(iter(found.values()), None)
+def infos_of(entries: Entries, names: dict[str, list[str]]) -> dict[str, Any]:
+    r"""Returns the numbers and texts that a frame has beside its labels, as
+    far as the texts are short.
+    """
+    used = {name for found in names.values() for name in found}
+    infos = {}
+    for name, value in entries.info.items():
+        if isinstance(value, numpy.ndarray) and value.ndim == 0:
+            value = value[()]
+        if isinstance(value, numpy.generic):
+            value = value.item()
+        if isinstance(value, str) and len(value) > LONGEST_INFO:
+            continue
+        if (isinstance(name, str) and name not in used
+                and isinstance(value, (str, int, float))):
+            infos[name] = value
+    return infos
 
 
 def real_numbers(name: str, value: Any, where: str) -> numpy.ndarray:
@@ -91,7 +161,8 @@ def real_numbers(name: str, value: Any, where: str) -> numpy.ndarray:
     if array.dtype.kind not in 'iuf':
         raise ValueError(f"{where}: '{name}' must be of real numbers "
                          f"(got {in_words(value)})")
-    return array
+    # Some of a database must not be written to.
+    return array if array.flags.writeable else array.copy()
 
 
 def _matrix(name: str, value: Any, where: str,
@@ -121,10 +192,3 @@ def agree(stress: numpy.ndarray, other: numpy.ndarray) -> bool:
     """
     difference = numpy.abs(stress - other)
     return not difference.max() > 1e-5 + 1e-3 * numpy.abs(stress).max()
-
-
-def _check_no_other_name(expected: str, names: list[str], where: str) -> None:
-    # What has a name that is not known would be lost without a word.
-    if names:
-        raise ValueError(f"{where}: The {expected} must be called "
-                         f"'{expected}' or 'REF_{expected}' (got {names})")

@@ -4,14 +4,19 @@ import os.path as osp
 import re
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 import numpy
 
-from torch_sake.datasets.frames.extxyz import FrameError, parse_xyz, xyz_texts
+from torch_sake.datasets.frames.extxyz import (
+    LABELS,
+    FrameError,
+    parse_xyz,
+    xyz_texts,
+)
 from torch_sake.utils.messages import one_line
 from torch_sake.utils.paths import PathLike, check_file
 
@@ -36,20 +41,31 @@ READABLE = frozenset('''
     vasp-xml wout xsd xsf xtd xyz'''.split())
 
 
+# Their numbers are in any units. The others ASE converts to its own.
+OF_ANY_UNITS = frozenset(('extxyz', 'xyz', 'db', 'json', 'traj'))
+
+
 class NoStructure(IndexError):
     r"""A number beyond the end."""
 
 
-def ase_structures(path: PathLike) -> Iterator[Any]:
+def ase_structures(path: PathLike,
+                   labels: Set[str] = LABELS) -> Iterator[Any]:
     r"""Yields the :class:`ase.Atoms` of a file, one after the other. An
     :obj:`@` is part of its name.
+
+    Args:
+        path (str or os.PathLike): The file.
+        labels (set of str, optional): Names of labels, which a frame of
+            extended XYZ must not have twice. (default: those of
+            :class:`~torch_sake.datasets.frames.label_keys.LabelKeys`)
 
     Raises:
         ValueError: If there is no file, or it cannot be read, with the number
             of the frame.
     """
     path = check_file(path)
-    frames, number = _structures(path), 0
+    frames, number = _structures(path, labels), 0
     while True:
         try:
             with _no_lost_parts():
@@ -60,6 +76,15 @@ def ase_structures(path: PathLike) -> Iterator[Any]:
             return
         yield atoms
         number += 1
+
+
+def is_converted(path: PathLike) -> bool:
+    r"""Whether ASE converts the numbers of a file to its own units."""
+    path = check_file(path)
+    try:
+        return _filetype(path) not in OF_ANY_UNITS
+    except Exception as error:
+        raise _error(path, 0, error) from error
 
 
 def ase_structure(path: PathLike, index: int) -> Any:
@@ -98,24 +123,35 @@ def _error(path: str, number: int, error: Exception) -> ValueError:
                       f'({one_line(error)})')
 
 
-def _structures(path: str) -> Iterator[Any]:
+def _structures(path: str, labels: Set[str]) -> Iterator[Any]:
     # The readers of ASE go through all of an extended XYZ file first, and take
     # all rows of a database at once.
     import ase.db
     import ase.io
     kind = _filetype(path)
     if kind == 'extxyz':
-        yield from map(parse_xyz, _texts(path))
+        yield from (parse_xyz(text, labels) for text in _texts(path))
     elif kind == 'db':
         with ase.db.connect(path, type='db', serial=True) as database:
             last = 0
             while rows := list(database.select([('id', '>', last)], sort='id',
                                                limit=ROWS)):
-                yield from (row.toatoms() for row in rows)
+                yield from map(_atoms_of_row, rows)
                 last = rows[-1].id
+    elif kind == 'json':
+        with ase.db.connect(path, type='json', serial=True) as database:
+            yield from map(_atoms_of_row, database.select())
     else:
         yield from ase.io.iread(path, ':', format=kind,
                                 do_not_split_by_at_sign=True)
+
+
+def _atoms_of_row(row: Any) -> Any:
+    r"""Returns the frame of a row of a database, with all that it says."""
+    atoms = row.toatoms()
+    for entries in (row.key_value_pairs, row.data):
+        atoms.info.update(entries)
+    return atoms
 
 
 def _structure(path: str, index: int) -> Any:

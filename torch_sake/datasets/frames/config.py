@@ -1,9 +1,14 @@
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from torch_sake.utils.units import EnergyUnit, LengthUnit
 
 
 @dataclass(kw_only=True)
 class LabelConfig:
-    r"""What the labels of a file are called, and their units.
+    r"""What the labels of a file are called, and their units. Labels called
+    'none' are not read.
 
     Args:
         energy_key: Name of the energies in the file, if it is none of
@@ -15,13 +20,22 @@ class LabelConfig:
         virial_key: Name of the virials, minus stress times volume, if it is
             none of 'virial', 'virials', 'REF_virial' and 'REF_virials'.
         units: Unit of the energies of the file, such as 'kcal/mol', if it is
-            not the usual one.
+            not the usual one. Forces are in this unit per unit of length. If
+            it is given, 'train' converts all to eV and Angstrom; 'evaluate'
+            converts to the units of the potential anyway; 'convert' keeps the
+            numbers.
         length_unit: Unit of the lengths of the file, such as 'Bohr', if it is
-            not the usual one.
+            not the usual one. What is converted is the same.
     """
     energy_key: str | None = None
     forces_key: str | None = None
     stress_key: str | None = None
     virial_key: str | None = None
-    units: str | None = None
-    length_unit: str | None = None
+    units: EnergyUnit | None = None
+    length_unit: LengthUnit | None = None
+
+
+def label_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    r"""Returns these settings of a configuration."""
+    return {field.name: config.get(field.name)
+            for field in fields(LabelConfig)}

@@ -24,19 +24,24 @@ from torch_sake.datasets.frames.file_format import (
 )
 from torch_sake.datasets.frames.frame_arrays import ATOMIC
 from torch_sake.datasets.frames.frames import Frames
+from torch_sake.datasets.frames.label_keys import LabelKeys
 from torch_sake.datasets.frames.npz_file import npz_blocks
 from torch_sake.datasets.frames.on_disk import FramesOnDisk
 from torch_sake.utils.files import remove_incomplete, replace_when_complete
 from torch_sake.utils.locks import hold_file
 from torch_sake.utils.paths import PathLike, local_path
-from torch_sake.utils.units import find_unit
+from torch_sake.utils.units import check_one_unit, find_unit, given_units
 
 BLOCK = 20000  # atoms that are in memory at a time
 
 
 def convert_frames(data: PathLike, out: PathLike,
                    energy_unit: str | None = None,
-                   length_unit: str | None = None) -> FramesOnDisk:
+                   length_unit: str | None = None, *,
+                   units: str | None = None, energy_key: str | None = None,
+                   forces_key: str | None = None,
+                   stress_key: str | None = None,
+                   virial_key: str | None = None) -> FramesOnDisk:
     r"""Converts a file of labeled structures to one whose frames can be read
     one by one, in any order. Neither is ever in memory as a whole.
 
@@ -56,27 +61,42 @@ def convert_frames(data: PathLike, out: PathLike,
             and Angstrom.
         out (str or os.PathLike): The file to write. There is none of this name
             until it is complete.
-        energy_unit (str, optional): The unit of energies, if the data are in
-            another one: :obj:`"eV"`, :obj:`"meV"`, :obj:`"kcal/mol"`,
-            :obj:`"kJ/mol"` or :obj:`"Hartree"`. (default: :obj:`None`)
+        energy_unit (str, optional): The older name of :obj:`units`.
+            (default: :obj:`None`)
         length_unit (str, optional): The unit of lengths, if the data are in
             another one: :obj:`"Angstrom"`, :obj:`"Bohr"` or :obj:`"nm"`.
+            (default: :obj:`None`)
+        units (str, optional): The unit of energies, if the data are in
+            another one: :obj:`"eV"`, :obj:`"meV"`, :obj:`"kcal/mol"`,
+            :obj:`"kJ/mol"`, :obj:`"Hartree"` or :obj:`"Rydberg"`.
+            (default: :obj:`None`)
+        energy_key (str, optional): What energies are called in the data, see
+            :func:`~torch_sake.datasets.read_frames`; in an :obj:`.npz` file,
+            an array. The other keys are alike. (default: :obj:`None`)
+        forces_key (str, optional): What forces are called.
+            (default: :obj:`None`)
+        stress_key (str, optional): What stresses are called.
+            (default: :obj:`None`)
+        virial_key (str, optional): What virials are called.
             (default: :obj:`None`)
 
     Raises:
         ImportError: If ASE is needed and is missing.
         ValueError: If there is a file :obj:`out`, a unit is not known or not
-            the one that the data declare, or a frame of the data cannot be
-            read, is not finite, has arrays of wrong shapes or lacks labels
-            that others have. The error has the number of the frame.
+            the one that the data are known to be in, a frame of the data
+            cannot be read, is not finite or has arrays of wrong shapes, or
+            there are no labels of the names, but other entries that might be
+            some. The error has the number of the frame.
     """
-    units = {kind: find_unit(kind, unit, f"'{kind}_unit'") for kind, unit in
-             (('energy', energy_unit), ('length', length_unit))
-             if unit is not None}
+    if energy_unit is not None:
+        check_one_unit(energy_unit, units)
+        units = find_unit('energy', energy_unit, "'energy_unit'")
+    given = given_units(units, length_unit)
+    keys = LabelKeys(energy_key, forces_key, stress_key, virial_key)
     read = npz_blocks if os.fspath(data).endswith('.npz') else ase_blocks
     with tqdm(unit='frame', desc='converting', mininterval=1.0,
               dynamic_ncols=True) as bar:
-        write_frames(_count(read(data, BLOCK, units), bar), out)
+        write_frames(_count(read(data, BLOCK, given, keys), bar), out)
     return FramesOnDisk(out)
 
 

@@ -6,19 +6,20 @@ declared, keys that occur twice or are not known for their capital letters.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from io import StringIO
 from typing import Any
 
 import numpy
 
-from torch_sake.datasets.frames.ase_labels import VIRIALS, is_symmetric
+from torch_sake.datasets.frames.ase_labels import is_symmetric
+from torch_sake.datasets.frames.label_keys import LabelKeys
 from torch_sake.utils.messages import in_words
 
 MAX_DIGITS = 18  # of a number of atoms
 MIN_COLUMNS = 4  # an element and a position
-READ_KEYS = {'Lattice', 'Properties', 'pbc', 'energy', 'stress', 'REF_energy',
-             'REF_stress', *VIRIALS}
+STRUCTURE = {'Lattice', 'Properties', 'pbc'}
+LABELS = frozenset(LabelKeys().all_names())
 REAL_COLUMNS = {'pos', 'forces', 'REF_forces'}
 QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|'
                     r'\{[^}]*\}|\[[^\]]*\]')
@@ -51,21 +52,21 @@ def xyz_texts(file: Any) -> Iterator[str]:
         yield ''.join(lines)
 
 
-def parse_xyz(text: str) -> Any:
+def parse_xyz(text: str, labels: Set[str] = LABELS) -> Any:
     r"""Returns the :class:`ase.Atoms` of the text of a frame. Lines that
-    contradict each other are a :class:`FrameError`; the reader of ASE raises
-    whatever it likes.
+    contradict each other, or name one of :obj:`labels` twice, are a
+    :class:`FrameError`; the reader of ASE raises whatever it likes.
     """
     import ase.io
     _, comment, *atoms = text.split('\n')
-    info = _read_comment(comment.strip())
+    info = _read_comment(comment.strip(), STRUCTURE | labels)
     if 'Properties' in info:
         _check_columns(info['Properties'], atoms)
     return ase.io.read(StringIO(text), format='extxyz',
                        properties_parser=lambda comment: info)
 
 
-def _read_comment(comment: str) -> dict[str, Any]:
+def _read_comment(comment: str, read: Set[str]) -> dict[str, Any]:
     from ase.io.extxyz import key_val_str_to_dict
     for quoted in QUOTED.finditer(comment):
         if quoted[0][0] == '"' and comment[quoted.end():][:1].strip():
@@ -73,12 +74,12 @@ def _read_comment(comment: str) -> dict[str, Any]:
                              f"{in_words(comment[quoted.start():])})")
     keys = [word.partition('=')[0]
             for word in QUOTED.sub('', comment).split()]
-    for key in READ_KEYS:
+    for key in sorted(read):
         if keys.count(key) > 1:
             raise FrameError(f"'{key}' must be given once "
                              f"(got it {keys.count(key)} times)")
     info = key_val_str_to_dict(comment) if comment else {}
-    for key in info.keys() - READ_KEYS:
+    for key in info.keys() - read:
         for known in ('Lattice', 'Properties', 'pbc'):
             if key.lower() == known.lower():
                 raise FrameError(f"'{known}' must be written like this "

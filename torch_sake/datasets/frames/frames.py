@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy
@@ -218,6 +219,12 @@ class Frames(LabeledFrames, InMemoryDataset):
 
     def get(self, idx: int) -> Data:
         return self._add_entries(super().get(idx), idx)
+
+    def _multiply(self, factors: dict[str, float]) -> None:
+        self._data, self._data_list = copy(self._data), None
+        for key, factor in factors.items():
+            if key in self._data:
+                self._data[key] = factor * self._data[key]
 
     def copy(self, idx: Any | None = None) -> 'Frames':
         if idx is not None:

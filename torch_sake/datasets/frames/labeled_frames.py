@@ -6,6 +6,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_sake.datasets.frames.split import Split
+from torch_sake.utils.plain_checks import require
+from torch_sake.utils.units import conversion_factors
 
 # What of a frame is no label:
 STRUCTURE = ('z', 'pos', 'cell', 'pbc')
@@ -19,6 +21,8 @@ class LabeledFrames:
     split_seed: int | None
     splits: dict[str, Split]
     entries: dict[str, Tensor]
+    # Before a conversion:
+    _source_units: dict[str, str] | None = None
 
     def with_entries(self, **entries: Tensor) -> Any:
         r"""Returns the frames with further entries, which their batches have
@@ -40,6 +44,36 @@ class LabeledFrames:
         for name, values in self.entries.items():
             data[name] = values[idx:idx + 1]
         return data
+
+    @property
+    def source_units(self) -> dict[str, str]:
+        r"""The units before a conversion by :meth:`in_units`."""
+        return self._source_units or self.units
+
+    def in_units(self, units: dict[str, str]) -> Any:
+        r"""Returns the frames in other units.
+
+        Args:
+            units (dict): The names of the units of :obj:`'length'` and
+                :obj:`'energy'`.
+
+        Raises:
+            ValueError: If a unit is not known, or the frames are labeled with
+                another property than an energy.
+        """
+        if units == self.units:
+            return self
+        require(self.label == 'energy' and label_name(units) == 'energy',
+                f"{self.source}: The units must be {units} (got {self.units}, "
+                f"which cannot be converted)")
+        frames = copy.copy(self)
+        frames._source_units, frames.units = self.source_units, dict(units)
+        frames._multiply(conversion_factors(self.units, units))
+        return frames
+
+    def _multiply(self, factors: dict[str, float]) -> None:
+        r"""Multiplies what frames consist of, by name."""
+        raise NotImplementedError
 
     @property
     def label(self) -> str:

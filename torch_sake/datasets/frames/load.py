@@ -1,19 +1,25 @@
 from pkgutil import resolve_name
 from typing import Any
 
-from torch_sake.datasets.frames.ase_file import read_frames
+from torch_sake.datasets.frames.ase_file import ase_blocks
+from torch_sake.datasets.frames.config import label_options
 from torch_sake.datasets.frames.file_format import find_format
 from torch_sake.datasets.frames.frames import Frames
+from torch_sake.datasets.frames.label_keys import LabelKeys
 from torch_sake.datasets.frames.npz_file import npz_frames
 from torch_sake.datasets.frames.on_disk import FramesOnDisk
 from torch_sake.utils.inputs import FRAMES, check_data, find_data_set
 from torch_sake.utils.paths import PathLike, local_path
+from torch_sake.utils.units import ASE_UNITS, check_given_units, given_units
 
 AnyFrames = Frames | FramesOnDisk
 
 
 def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
-                **options: Any) -> AnyFrames:
+                *, energy_key: str | None = None,
+                forces_key: str | None = None, stress_key: str | None = None,
+                virial_key: str | None = None, units: str | None = None,
+                length_unit: str | None = None, **options: Any) -> AnyFrames:
     r"""Loads labeled structures by a short name.
 
     .. code-block:: python
@@ -24,7 +30,7 @@ def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
         load_frames('md22:stachyose', root='data')        # md22_frames
         load_frames('qm9:homo', root='data/qm9')          # qm9_frames
         load_frames('iso17', root='data')                 # ISO17
-        load_frames('molecules.xyz')                      # read_frames
+        load_frames('molecules.xyz', energy_key='E')      # read_frames
         load_frames('trajectory.npz')                     # arrays of MD17
         load_frames('molecules.frames')                   # FramesOnDisk
 
@@ -39,14 +45,35 @@ def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
             its own. (default: :obj:`None`)
         seed (int, optional): Seed of frames that are generated.
             (default: :obj:`0`)
+        energy_key (str, optional): What energies are called in the file, see
+            :func:`~torch_sake.datasets.read_frames`; in an :obj:`.npz` file,
+            an array. The other keys are alike. (default: :obj:`None`)
+        forces_key (str, optional): What forces are called.
+            (default: :obj:`None`)
+        stress_key (str, optional): What stresses are called.
+            (default: :obj:`None`)
+        virial_key (str, optional): What virials are called.
+            (default: :obj:`None`)
+        units (str, optional): The unit of energies in the file, if it is
+            another than eV, or kcal/mol in an :obj:`.npz` file: :obj:`"eV"`,
+            :obj:`"meV"`, :obj:`"kcal/mol"`, :obj:`"kJ/mol"`,
+            :obj:`"Hartree"` or :obj:`"Rydberg"`. Numbers are kept as they
+            are: :obj:`frames.in_units(...)` converts. (default: :obj:`None`)
+        length_unit (str, optional): The unit of lengths in the file, if it is
+            another than Angstrom: :obj:`"Angstrom"`, :obj:`"Bohr"` or
+            :obj:`"nm"`. (default: :obj:`None`)
         **options (optional): Further arguments of
             :meth:`~torch_sake.datasets.xtb_frames`.
 
     Raises:
         TypeError: If options are given for data that are not generated.
-        ValueError: If :obj:`data` is none of these, or an address.
+        ValueError: If :obj:`data` is none of these, or an address, names of
+            labels are given for data that have none, or units are not those
+            that the data are known to be in.
     """
     data = local_path('data', data)
+    given = given_units(units, length_unit)
+    keys = LabelKeys(energy_key, forces_key, stress_key, virial_key)
     data_set, name = find_data_set(data)
     generated = data_set is not None and data_set.generated
     if options and not generated:
@@ -54,19 +81,36 @@ def load_frames(data: PathLike, root: PathLike | None = None, seed: int = 0,
         raise TypeError(f"{sorted(options)} are options of {names} only "
                         f"(got data={data!r})")
     check_data(data, root)
-    if data_set is not None:
+    if data_set is None and find_format(data) is None:
+        if data.endswith('.npz'):
+            return npz_frames(data, given, keys)
+        return next(ase_blocks(data, None, given, keys))
+    for key, value in keys.given():
+        raise ValueError(f"'{key}' must not be given for {data!r}, whose "
+                         f"labels are known (got {value!r})")
+    frames: AnyFrames
+    if data_set is None:
+        frames = FramesOnDisk(data)
+    else:
         read = resolve_name(data_set.reader)
-        return (read(*name, root=root, seed=seed, **options) if generated else
-                read(root, *name))
-    if find_format(data) is not None:
-        return FramesOnDisk(data)
-    return (npz_frames if data.endswith('.npz') else read_frames)(data)
+        frames = (read(*name, root=root, seed=seed, **options) if generated
+                  else read(root, *name))
+    if given:
+        check_given_units(f"'{data}'", given, frames.units)
+    return frames
 
 
-def load_config_frames(config: dict[str, Any]) -> AnyFrames:
-    r"""Returns the frames of a configuration, as a dictionary."""
-    options = {}
+def load_config_frames(config: dict[str, Any],
+                       units: dict[str, str] | None = None) -> AnyFrames:
+    r"""Returns the frames of a configuration, as a dictionary, in the given
+    units. Without these, they are converted to those of ASE if the
+    configuration says what units they are in.
+    """
+    options = label_options(config)
+    if units is None and (options['units'] or options['length_unit']):
+        units = ASE_UNITS
     if config['num_frames'] is not None:
         options['num_frames'] = config['num_frames']
-    return load_frames(config['data'], root=config['root'],
-                       seed=config['data_seed'], **options)
+    frames = load_frames(config['data'], root=config['root'],
+                         seed=config['data_seed'], **options)
+    return frames if units is None else frames.in_units(units)

@@ -6,8 +6,15 @@ from typing import Any
 import numpy as np
 
 from torch_sake.datasets.frames.frames import Frames, molecule_frames
+from torch_sake.datasets.frames.label_keys import (
+    NONE,
+    LabelKeys,
+    is_gradient,
+    warn_of_gradient,
+)
 from torch_sake.utils.messages import one_line
 from torch_sake.utils.paths import PathLike, check_file
+from torch_sake.utils.plain_checks import require
 from torch_sake.utils.units import read_units
 
 UNITS = {'length': 'Angstrom', 'energy': 'kcal/mol'}
@@ -19,21 +26,28 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0,
            (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def npz_frames(path: PathLike) -> Frames:
+def npz_frames(path: PathLike, units: dict[str, str] | None = None,
+               keys: LabelKeys | None = None) -> Frames:
     r"""Reads all that :func:`npz_blocks` yields."""
-    return next(npz_blocks(path, None))
+    return next(npz_blocks(path, None, units, keys))
 
 
 def npz_blocks(path: PathLike, num_atoms: int | None,
-               units: dict[str, str] | None = None) -> Iterator[Frames]:
+               units: dict[str, str] | None = None,
+               keys: LabelKeys | None = None) -> Iterator[Frames]:
     r"""Yields the frames of an :obj:`.npz` file with the arrays of MD17 or of
     revised MD17 (see :obj:`LAYOUTS`), as :func:`array_blocks`. Energies and
     positions are in the units that the file declares, see
     :func:`~torch_sake.utils.units.read_units`, or else in those given,
-    kcal/mol and Angstrom.
+    kcal/mol and Angstrom. Keys that are given are the names of the arrays of
+    energies and forces.
     """
-    path = check_file(path)
-    for first_frame, arrays in array_blocks(path, num_atoms):
+    path, keys = check_file(path), keys or LabelKeys()
+    for name, key in keys.given():
+        require(name in ('energy_key', 'forces_key') and key != NONE,
+                f"'{path}': '{name}' must not be {key!r} for an .npz file, "
+                f"which has energies and forces and no other labels")
+    for first_frame, arrays in array_blocks(path, num_atoms, keys):
         if first_frame == 0:
             units = read_units(path, UNITS, units)
         yield molecule_frames(
@@ -41,7 +55,8 @@ def npz_blocks(path: PathLike, num_atoms: int | None,
             source=path, first_frame=first_frame)
 
 
-def array_blocks(path: PathLike, num_atoms: int | None = None
+def array_blocks(path: PathLike, num_atoms: int | None = None,
+                 keys: LabelKeys | None = None
                  ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     r"""Yields the arguments of
     :func:`~torch_sake.datasets.frames.frames.molecule_frames`, and the number
@@ -62,14 +77,14 @@ def array_blocks(path: PathLike, num_atoms: int | None = None
         raise ValueError(f"'{path}' is not a complete .npz file "
                          f"({one_line(error)})") from error
     with archive:
-        z_key, *keys = _find_keys(path, archive)
+        z_key, *names = _find_keys(path, archive, keys or LabelKeys())
         rows = _Rows(path, archive, z_key)
         z = rows.read(0, rows.shape[0])
         if z.ndim != 1 or z.size == 0:
             raise ValueError(f"'{path}': '{z_key}' must be the atomic numbers "
                              f"of one or more atoms (got shape {z.shape})")
         pos, energy, force = (_Rows(path, archive, key, num_atoms is None)
-                              for key in keys)
+                              for key in names)
         num_frames = energy.shape[0]
         if num_frames < 1:
             raise ValueError(f"'{path}' has no frames")
@@ -82,23 +97,31 @@ def array_blocks(path: PathLike, num_atoms: int | None = None
         if energy.size != 1:
             raise ValueError(f"'{path}': '{energy.key}' must have one number "
                              f"per frame (got {energy.shape})")
+        sign = 1
+        if is_gradient(force.key):
+            warn_of_gradient(path, force.key)
+            sign = -1
         size = num_frames if num_atoms is None else -(-num_atoms // z.size)
         for begin in range(0, num_frames, size):
             number = min(size, num_frames - begin)
             yield begin, dict(
                 z=z, pos=pos.read(begin, number),
                 energy=energy.read(begin, number).reshape(-1),
-                force=force.read(begin, number))
+                force=sign * force.read(begin, number))
 
 
-def _find_keys(path: str, archive: zipfile.ZipFile) -> tuple[str, ...]:
+def _find_keys(path: str, archive: zipfile.ZipFile,
+               given: LabelKeys) -> tuple[str, ...]:
     present = sorted(osp.splitext(name)[0] for name in archive.namelist())
-    missing = {keys: sorted(set(keys) - set(present)) for keys in LAYOUTS}
-    keys = min(LAYOUTS, key=lambda keys: len(missing[keys]))
+    layouts = [(z, pos, given.energy_key or energy, given.forces_key or force)
+               for z, pos, energy, force in LAYOUTS]
+    missing = {keys: sorted(set(keys) - set(present)) for keys in layouts}
+    keys = min(layouts, key=lambda keys: len(missing[keys]))
     if missing[keys]:
-        raise ValueError(f"'{path}' must have the arrays {LAYOUTS[0]} or "
-                         f"{LAYOUTS[1]} (it has {one_line(present)}, but not "
-                         f"{missing[keys]})")
+        raise ValueError(f"'{path}' must have the arrays {layouts[0]} or "
+                         f"{layouts[1]} (it has {one_line(present)}, but not "
+                         f"{missing[keys]}: see 'energy_key' and "
+                         f"'forces_key')")
     return keys
 
 

@@ -74,6 +74,7 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
             setattr(self, key, about.get(key, False))
         self.splits = {}  # published ones are not kept
         self.entries = {}
+        self._factors: dict[str, float] = {}  # to other units
         self._num_atoms = columns['num_atoms']
         self._digests = columns.get('digests')
         self._known = columns.get('known')
@@ -138,7 +139,15 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
 
     def get(self, idx: int) -> Data:
         idx = int(idx)
-        return self._add_entries(self.deserialize(self._read(idx)), idx)
+        data = self.deserialize(self._read(idx))
+        for key, factor in self._factors.items():
+            if key in data:
+                data[key] *= factor
+        return self._add_entries(data, idx)
+
+    def _multiply(self, factors: dict[str, float]) -> None:
+        self._factors = {key: factor * self._factors.get(key, 1.0)
+                         for key, factor in factors.items()}
 
     def _read(self, idx: int) -> dict[str, Any]:
         try:
