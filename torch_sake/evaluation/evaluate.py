@@ -2,7 +2,6 @@ r"""What the command :obj:`evaluate` does."""
 
 import os.path as osp
 from contextlib import nullcontext
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -11,7 +10,6 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import folder_of
 from torch_sake.datasets import published_split
-from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
 from torch_sake.evaluation.config import EVAL_BATCH_SIZE, EvaluateConfig
@@ -68,7 +66,7 @@ def evaluate(config: EvaluateConfig) -> None:
             f"(got {config.data!r})")
     trivial = trivial_labels(potential, loader)
     file = nullcontext() if config.predictions is None else prediction_file(
-        config.predictions, frames, label_names(config))
+        config.predictions, frames, config)
     with file as target:
         outputs = predict(potential.to(device), loader, device,
                           target and target.write)
@@ -83,12 +81,6 @@ def evaluate(config: EvaluateConfig) -> None:
                   f'Errors of {", ".join(config.checkpoint)} on {part} '
                   f'frames of {frames.source} ({len(frames)})', config.seed,
                   texts)
-
-
-def label_names(config: EvaluateConfig) -> LabelConfig:
-    r"""Returns what the labels of the data are called."""
-    return LabelConfig(**{field.name: getattr(config, field.name, None)
-                          for field in fields(LabelConfig)})
 
 
 def has_labels(frames: AnyFrames) -> bool:
