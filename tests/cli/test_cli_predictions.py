@@ -4,6 +4,8 @@ import csv
 import json
 import math
 import os
+import subprocess
+import sys
 
 import numpy
 import pytest
@@ -222,3 +224,18 @@ def test_many_groups(run, water_file, tmp_path, capsys, monkeypatch):
     assert main(command) == 2
     assert "at most 29 different values (got 'time' with 30)" in (
         capsys.readouterr().err)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='POSIX pipes')
+@pytest.mark.slow
+@pytest.mark.parametrize('number', [1, 100_000])  # in a buffer, or beyond
+def test_output_that_nobody_reads(number):
+    process = subprocess.Popen(
+        [sys.executable, '-c', 'import sys, torch_sake.cli.train as module;'
+         f'module.train = lambda config: print({number} * "line\\n");'
+         'from torch_sake.cli import main; sys.exit(main(["train"]))'],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    process.stdout = None
+    assert process.communicate(timeout=120)[1] == ''
+    assert process.returncode == 141
