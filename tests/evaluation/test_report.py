@@ -9,7 +9,11 @@ from torch_sake.evaluation.frame_errors import formulas, frame_rows, worst
 from torch_sake.evaluation.frame_texts import FrameTexts
 from torch_sake.evaluation.predictions import Predicted, Predictions
 from torch_sake.evaluation.report import report_errors
-from torch_sake.evaluation.shown import shown_properties, shown_unit
+from torch_sake.evaluation.shown import (
+    in_digits,
+    shown_properties,
+    shown_unit,
+)
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 
@@ -36,6 +40,12 @@ def draw(sizes, seed=0):
     ('eVolt', ('eVolt', 1))])
 def test_units(unit, shown):
     assert shown_unit(unit) == shown
+
+
+def test_digits():
+    assert [in_digits(value) for value in (
+        0.0, 1.23456e-7, -12.3456, 9999.4, 12345.6, -2e7, 3e9)] == [
+        '0', '1.235e-07', '-12.35', '9999', '12346', '-20000000', '3e+09']
 
 
 def test_energies_per_atom_where_sizes_differ():
