@@ -76,7 +76,7 @@ def evaluate(config: EvaluateConfig) -> None:
             f"(got {config.data!r})")
     trivial = trivial_labels(potential, loader)
     file = nullcontext() if config.predictions is None else prediction_file(
-        config.predictions, frames, config, frames.source_units)
+        config.predictions, frames, config)
     with file as target:
         outputs = predict(potential.to(device), loader, device,
                           target and target.write)

@@ -19,7 +19,7 @@ from torch_sake.simulation.random_start import (
     random_generator,
 )
 from torch_sake.simulation.records import Records
-from torch_sake.simulation.report import heat
+from torch_sake.simulation.report import UNCERTAINTY, heat
 from torch_sake.simulation.restart import (
     RESTART,
     last_save,
@@ -53,7 +53,9 @@ class Simulation:
     velocity Verlet, with one, and with a barostat, it is the scheme of
     Leimkuhler and Matthews with the cell of Quigley and Probert.
 
-    The folder :obj:`config.out` gets the trajectory, the log
+    The folder :obj:`config.out` gets the trajectory (of several checkpoints
+    with the standard deviations :obj:`energy_std` and :obj:`forces_std`; in
+    :obj:`.traj` files both are in :obj:`atoms.info`), the log
     (:obj:`log.csv`), the state to go on from (:obj:`restart.npz`) and, at the
     end, the last structure (:obj:`last.extxyz`). A simulation that was stopped
     goes on as if it had not been.
@@ -231,8 +233,7 @@ class Simulation:
             row['volume [Angstrom^3]'] = atoms.get_volume()
             row['pressure [GPa]'] = -stress[:3].mean() / GPa
         if len(self.config.checkpoint) > 1:
-            row['uncertainty of forces [eV/Angstrom]'] = (
-                self._uncertainties().max())
+            row[UNCERTAINTY] = self._uncertainties().max()
         self.records.append(atoms, row)
         return row
 

@@ -119,9 +119,6 @@ class JoinedFrames(LabeledFrames, Dataset):
             yield part[index[rows] - first], rows
             first = end
 
-    def _multiply(self, factors: dict[str, float]) -> None:
-        self.parts = [part.in_units(self.units) for part in self.parts]
-
     def len(self) -> int:
         return self.ends[-1]
 
