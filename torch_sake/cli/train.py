@@ -3,7 +3,7 @@ import os.path as osp
 from torch_sake.cli.threads import limit_threads
 from torch_sake.evaluation.report import describe_labels
 from torch_sake.training import TrainConfig, Trainer
-from torch_sake.training.report import report_run
+from torch_sake.training.report import report_data, report_run
 from torch_sake.utils.inputs import BEST, LAST
 
 
@@ -20,6 +20,8 @@ def train(config: TrainConfig) -> None:
               f'{describe_labels(data.frames)}, {parameters} parameters, on '
               f'{trainer.device}'
               + (f' ({number} processes)' if number > 1 else ''))
+        if not config.resume:
+            report_data(trainer)
     if trainer.device.type == 'cpu':
         limit_threads(data.edges_per_step(config))
     try:

@@ -63,6 +63,9 @@ class TrainConfig:
             of QM9, if not given.
         num_test: Number of test frames of a random split; all that are left
             if not given. Errors are reported on the validation frames if 0.
+        drop_outliers: Whether frames are left out of the split whose labels
+            are likely wrong: those that lines at the start name so. Data sets
+            with a name have none.
         out: Folder of the run; 'runs/' and the name of the data if not given.
         resume: Go on with the run in the folder 'out'.
         init: Checkpoint, or folder of a run, whose potential the run starts
@@ -144,6 +147,7 @@ class TrainConfig:
     num_train: PositiveInt | None = None
     num_val: PositiveInt | None = None
     num_test: int | None = None
+    drop_outliers: bool = False
     out: Path | None = None
     resume: bool = False
     init: Path | None = None

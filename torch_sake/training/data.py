@@ -24,6 +24,12 @@ from torch_sake.training.batching import (
     count_edges,
 )
 from torch_sake.training.config import TrainConfig
+from torch_sake.training.inspection.look import look_at_own
+from torch_sake.training.inspection.remark import (
+    Remark,
+    leave_out,
+    outliers_of,
+)
 from torch_sake.training.label_statistics import Summary, summarize
 from torch_sake.utils.plain_checks import require
 
@@ -60,14 +66,15 @@ def split_frames(frames: AnyFrames, config: TrainConfig) -> Split:
 class TrainingData(Summary):
     r"""The frames of a run, in memory or on disk, and their split, how large a
     batch of an evaluation may be, what each training frame adds to a batch,
-    what tells the data from others, and what a summary says of the training
-    frames.
+    what tells the data from others, what is likely wrong with them, and what a
+    summary says of the training frames.
     """
     frames: AnyFrames
     split: Split
     eval_limit: BatchLimit
     sizes: Tensor
     fingerprint: str
+    remarks: list[Remark]
 
     @classmethod
     def from_config(cls, config: TrainConfig,
@@ -79,6 +86,14 @@ class TrainingData(Summary):
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")
         split, limit = split_frames(frames, config), config.batch_limit
+        remarks = look_at_own(frames, config.cutoff)
+        if config.drop_outliers:
+            split = leave_out(split, outliers_of(remarks))
+            require(min(split.train.numel(), split.val.numel())
+                    >= config.num_processes,
+                    f"'drop_outliers' must leave frames in 'train' and 'val' "
+                    f"({len(outliers_of(remarks))} of {len(frames)} are left "
+                    f"out)")
         sizes = limit.sizes(frames[split.train])
         needed = int(sizes.max()) * config.num_processes
         require(needed <= limit.number,
@@ -92,7 +107,7 @@ class TrainingData(Summary):
                             frames.label, frames.readout)
         return cls(frames=frames, split=split, eval_limit=config.eval_limit,
                    sizes=sizes, fingerprint=frames_fingerprint(frames),
-                   **vars(summary))
+                   remarks=remarks, **vars(summary))
 
     @property
     def output_scale(self) -> float:
