@@ -57,6 +57,9 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
         root: Folder of the files of a data set, or of the generated ones.
         num_frames: Number of frames that are generated for 'xtb:NAME'; 2000 if
             not given.
+        drop_outliers: Whether frames are left out of the split whose labels
+            are likely wrong: those that lines at the start name so. Data sets
+            with a name have none.
         out: Folder of the run; 'runs/' and the name of the data if not given.
         resume: Go on with the run in the folder 'out'.
         init: Checkpoint, or folder of a run, whose potential the run starts
@@ -146,6 +149,7 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
     data: Sources = 'xtb:ethanol'
     root: Path | None = None
     num_frames: PositiveInt | None = None
+    drop_outliers: bool = False
     out: Path | None = None
     resume: bool = False
     init: Path | None = None

@@ -24,6 +24,12 @@ from torch_sake.training.batching import (
 )
 from torch_sake.training.checks import check_labels, warn_of_shared_frames
 from torch_sake.training.config import TrainConfig
+from torch_sake.training.inspection.look import look_at_own
+from torch_sake.training.inspection.remark import (
+    Remark,
+    leave_out,
+    outliers_of,
+)
 from torch_sake.training.isolated import find_isolated, find_references
 from torch_sake.training.label_statistics import (
     Summary,
@@ -56,7 +62,8 @@ class TrainingData(Summary):
     what tells the data from others, the names of the labels that training
     frames have, the charges and multiplicities that there are, if anything is
     said of them, of which elements the energies of isolated atoms are given,
-    and what a summary says of the training frames.
+    what is likely wrong with the data, and what a summary says of the training
+    frames.
     """
     frames: AnyFrames
     split: Split
@@ -65,6 +72,7 @@ class TrainingData(Summary):
     fingerprint: str
     labels: list[str]
     states: Pairs
+    remarks: list[Remark]
     isolated_atoms: list[int] | None = None
 
     @classmethod
@@ -91,6 +99,14 @@ class TrainingData(Summary):
             isolated = find_isolated(frames)
             candidates = (~isolated).nonzero().flatten()
         split = split_frames(frames, config, candidates)
+        remarks = look_at_own(frames, config.cutoff)
+        if config.drop_outliers:
+            split = leave_out(split, outliers_of(remarks))
+            require(min(split.train.numel(), split.val.numel())
+                    >= config.num_processes,
+                    f"'drop_outliers' must leave frames in 'train' and 'val' "
+                    f"({len(outliers_of(remarks))} of {len(frames)} are left "
+                    f"out)")
         limit = config.batch_limit
         sizes = limit.sizes(frames[split.train])
         needed = int(sizes.max()) * config.num_processes
@@ -116,7 +132,7 @@ class TrainingData(Summary):
                    frames=weigh_frames(frames, split.train,
                                        config.config_type_weights),
                    eval_limit=config.eval_limit, labels=labels, states=states,
-                   fingerprint=frames_fingerprint(frames))
+                   remarks=remarks, fingerprint=frames_fingerprint(frames))
 
     @property
     def output_scale(self) -> float:
