@@ -181,3 +181,22 @@ def test_half_of_the_labels_teach_what_half_of_the_frames_do(config, tmp_path):
     for one, other in zip(half.history, labeled.history):
         for key in ('loss', 'energy_mae', 'force_mae'):
             assert one[key] == pytest.approx(other[key], rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.compile
+@pytest.mark.parametrize('compiled', [False, True])
+def test_batches_without_a_label(config, tmp_path, compiled, fresh_compiler):
+    """A step of frames without forces, and one without any label, change no
+    weight to NaN."""
+    path = strip(config.data, tmp_path / 'some.xyz', lambda i: (
+        ['energy', 'forces'], ['energy'], [])[i % 3])
+    trainer = Trainer(replace(config, data=path, num_train=12, num_val=9,
+                              batch_size=1, compile=compiled))
+    trainer.fit()
+    for row in trainer.history:
+        assert numpy.isfinite(list(row.values())).all()
+    for value in trainer.potential.state_dict().values():
+        assert value.isfinite().all()
+    known = trainer.data.frames[trainer.data.split.train].known('force')
+    assert known.any() and not known.all()

@@ -1,7 +1,9 @@
+import os.path as osp
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch_sake.datasets.frames.joined_frames import JoinedFrames
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.utils.messages import one_line
 from torch_sake.utils.plain_checks import require
@@ -57,6 +59,10 @@ def frame_texts(frames: AnyFrames,
         chosen.append(group_by)
     names = {name: [one_line(str(info.get(name, ABSENT))) for info in infos]
              for name in chosen}
+    if isinstance(frames, JoinedFrames):  # of which numbers say little
+        places = [frames.where(index) for index in range(len(frames))]
+        names = {'source': [osp.basename(place.replace("'", ''))
+                            for place in places], **names}
     texts = FrameTexts(list(map(int, frames.indices())), names, group_by)
     number = len(set(texts.groups or []))
     require(number <= MAX_GROUPS,

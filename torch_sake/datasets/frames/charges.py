@@ -131,7 +131,7 @@ def frame_states(frames: AnyFrames, embed_charge: bool) -> list[State]:
 
 
 def frame_name(frames: AnyFrames, index: int) -> str:
-    return f'{frames.source}, frame {int(frames.indices()[index])}'
+    return f'{frames.source}, {frames.numbered(index)}'
 
 
 def with_states(frames: AnyFrames,
@@ -189,8 +189,8 @@ def check_one_state(frames: AnyFrames, full: list[tuple[int, int]]) -> None:
                 raise ValueError(
                     f"{frames.source}: '{name}' must be the same in all "
                     f"frames, unless 'embed_charge' is set (got {first} in "
-                    f"frame {int(frames.indices()[rows[0]])} and {other} in "
-                    f"frame {int(frames.indices()[index])})")
+                    f"{frames.numbered(rows[0])} and {other} in "
+                    f"{frames.numbered(index)})")
 
 
 def counting(frames: AnyFrames, full: list[tuple[int, int]]) -> list[int]:

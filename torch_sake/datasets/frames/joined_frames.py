@@ -105,6 +105,9 @@ class JoinedFrames(LabeledFrames, Dataset):
         frames.units = dict(units)
         return frames
 
+    def numbered(self, index: int) -> str:
+        return self.where(index)
+
     def of_parts(self) -> Iterator[tuple[Any, Tensor]]:
         r"""Yields the frames of each source that there are, and which ones of
         all frames they are.
