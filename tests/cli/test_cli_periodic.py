@@ -34,7 +34,7 @@ def test_stresses_are_learned(run, copper_file, capsys):
               '--num_test', '0', '--hidden_channels', '16',
               '--learning_rate', '0.01')
     printed = capsys.readouterr().out
-    assert 'frames with energies and forces and stresses,' in printed
+    assert 'frames with energies, forces and stresses,' in printed
     assert 'stress [eV/Angstrom^3]' in printed and 'zero stress' in printed
     errors = json.load(open(os.path.join(out, 'val.json')))
     assert errors['model']['stress_mae'] < 0.7 * errors['trivial'][

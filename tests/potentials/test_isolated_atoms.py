@@ -485,8 +485,8 @@ def test_compiled(elements, pos, recwarn):
 
     for _ in range(2):
         for z in (Z, torch.tensor([7, 9, 7, 1, 1, 3, 3, 1])):
-            for value, expected in zip(results(compiled, z),
-                                       results(eager, z)):
+            for value, expected in zip(list(results(compiled, z)),
+                                       list(results(eager, z))):
                 assert torch.allclose(value, expected, rtol=1e-9, atol=1e-9)
         # Weights that change are those of the next call:
         for potential in (eager, compiled):

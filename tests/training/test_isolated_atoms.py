@@ -1,5 +1,7 @@
 """Energies of isolated atoms as references: from frames, given, or fitted."""
 
+import os
+import signal
 import warnings
 from dataclasses import asdict, replace
 
@@ -7,7 +9,7 @@ import pytest
 import torch
 
 from torch_sake import VectorSAKE, load_potential
-from torch_sake.checkpoint import load_checkpoint
+from torch_sake.checkpoint import load_checkpoint, save_checkpoint
 from torch_sake.cli import main
 from torch_sake.datasets import Frames, FramesOnDisk, Split
 from torch_sake.datasets.frames.convert import write_frames
@@ -15,6 +17,7 @@ from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.data import TrainingData
 from torch_sake.training.isolated import find_isolated, is_mark
 from torch_sake.training.report import describe_references
+from torch_sake.utils.inputs import LAST
 
 ase_io = pytest.importorskip('ase.io')
 lightning = pytest.importorskip('pytorch_lightning')
@@ -96,10 +99,12 @@ def test_training(config, atomic_energies):
         assert_exact(potential)
         after = potential.energy(torch.tensor(WATER), PLACES[:3].float())
         assert abs(float(after - before)) > 1e-3
-    _, description = load_checkpoint(config.out)
+    tensors, description = load_checkpoint(config.out)
     assert description['isolated_atoms'] == [1, 6, 8]
     assert description['config']['atomic_energies'] == (
         config.atomic_energies)
+    # Where simulations start, which is no atom alone:
+    assert tensors['structure.z'].numel() > 1
     line = describe_references(trainer)
     assert line == ('Isolated atoms have the energies H -13.6, C -1029.5, '
                     'O -2041.8 [eV]')
@@ -139,15 +144,20 @@ def test_models_that_do_not_sum(config):
         Trainer(config, frames=mixed(), model=model)
 
 
+class Kill(lightning.Callback):
+    def on_train_batch_start(self, trainer, module, *args):
+        if module.step == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('atomic_energies', ['isolated', GIVEN], ids=str)
 def test_going_on(config, atomic_energies):
     config = replace(config, atomic_energies=atomic_energies)
     whole = replace(config, out=config.out + 'whole')
     Trainer(whole, frames=mixed()).fit()
-    trainer = Trainer(config, frames=mixed())
-    trainer.module.num_steps = 8
-    trainer.fit()
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(config, frames=mixed()).fit([Kill()])
     trainer = Trainer(replace(config, resume=True), frames=mixed())
     assert trainer.step == 8
     trainer.fit()
@@ -162,14 +172,17 @@ def test_going_on(config, atomic_energies):
                 frames=mixed())
 
 
-def test_older_runs_go_on(config, monkeypatch):
+def test_older_runs_go_on(config):
     """They did not know the setting, and fitted."""
     config = replace(config, atomic_energies='fit')
-    trainer = Trainer(config, frames=mixed())
-    del trainer.module.description['config']['atomic_energies']
-    trainer.module.num_steps = 8
-    trainer.fit()
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(config, frames=mixed()).fit([Kill()])
+    path = os.path.join(config.out, LAST)
+    tensors, description = load_checkpoint(path)
+    del description['config']['atomic_energies']
+    save_checkpoint(path, tensors, description)
     trainer = Trainer(replace(config, resume=True), frames=mixed())
+    assert trainer.step == 8 and trainer.potential.isolated_atoms is None
     trainer.fit()
     assert trainer.step == 12
 
@@ -479,3 +492,43 @@ def test_settings(given, expected):
 def test_wrong_settings(given, error):
     with pytest.raises(error, match="'atomic_energies.*got|must give 'H' onc"):
         TrainConfig(atomic_energies=given)
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'isolated_atoms': [0]}, "'isolated_atoms' must be atomic numbers from"),
+    ({'isolated_atoms': [100]}, "'isolated_atoms' must be atomic numbers"),
+    ({'isolated_atoms': []}, "'isolated_atoms' must be atomic numbers from"),
+    ({'isolated_atoms': ['H']}, "'isolated_atoms.0' must be of type int"),
+    ({'isolated_atoms': 1}, "'isolated_atoms' must be of type list"),
+    ({'isolated_atoms': None}, "'isolated_atoms' must be of type list"),
+    ({'model': {'name': 'VectorSAKE', 'arguments': {'readout': 'mean'}}},
+     "'isolated_atoms' needs a model that sums over atoms")], ids=str)
+def test_wrong_checkpoints(config, tmp_path, change, message):
+    trainer = Trainer(config, frames=mixed())
+    path = str(tmp_path / 'some.safetensors')
+    kept = trainer.module.kept()
+    tensors = {f'potential.{key}': value
+               for key, value in kept['potential'].items()}
+    about = {key: kept[key] for key in (
+        'kind', 'model', 'prior', 'energy_scale', 'units', 'elements',
+        'isolated_atoms', 'label', 'readout')}
+    about['prior'] = None
+    save_checkpoint(path, tensors, about)
+    assert_exact(load_potential(path))
+    if 'model' in change:
+        arguments = {**about['model']['arguments'],
+                     **change['model']['arguments']}
+        change = {'model': {**change['model'], 'arguments': arguments}}
+    save_checkpoint(path, tensors, {**about, **change})
+    with pytest.raises(ValueError, match=message) as error:
+        load_potential(path)
+    assert str(error.value).startswith(f"'{path}'")
+    # Without the entry, nothing is taken off.
+    del about['isolated_atoms']
+    save_checkpoint(path, tensors, about)
+    old = load_potential(path)
+    assert old.isolated_atoms is None
+    z, pos = torch.tensor(WATER), PLACES[:3].float()
+    expected = old.energy_scale * old.model(z, pos).squeeze(1)
+    assert torch.equal(old.energy(z, pos),
+                       expected.double() + old.atomic_energies[z].sum())

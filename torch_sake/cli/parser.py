@@ -33,6 +33,8 @@ from torch_sake.utils.names import is_import_path
 # What the parser says of a value of another type:
 WRONG_TYPE = re.compile(r'Parser key "(?:\w+\.)?(\w+)":.*value: (.*)',
                         re.DOTALL)
+# The last of two would hide the first one:
+ONCE = ('--checkpoint', '--data', '--val', '--test')
 
 
 def parse_arguments(arguments: list[str],
@@ -94,10 +96,12 @@ def check_typed(arguments: list[str], config: type) -> None:
     if '--task' in names:
         raise ValueError("'--task' is gone: 'torch-sake train' trains "
                          "potentials, 'torch-sake dynamics' forecasts")
-    for name in ('--checkpoint', '--data', '--val', '--test'):
-        if names.count(name) > 1 and is_of_type([], kinds.get(name, str)):
-            raise ValueError(f"'{name}' must be given once: several are "
-                             f"'[a, b]'")
+    given = [known_name(name, kinds) for name in names if name[2:]]
+    for name in ONCE:
+        if given.count(name) > 1:
+            several = is_of_type(['a', 'b'], kinds[name])
+            raise ValueError(f"'{name}' must be given once"
+                             + (": several are '[a, b]'" if several else ''))
     for index, (name, argument) in enumerate(zip(names, arguments)):
         name = known_name(name, kinds)
         value = argument.partition('=')[2]

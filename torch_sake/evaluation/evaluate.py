@@ -3,7 +3,6 @@ r"""What the command :obj:`evaluate` does."""
 import os.path as osp
 import warnings
 from contextlib import nullcontext
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -17,10 +16,8 @@ from torch_sake.datasets.frames.charges import (
     counting,
     frame_states,
     names_of,
-    trained_states,
     with_entries,
 )
-from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
 from torch_sake.evaluation.config import EVAL_BATCH_SIZE, EvaluateConfig
@@ -31,8 +28,8 @@ from torch_sake.evaluation.prediction_file import (
     prediction_file,
 )
 from torch_sake.evaluation.report import check_units, report_errors
-from torch_sake.potentials.description import RunDescription
-from torch_sake.potentials.electrons import embeds_charge
+from torch_sake.potentials.description import RunDescription, trained_states
+from torch_sake.potentials.electrons import any_embeds_charge
 from torch_sake.potentials.load import load_checkpoints, load_predictor
 from torch_sake.utils.checks import check_known_elements
 from torch_sake.utils.device import choose_device
@@ -79,7 +76,7 @@ def evaluate(config: EvaluateConfig) -> None:
             f"(got {config.data!r})")
     trivial = trivial_labels(potential, loader)
     file = nullcontext() if config.predictions is None else prediction_file(
-        config.predictions, frames, label_names(config))
+        config.predictions, frames, config)
     with file as target:
         outputs = predict(potential.to(device), loader, device,
                           target and target.write)
@@ -96,12 +93,6 @@ def evaluate(config: EvaluateConfig) -> None:
                   texts)
 
 
-def label_names(config: EvaluateConfig) -> LabelConfig:
-    r"""Returns what the labels of the data are called."""
-    return LabelConfig(**{field.name: getattr(config, field.name, None)
-                          for field in fields(LabelConfig)})
-
-
 def has_labels(frames: AnyFrames) -> bool:
     r"""Returns whether anything is known of a frame that is predicted."""
     return any(bool(frames.known(name).any())
@@ -113,8 +104,7 @@ def with_states_of(potential: Predictor, frames: AnyFrames,
     r"""Returns frames with their charges and spins, if a potential takes them.
     If one of them is none that it knows, there is a warning.
     """
-    members = getattr(potential, 'potentials', [potential])
-    embeds = any(embeds_charge(member.model) for member in members)
+    embeds = any_embeds_charge(potential)
     states, known = frame_states(frames, embeds), trained_states(description)
     full = [state.full for state in states]
     other = {full[index] for index in counting(frames, full)
@@ -144,8 +134,23 @@ def load_data(config: EvaluateConfig,
             f"'num_frames' or 'data_seed' must be given for {config.data!r} "
             f"(the checkpoint says that it was trained with "
             f"{run.get('num_frames')!r} and {run.get('data_seed')!r})")
-    return load_config_frames({**vars(config),
-                               'data_seed': config.data_seed or 0})
+    for name in ('units', 'length_unit'):
+        require(config.data != run['data'] or run.get(name) is None
+                or getattr(config, name) is not None,
+                f"'{name}' must be given for {config.data!r} (the checkpoint "
+                f"says that it was trained with {run.get(name)!r})")
+    frames = load_config_frames(
+        {**vars(config), 'data_seed': config.data_seed or 0},
+        description['units'])
+    if frames.units != frames.source_units:
+        print(f'{frames.source}: converted from '
+              f'{in_a_row(frames.source_units)} to {in_a_row(frames.units)}')
+    return frames
+
+
+def in_a_row(units: dict[str, str]) -> str:
+    r"""Returns units in words."""
+    return f"{units['energy']} and {units['length']}"
 
 
 def is_data_of(description: dict[str, Any], config: EvaluateConfig) -> bool:

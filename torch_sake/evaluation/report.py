@@ -42,11 +42,17 @@ MAX_ROWS = 30  # of a table that is printed
 
 def describe_labels(frames: AnyFrames) -> str:
     r"""Returns what the frames are labeled with, in words."""
-    label = frames.label
-    return ' and '.join(['energies' if label == 'energy' else
-                         f'{label} [{frames.units[label]}]',
-                         *(['forces'] if frames.has_forces else []),
-                         *(['stresses'] if frames.has_stress else [])])
+    label, number, words = frames.label, len(frames), []
+    names = {label: 'energies' if label == 'energy' else
+             f'{label} [{frames.units[label]}]',
+             'force': 'forces', 'stress': 'stresses'}
+    for name, text in names.items():
+        count = int(frames.known(name).sum())
+        if count > 0:
+            words.append(text if count == number else
+                         f'{text} ({count} of {number} frames)')
+    *first, last = words or ['no labels']
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def report_errors(outputs: Predictions, trivial: Tensor,

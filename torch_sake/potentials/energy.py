@@ -91,8 +91,7 @@ class EnergyModel(Compilable):
 
     @property
     def isolated_atoms(self) -> list[int] | None:
-        r"""The atomic numbers of the elements of which isolated atoms have
-        exactly their energies in :obj:`atomic_energies`, if there are some.
+        r"""The elements of which isolated atoms have exactly their energies.
         """
         return None if self.isolated is None else list(self.isolated.elements)
 
@@ -104,9 +103,8 @@ class EnergyModel(Compilable):
         if self.atomic_energies is None:
             raise ValueError("'isolated_atoms' needs 'atomic_energies', which "
                              "they are to have (got none)")
-        self.isolated = IsolatedAtoms(elements, self.atomic_energies.numel(),
+        self.isolated = IsolatedAtoms(elements, self.atomic_energies,
                                       self.model)
-        self.isolated.to(self.atomic_energies.device)
 
     @property
     def cutoff(self) -> float | None:

@@ -8,7 +8,11 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import Split
-from torch_sake.datasets.frames.charges import Pairs, with_states
+from torch_sake.datasets.frames.charges import (
+    Pairs,
+    learned_states,
+    with_states,
+)
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
@@ -20,6 +24,12 @@ from torch_sake.training.batching import (
 )
 from torch_sake.training.checks import check_labels, warn_of_shared_frames
 from torch_sake.training.config import TrainConfig
+from torch_sake.training.inspection.look import look_at_own
+from torch_sake.training.inspection.remark import (
+    Remark,
+    leave_out,
+    outliers_of,
+)
 from torch_sake.training.isolated import find_isolated, find_references
 from torch_sake.training.label_statistics import (
     Summary,
@@ -52,7 +62,8 @@ class TrainingData(Summary):
     what tells the data from others, the names of the labels that training
     frames have, the charges and multiplicities that there are, if anything is
     said of them, of which elements the energies of isolated atoms are given,
-    and what a summary says of the training frames.
+    what is likely wrong with the data, how many frames were drawn before some
+    of these were left out, and what a summary says of the training frames.
     """
     frames: AnyFrames
     split: Split
@@ -61,16 +72,21 @@ class TrainingData(Summary):
     fingerprint: str
     labels: list[str]
     states: Pairs
+    remarks: list[Remark]
+    drawn: dict[str, int]
     isolated_atoms: list[int] | None = None
 
     @classmethod
     def from_config(cls, config: TrainConfig,
-                    frames: AnyFrames | None = None) -> 'TrainingData':
-        r"""Returns the data of a run, or the given frames in their place."""
-        if frames is None:
-            frames = load_config_frames(asdict(config))
-        else:  # with those for validation and testing
-            frames = load_config_frames(asdict(config), frames=frames)
+                    frames: AnyFrames | None = None,
+                    units: dict[str, str] | None = None) -> 'TrainingData':
+        r"""Returns the data of a run, or the given frames in their place. If
+        the settings say what units the data are in, they are converted to the
+        given ones, or else to those of ASE.
+        """
+        is_said = (config.units, config.length_unit) != (None, None)
+        frames = load_config_frames(asdict(config),
+                                    units if is_said else None, frames)
         frames, states = with_states(frames, config.embed_charge)
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
@@ -84,6 +100,15 @@ class TrainingData(Summary):
             isolated = find_isolated(frames)
             candidates = (~isolated).nonzero().flatten()
         split = split_frames(frames, config, candidates)
+        drawn = {name: len(part) for name, part in vars(split).items()}
+        remarks = look_at_own(frames, config.cutoff)
+        if config.drop_outliers:
+            split = leave_out(split, outliers_of(remarks))
+            require(min(split.train.numel(), split.val.numel())
+                    >= config.num_processes,
+                    f"'drop_outliers' must leave frames in 'train' and 'val' "
+                    f"({len(outliers_of(remarks))} of {len(frames)} are left "
+                    f"out)")
         limit = config.batch_limit
         sizes = limit.sizes(frames[split.train])
         needed = int(sizes.max()) * config.num_processes
@@ -96,6 +121,8 @@ class TrainingData(Summary):
         warn_of_shared_frames(frames, split)
         # In the order of the file, which takes the least time to read.
         train = frames[split.train.sort().values]
+        if config.embed_charge:
+            states = learned_states(train)
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
                             frames.label, frames.readout)
         given: dict[str, Any] = {}
@@ -107,6 +134,7 @@ class TrainingData(Summary):
                    frames=weigh_frames(frames, split.train,
                                        config.config_type_weights),
                    eval_limit=config.eval_limit, labels=labels, states=states,
+                   remarks=remarks, drawn=drawn,
                    fingerprint=frames_fingerprint(frames))
 
     @property
@@ -180,6 +208,8 @@ class TrainingData(Summary):
             description['isolated_atoms'] = self.isolated_atoms
         if frames.label == 'energy':  # where simulations start by default
             first = frames[0]
+            if self.isolated_atoms is not None:  # none of which is this
+                first = frames[int(self.split.train.min())]
             description['structure'] = {
                 key: first[key] for key in (*STRUCTURE, 'charge', 'spin')
                 if key in first}

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import torch
 
-from torch_sake.datasets.frames.charges import Pairs, trained_states
+from torch_sake.datasets.frames.charges import Pairs
 from torch_sake.evaluation.metrics import Predictor, predict_label
 from torch_sake.evaluation.report import check_units
 from torch_sake.models import MoleculeModel
 from torch_sake.models.registry import MODELS
+from torch_sake.potentials.description import trained_states
 from torch_sake.potentials.load import load_predictor
 from torch_sake.training.config import MODEL_ARGUMENTS, TrainConfig
 from torch_sake.training.data import TrainingData

@@ -112,8 +112,9 @@ class Trainer:
         elif not isinstance(model, torch.nn.Module):
             model = find_model(config.model if model is None else model)
             config = replace(config, model=name_of(model))
-        self.data = TrainingData.from_config(config, frames)
-        config = self.config = settle_sizes(config, self.data.split)
+        self.data = TrainingData.from_config(
+            config, frames, None if pretrained is None else pretrained.units)
+        config = self.config = settle_sizes(config, self.data.drawn)
         self.data.check_settings(config)
         torch.manual_seed(config.seed)
         if pretrained is not None:

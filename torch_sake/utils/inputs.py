@@ -99,8 +99,11 @@ def check_data(data: PathLike, root: PathLike | None = None,
     if data_set is None and not osp.isfile(local_path(called, data)):
         names = ', '.join(f"'{key}'" + (f' ({found.what})' if found.what else
                                         '') for key, found in FRAMES.items())
-        raise ValueError(f"'{called}' must be {names} or an existing file "
-                         f"(got {data!r})")
+        # What has a folder or an ending is meant to be a file.
+        missing = osp.sep in data or osp.splitext(data)[1]
+        raise ValueError((f"There is no file {data!r}: " if missing else '')
+                         + f"'{called}' must be {names} or an existing file "
+                           f"(got {data!r})")
     if data_set is not None and not data_set.generated and root is None:
         raise ValueError(f"'root', the folder of the data set, must be given "
                          f"for {data!r}")

@@ -52,6 +52,9 @@ class JoinedFrames(LabeledFrames, Dataset):
                                      f"must have the same {what} (got {one} "
                                      f"and {other})")
         self.units, self.readout = first.units, first.readout
+        if all(part.source_units == first.source_units
+               for part in self.parts):
+            self._source_units = first.source_units
         source_units = [part.source_units for part in self.parts]
         if source_units.count(source_units[0]) == len(source_units):
             self._source_units = source_units[0]
@@ -105,9 +108,6 @@ class JoinedFrames(LabeledFrames, Dataset):
         frames.units = dict(units)
         return frames
 
-    def numbered(self, index: int) -> str:
-        return self.where(index)
-
     def of_parts(self) -> Iterator[tuple[Any, Tensor]]:
         r"""Yields the frames of each source that there are, and which ones of
         all frames they are.
@@ -118,9 +118,6 @@ class JoinedFrames(LabeledFrames, Dataset):
             rows = ((index >= first) & (index < end)).nonzero().flatten()
             yield part[index[rows] - first], rows
             first = end
-
-    def _multiply(self, factors: dict[str, float]) -> None:
-        self.parts = [part.in_units(self.units) for part in self.parts]
 
     def len(self) -> int:
         return self.ends[-1]
@@ -135,6 +132,9 @@ class JoinedFrames(LabeledFrames, Dataset):
             if there and key not in data:
                 data[key] = UNKNOWN[key].clone()
         return self._add_entries(data, idx)
+
+    def _multiply(self, factors: dict[str, float]) -> None:
+        self.parts = [part.in_units(self.units) for part in self.parts]
 
     def index_select(self, idx: Any) -> 'JoinedFrames':
         frames = super().index_select(idx)

@@ -52,12 +52,6 @@ class LabeledFrames:
             data[name] = values[idx:idx + 1]
         return data
 
-    def numbered(self, index: int) -> str:
-        r"""Returns the number of a frame in the source, in words; with the
-        name of its own one where there are several.
-        """
-        return f'frame {int(self.indices()[index])}'  # type: ignore
-
     @property
     def source_units(self) -> dict[str, str]:
         r"""The units before a conversion by :meth:`in_units`."""
