@@ -5,6 +5,7 @@ from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 
 from torch_sake.datasets import Frames, FramesOnDisk, Split, write_frames
+from torch_sake.training.data_plot import plot_data
 from torch_sake.training.inspection.look import look_at, look_at_own
 from torch_sake.training.inspection.remark import (
     Remark,
@@ -320,3 +321,35 @@ def test_frames_in_words():
 def test_leave_out():
     split = leave_out(Split(*map(torch.tensor, ([4, 1], [0], [2, 3]))), [1, 3])
     assert [part.tolist() for part in vars(split).values()] == [[4], [0], [2]]
+
+
+PICTURES = {
+    'molecules': molecules,
+    'crystals': copper,
+    'no forces': lambda: molecules(force=lambda rows: None),
+    'zero forces': lambda: copper(3, rattle=0, force=times(0)),
+    'single atoms': lambda: molecules(1, alone=True)[:3],
+    'lengths in nm': lambda: copper(pos=times(0.1), cell=times(0.1)),
+    'an outlier': lambda: molecules(energy=put(7, 0.0)),
+}
+
+
+@pytest.mark.parametrize('name', PICTURES)
+def test_picture(name, tmp_path):
+    matplotlib = pytest.importorskip('matplotlib.image')
+    plot_data(PICTURES[name](), str(tmp_path))
+    picture = matplotlib.imread(tmp_path / 'data.png')
+    number = 2 if name == 'no forces' else 3
+    assert picture.shape[:2] == (675, 750 * number)
+    for axis in numpy.split(picture[:, :, :3], number, axis=1):
+        colors = axis.max(axis=2) - axis.min(axis=2) > 0.3
+        # A curve or bars in each, but where there is nothing to draw:
+        empty = name in ('zero forces', 'single atoms')
+        assert empty or colors.sum() > 300
+
+
+def test_no_picture_of_other_data(tmp_path):
+    frames = Frames([[1]], [[[0.0, 0, 0]]], [1.0], name='x',
+                    units={'length': 'Angstrom', 'gap': 'eV'}, source='x')
+    plot_data(frames, str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
