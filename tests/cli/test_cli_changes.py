@@ -87,8 +87,8 @@ def test_elements_that_are_not_learned(train, water_file, tmp_path, capsys,
     path = str(tmp_path / 'split.npz')
     numpy.savez(path, **split)
     assert train(water_file, '--split', path) == 2
-    assert (f"atomic numbers [16] in frame 21, of '{part}' only"
-            in capsys.readouterr().err)
+    assert (f"atomic numbers [16] in '{water_file}', frame 21, of '{part}' "
+            f"only" in capsys.readouterr().err)
 
 
 def test_elements_that_models_do_not_have(train, water_file, capsys):

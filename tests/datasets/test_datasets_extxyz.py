@@ -77,6 +77,8 @@ H       -0.62911800       0.62911800      -0.62911800
     assert read_structure(path, '').get_chemical_formula() == 'CH4'
     write(tmp_path / 'methane', FRAME.format(energy=7))
     assert len(read_structure(path, '')) == 5
+    assert load_frames(path)[0].z.tolist() == [6, 1, 1, 1, 1]
+    assert not load_frames(path).known('energy').any()
 
 
 @pytest.mark.parametrize('read', [

@@ -8,7 +8,7 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets import Frames
+from torch_sake.datasets import Frames, FramesOnDisk, write_frames
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 SIZES = [3, 1, 4, 2]
@@ -281,3 +281,21 @@ def test_a_stress_is_that_of_a_crystal():
     assert known == [True, False, True, False]
     assert not make(cell=cell, pbc=np.zeros_like(pbc),
                     stress=stress).has_stress
+
+
+def test_frames_say_where_they_are_from(tmp_path):
+    z, pos = [[1]] * 6, np.zeros((6, 1, 3))
+    frames = Frames(z, list(pos), np.arange(6.0), name='a', source='a.xyz',
+                    units={'length': 'Angstrom', 'energy': 'eV'})
+    assert frames.where(2) == "'a.xyz', frame 2"
+    some = frames[[5, 3, 1]]
+    assert some.where(0) == "'a.xyz', frame 5"
+    assert some.copy().where(1) == "'a.xyz', frame 3"
+    assert some.copy()[[2]].copy().where(0) == "'a.xyz', frame 1"
+    later = Frames(z, list(pos), np.arange(6.0), name='a', source='a.xyz',
+                   first_frame=100, units=frames.units)
+    assert later[1:].where(0) == "'a.xyz', frame 101"
+    path = tmp_path / 'a.frames'
+    write_frames([frames], path)
+    on_disk = FramesOnDisk(path)
+    assert on_disk[[4]].where(0) == f"'{path}', frame 4"

@@ -129,7 +129,7 @@ def test_a_key_wins(tmp_path):
                        stress_key='none').energy.tolist() == 4 * [7.0]
     with pytest.raises(ValueError, match="frame 0: 'energy' and 'REF_energy' "
                        "must be the same where a frame has both "
-                       r"\(got 7.0 and 8.0\)"):
+                       r"\(got 7.0 and 8.0; 'energy_key' chooses one\)"):
         read_frames(path)
 
 

@@ -105,7 +105,8 @@ def parse(comment, *atoms):
     return {
         'z': np.array([atomic_numbers[symbol.capitalize()]
                        for symbol in symbols]),
-        'pos': numbers('pos'), 'energy': float(comment.get('energy', 'nan')),
+        'pos': numbers('pos'),
+        'energy': float(comment['energy']) if 'energy' in comment else None,
         'force': numbers('forces') if 'forces' in columns else None,
         'cell': np.array(cell).reshape(3, 3),
     }

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch_sake.utils.inputs import check_data, find_checkpoint, find_structure
 from torch_sake.utils.paths import check_file, local_paths
+from torch_sake.utils.plain_checks import to_list
 
 
 def check_inputs(command: str, config: Any) -> None:
@@ -34,6 +35,9 @@ def check_inputs(command: str, config: Any) -> None:
 def check_data_of(command: str, config: Any) -> None:
     r"""Raises an error if the data of a command are not there."""
     if command in ('train', 'evaluate'):
-        check_data(config.data, config.root)
+        for name in ('data', 'val', 'test'):
+            given = getattr(config, name, None)
+            for data in [] if given is None else to_list(name, given):
+                check_data(data, config.root, name)
     elif command == 'convert' or config.data.endswith('.npz'):
         check_file(config.data)

@@ -4,6 +4,7 @@ from torch_sake.cli.threads import limit_threads
 from torch_sake.evaluation.report import describe_labels
 from torch_sake.training import TrainConfig, Trainer
 from torch_sake.training.report import report_run
+from torch_sake.training.splits import describe_sizes
 from torch_sake.utils.inputs import BEST, LAST
 
 
@@ -13,10 +14,10 @@ def train(config: TrainConfig) -> None:
     """
     trainer = Trainer(config)
     data, number = trainer.data, config.num_processes
-    sizes = {name: part.numel() for name, part in vars(data.split).items()}
     parameters = sum(p.numel() for p in trainer.potential.parameters())
     if trainer.is_global_zero:
-        print(f'{data.frames.source}: {sizes} frames with '
+        print(f'{data.frames.source}: {describe_sizes(config, data.split)} '
+              'with '
               f'{describe_labels(data.frames)}, {parameters} parameters, on '
               f'{trainer.device}'
               + (f' ({number} processes)' if number > 1 else ''))

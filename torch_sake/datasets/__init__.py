@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch_sake.datasets.frames.convert import convert_frames, write_frames
     from torch_sake.datasets.frames.frames import Frames
     from torch_sake.datasets.frames.iso17 import ISO17
+    from torch_sake.datasets.frames.joined_frames import JoinedFrames
     from torch_sake.datasets.frames.load import load_frames
     from torch_sake.datasets.frames.md17 import md17_frames, md22_frames
     from torch_sake.datasets.frames.on_disk import FramesOnDisk
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    'CMUMotion', 'Frames', 'FramesOnDisk', 'ISO17', 'MD17Trajectory', 'NBody',
-    'Split', 'Trajectories', 'convert_frames', 'load_frames', 'md17_frames',
-    'md22_frames', 'published_split', 'qm9_frames', 'random_split',
-    'read_frames', 'read_split', 'read_trajectories', 'write_frames',
-    'xtb_frames',
+    'CMUMotion', 'Frames', 'FramesOnDisk', 'ISO17', 'JoinedFrames',
+    'MD17Trajectory', 'NBody', 'Split', 'Trajectories', 'convert_frames',
+    'load_frames', 'md17_frames', 'md22_frames', 'published_split',
+    'qm9_frames', 'random_split', 'read_frames', 'read_split',
+    'read_trajectories', 'write_frames', 'xtb_frames',
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, {
@@ -43,6 +44,7 @@ __getattr__, __dir__ = lazy_names(__name__, {
     'Frames': 'frames.frames',
     'FramesOnDisk': 'frames.on_disk',
     'ISO17': 'frames.iso17',
+    'JoinedFrames': 'frames.joined_frames',
     'MD17Trajectory': 'motion.md17_trajectory',
     'NBody': 'motion.nbody',
     'Split': 'frames.split',

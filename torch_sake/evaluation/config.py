@@ -3,12 +3,12 @@ from typing import Literal
 
 from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.utils.hints import (
-    Data,
     ModelPath,
     Path,
     Paths,
     PositiveInt,
     Seed,
+    Sources,
     check_settings,
 )
 from torch_sake.utils.plain_checks import require
@@ -51,7 +51,7 @@ class EvaluateConfig(LabelConfig):
             of your own, such as 'my_package.my_module:MyModel'.
     """
     checkpoint: Paths
-    data: Data | None = None
+    data: Sources | None = None
     root: Path | None = None
     num_frames: PositiveInt | None = None
     data_seed: Seed | None = None

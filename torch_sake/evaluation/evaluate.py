@@ -1,6 +1,7 @@
 r"""What the command :obj:`evaluate` does."""
 
 import os.path as osp
+import warnings
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,24 +11,33 @@ from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import folder_of
 from torch_sake.datasets import published_split
+from torch_sake.datasets.frames.charges import (
+    State,
+    counting,
+    frame_states,
+    names_of,
+    trained_states,
+    with_entries,
+)
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
 from torch_sake.evaluation.config import EVAL_BATCH_SIZE, EvaluateConfig
 from torch_sake.evaluation.frame_texts import frame_texts
-from torch_sake.evaluation.metrics import predict, trivial_labels
+from torch_sake.evaluation.metrics import Predictor, predict, trivial_labels
 from torch_sake.evaluation.prediction_file import (
     check_prediction_file,
     prediction_file,
 )
 from torch_sake.evaluation.report import check_units, report_errors
 from torch_sake.potentials.description import RunDescription
+from torch_sake.potentials.electrons import embeds_charge
 from torch_sake.potentials.load import load_checkpoints, load_predictor
 from torch_sake.utils.checks import check_known_elements
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.hints import check_entry
 from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.messages import errors_name
-from torch_sake.utils.plain_checks import require
+from torch_sake.utils.plain_checks import require, to_list
 
 GENERATED = 'xtb:'
 
@@ -55,6 +65,7 @@ def evaluate(config: EvaluateConfig) -> None:
     frames = load_data(config, description)
     check_units(frames.units, description['units'])
     frames, part = choose_frames(frames, config, tensors, description)
+    frames = with_states_of(potential, frames, description)
     loader = DataLoader(frames, batch_size=EVAL_BATCH_SIZE)
     present = torch.cat([data.z.unique() for data in loader]).unique()
     check_known_elements('The data have', present.tolist(), elements)
@@ -89,6 +100,24 @@ def has_labels(frames: AnyFrames) -> bool:
                for name in {frames.label, 'force', 'stress'})
 
 
+def with_states_of(potential: Predictor, frames: AnyFrames,
+                   description: dict[str, Any]) -> AnyFrames:
+    r"""Returns frames with their charges and spins, if a potential takes them.
+    If one of them is none that it knows, there is a warning.
+    """
+    members = getattr(potential, 'potentials', [potential])
+    embeds = any(embeds_charge(member.model) for member in members)
+    states, known = frame_states(frames, embeds), trained_states(description)
+    full = [state.full for state in states]
+    other = {full[index] for index in counting(frames, full)
+             if states[index] != State()}
+    if known and other - known:
+        warnings.warn(f"The data have charges and spins that the potential "
+                      f"was not trained on, {names_of(other - known)} (it "
+                      f"knows {names_of(known)})")
+    return with_entries(frames, states) if embeds else frames
+
+
 def load_data(config: EvaluateConfig,
               description: dict[str, Any]) -> AnyFrames:
     r"""Returns the frames that the settings name. What the checkpoint says of
@@ -96,9 +125,12 @@ def load_data(config: EvaluateConfig,
     generated.
     """
     run = description['config']
+    given = {name: run[name] for name in ('val', 'test') if run.get(name)}
     require(config.data is not None,
             f"'data' must be given (the checkpoint says that it was trained "
-            f"on {run['data']!r}, with 'root' {run.get('root')!r})")
+            f"on {run['data']!r}, with 'root' {run.get('root')!r}"
+            + ''.join(f' and {name!r} {value!r}'
+                      for name, value in given.items()) + ')')
     require(config.data != run['data'] or is_data_of(description, config)
             or (config.num_frames, config.data_seed) != (None, None),
             f"'num_frames' or 'data_seed' must be given for {config.data!r} "
@@ -127,9 +159,26 @@ def is_data_of(description: dict[str, Any], config: EvaluateConfig) -> bool:
     r"""Returns whether the settings ask for data as those of the run did."""
     run = description['config']
     return config.data == run['data'] and (
-        not config.data.startswith(GENERATED)
+        not any(one.startswith(GENERATED)
+                for one in to_list('data', config.data))
         or config.num_frames == run.get('num_frames')
         and (config.data_seed or 0) == run.get('data_seed'))
+
+
+def check_all_sources(config: EvaluateConfig, run: dict[str, Any]) -> None:
+    r"""Raises an error that says what the data of the run were, if some of
+    them are missing.
+    """
+    every = [source for name in ('data', 'val', 'test') if run.get(name)
+             for source in to_list(name, run[name])]
+    if config.data == run['data'] and len(every) > len(
+            to_list('data', run['data'])):
+        of_test = f", or 'data' {run['test']!r} alone" if (
+            run.get('test')) else ''
+        raise ValueError(
+            f"'data' must be {every}, all that the checkpoint says of the "
+            f"run, for the test frames of the run{of_test}; 'part=all' takes "
+            f"all frames of others (got {config.data!r})")
 
 
 def choose_frames(frames: AnyFrames, config: EvaluateConfig,
@@ -151,6 +200,8 @@ def choose_frames(frames: AnyFrames, config: EvaluateConfig,
     if part is None:
         is_run = len(config.checkpoint) == 1 and (own_name or own_data)
         part = 'test' if is_run or split else 'all'
+    if part == 'test' and not own_data and split is None:
+        check_all_sources(config, description['config'])
     if part == 'all':
         require(split is None, f"'part' must be 'test' for the test frames of "
                                f"a split (got 'all' and {split!r})")

@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,15 +74,15 @@ def predict_label(potential: Predictor, data: Data) -> Tensor:
 
 
 def _inputs(potential: Predictor,
-            data: Data) -> tuple[list[Tensor], dict[str, int]]:
+            data: Data) -> tuple[list[Tensor], dict[str, Any]]:
     r"""Returns the arguments of a potential for a batch."""
     inputs = [data.z, data.pos, data.batch]
     if 'cell' in data:
         inputs += [data.cell, data.pbc]
     # Spares the package's own models a look at the graphs:
-    sizes = {}
+    sizes = {name: data[name] for name in ('charge', 'spin') if name in data}
     if isinstance(getattr(potential, 'model', None), MoleculeModel):
-        sizes = {'batch_size': data.num_graphs}
+        sizes['batch_size'] = data.num_graphs
     return inputs, sizes
 
 

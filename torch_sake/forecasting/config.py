@@ -17,6 +17,7 @@ from torch_sake.utils.plain_checks import require
 
 Model = Literal['SAKENet', 'EGNN', 'GNN', 'RadialField', 'Linear']
 MODELS = get_args(Model)
+NUM_EPOCHS = 60
 
 
 @dataclass
@@ -44,7 +45,11 @@ class DynamicsConfig:
         num_layers: Number of layers.
         cutoff: Distance from which on nodes do not see each other, of
             'SAKENet', in the unit of the positions; null for all edges.
-        num_epochs: Number of passes through the training systems.
+        num_epochs: Number of passes through the training systems; 60 if not
+            given. A run that goes on with 'resume' can have more or fewer than
+            before, and has as many if not given. The learning rate is then
+            that of a run of the new length at the same step, without another
+            warmup.
         batch_size: Number of systems of a step.
         learning_rate: Largest learning rate. It rises in the first hundredth
             of the steps, then falls along a cosine.
@@ -74,7 +79,7 @@ class DynamicsConfig:
     hidden_channels: PositiveInt = 48
     num_layers: PositiveInt = 6
     cutoff: Cutoff | None = None
-    num_epochs: PositiveInt = 60
+    num_epochs: PositiveInt | None = None
     batch_size: PositiveInt = 100
     learning_rate: PositiveFloat = 2e-3
     weight_decay: NotNegative = 0.1
@@ -97,6 +102,8 @@ class DynamicsConfig:
         require(self.data != 'cmu-walk' or not self.time_reversal,
                 "'time_reversal' must not be set for 'cmu-walk': people do "
                 "not walk backward like that")
+        if self.num_epochs is None and not self.resume:
+            self.num_epochs = NUM_EPOCHS  # else as many as the run has
         if self.time_reversal is None:
             self.time_reversal = self.data == 'nbody'
         if self.out is None:

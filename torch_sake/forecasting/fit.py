@@ -13,6 +13,7 @@ from torch_sake.forecasting.forecaster import Forecaster, load_forecaster
 from torch_sake.forecasting.module import DynamicsData, DynamicsModule
 from torch_sake.forecasting.plots import plot_learning_curve, plot_trajectories
 from torch_sake.runs.callbacks import check_out
+from torch_sake.runs.length import keep_length
 from torch_sake.runs.lightning import run
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.files import remove_incomplete, write_json
@@ -47,6 +48,7 @@ def run_dynamics(config: DynamicsConfig) -> dict[str, Any]:
             came in, with everything saved that the run needs to go on.
     """
     check_out(config.out, config.resume)
+    config = keep_length(config, ('num_epochs', ))
     if osp.isdir(config.out):
         with hold_folder(config.out):  # not only after all that follows
             pass

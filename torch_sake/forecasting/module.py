@@ -63,7 +63,8 @@ class DynamicsModule(RunModule):
             keep. (default: :obj:`""`)
     """
     name, state = 'forecaster', DynamicsState
-    free = {'out', 'resume', 'root', 'device', 'num_rollout'}
+    free = {'out', 'resume', 'root', 'device', 'num_rollout', 'num_epochs'}
+    length = 'num_epochs'
 
     def __init__(self, config: DynamicsConfig, forecaster: Forecaster,
                  steps_per_epoch: int, fingerprint: str = ''):
@@ -100,6 +101,9 @@ class DynamicsModule(RunModule):
     def validation_errors(self) -> Metrics:
         squares, counts = zip(*self.errors)
         return {'val_mse': float(torch.stack(squares).sum()) / sum(counts)}
+
+    def steps_of(self, config: Mapping[str, Any]) -> int:
+        return self.val_interval * config['num_epochs']
 
     @property
     def place(self) -> dict[str, int]:

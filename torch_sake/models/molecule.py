@@ -1,12 +1,16 @@
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Embedding, Linear, Sequential, SiLU
 from torch_geometric.nn.aggr import Aggregation
 
+from torch_sake.models.electronic import ElectronicEmbedding, add_state
 from torch_sake.models.readout import NUM_ELEMENTS, Readout, find_readout
+from torch_sake.models.schnet_arguments import (
+    check_atomref,
+    check_no_arguments_of_schnet,
+)
 from torch_sake.models.stack import SAKEStack
 from torch_sake.neighbors import Edges, RadiusInteractionGraph
 from torch_sake.neighbors.edges import given_or_found_edges
@@ -27,14 +31,6 @@ from torch_sake.utils.plain_checks import (
     check_positive_float,
     check_positive_int,
 )
-
-# Arguments of SchNet, and what they are here:
-SCHNET_ARGUMENTS = {
-    'num_filters': "'hidden_channels'",
-    'num_interactions': "'num_layers'",
-    'num_gaussians': "'num_rbf'",
-    'max_num_neighbors': "not there, as all within the cutoff are neighbors",
-}
 
 
 class MoleculeModel(torch.nn.Module):
@@ -77,12 +73,17 @@ class MoleculeModel(torch.nn.Module):
         update_pos (bool or [bool], optional): Whether layers move the atoms;
             for all (but the last, where it would have no effect), or for
             each. (default: :obj:`True`)
+        embed_charge (bool, optional): If set to :obj:`True`, total charges
+            and spins become part of the features of atoms, see
+            :class:`~torch_sake.models.electronic.ElectronicEmbedding`.
+            (default: :obj:`False`)
         **kwargs (optional): Additional arguments of
             :class:`~torch_sake.models.stack.SAKEStack` and its layers.
 
     Shapes:
         - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
-          graphs :math:`(N)` *(optional)*
+          graphs :math:`(N)` *(optional)*, total charges and multiplicities
+          :math:`(B)` *(optional)*
         - **output:** property :math:`(B, 1)`
 
     Raises:
@@ -103,10 +104,11 @@ class MoleculeModel(torch.nn.Module):
         std: float | None = None,
         atomref: Tensor | None = None,
         update_pos: bool | Sequence[bool] = True,
+        embed_charge: bool = False,
         **kwargs,
     ):
         super().__init__()
-        _check_no_arguments_of_schnet(kwargs)
+        check_no_arguments_of_schnet(kwargs)
         check_no_arguments(kwargs, ('edge_dim', 'vel_input'),
                            self.__class__.__name__)
         self.hidden_channels = check_positive_int('hidden_channels',
@@ -143,16 +145,21 @@ class MoleculeModel(torch.nn.Module):
                                **kwargs)
         self.mlp_out = Sequential(Linear(hidden_channels, hidden_channels),
                                   SiLU(), Linear(hidden_channels, 1))
-        self.register_buffer('initial_atomref', _check_atomref(atomref))
+        self.register_buffer('initial_atomref', check_atomref(atomref))
         self.atomref = None
         if atomref is not None:
             self.atomref = Embedding(NUM_ELEMENTS, 1)
+        self.electronic = None
+        if check_bool('embed_charge', embed_charge):
+            self.electronic = ElectronicEmbedding(hidden_channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         r"""Resets all learnable parameters of the module."""
-        for name in ('embedding', 'stack', 'mlp_out', 'readout'):
-            reset(getattr(self, name))
+        for name in ('embedding', 'stack', 'mlp_out', 'readout',
+                     'electronic'):
+            if getattr(self, name) is not None:
+                reset(getattr(self, name))
         if self.atomref is not None:
             with torch.no_grad():
                 self.atomref.weight.copy_(self.initial_atomref)
@@ -175,6 +182,9 @@ class MoleculeModel(torch.nn.Module):
         cell: Tensor | None = None,
         pbc: Tensor | None = None,
         recompute: bool = False,
+        charge: Tensor | float | None = None,
+        spin: Tensor | float | None = None,
+        graphs: Tensor | None = None,
     ) -> Tensor:
         r"""Runs the forward pass of the module.
 
@@ -193,10 +203,17 @@ class MoleculeModel(torch.nn.Module):
             recompute (bool, optional): If set to :obj:`True`, layers keep
                 nothing for first derivatives but compute it again, which
                 takes more time and less memory. (default: :obj:`False`)
+            charge (torch.Tensor or float, optional): The total charges in
+                units of e. (default: :obj:`0`)
+            spin (torch.Tensor or float, optional): The multiplicities
+                :math:`2 S + 1`, 1 for a singlet. (default: :obj:`1`)
+            graphs (torch.Tensor, optional): The graph of each atom that
+                :obj:`charge` and :obj:`spin` are of, if it is not that of
+                :obj:`batch`. (default: :obj:`None`)
         """
         x, batch, batch_size = self._encode(
             z, pos, batch, batch_size, edge_index, edge_shift, cell, pbc,
-            recompute)
+            recompute, charge, spin, graphs)
         out = self.mlp_out(x)  # [N, 1]
         if self.readout.has_references:
             if self.mean is not None:
@@ -219,6 +236,8 @@ class MoleculeModel(torch.nn.Module):
         batch_size: int | None = None, edge_index: Tensor | None = None,
         edge_shift: Tensor | None = None, cell: Tensor | None = None,
         pbc: Tensor | None = None, recompute: bool = False,
+        charge: Tensor | float | None = None,
+        spin: Tensor | float | None = None, graphs: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, int | None]:
         r"""Returns node features, the graph of each atom and their number."""
         check_atomic_numbers(z, NUM_ELEMENTS)
@@ -232,10 +251,14 @@ class MoleculeModel(torch.nn.Module):
         elif batch_size not in (None, 1):
             raise ValueError(f"'batch_size' must be 1 without 'batch' "
                              f"(got {batch_size})")
-        x, _, _ = self.stack(self.embedding(z), pos, edges.index,
-                             edge_shift=edges.shift, recompute=recompute)
         if batch is None:
             batch, batch_size = torch.zeros_like(z), 1
+        x = self.embedding(z)
+        if charge is not None or spin is not None:
+            x = add_state(self.electronic, x, pos, charge, spin, batch,
+                          batch_size, graphs)
+        x, _, _ = self.stack(x, pos, edges.index, edge_shift=edges.shift,
+                             recompute=recompute)
         return x, batch, batch_size
 
     def find_edges(
@@ -262,22 +285,3 @@ class MoleculeModel(torch.nn.Module):
         return (f'{self.__class__.__name__}('
                 f'hidden_channels={self.hidden_channels}, '
                 f'num_layers={self.num_layers}, cutoff={self.cutoff})')
-
-
-def _check_no_arguments_of_schnet(kwargs: dict[str, Any]) -> None:
-    hints = ', '.join(f"'{name}' is {SCHNET_ARGUMENTS[name]}"
-                      for name in kwargs if name in SCHNET_ARGUMENTS)
-    if hints:
-        raise TypeError(f"Some arguments of SchNet have other names here: "
-                        f"{hints}")
-
-
-def _check_atomref(atomref: Tensor | None) -> Tensor | None:
-    if atomref is None:
-        return None
-    if not isinstance(atomref, Tensor):
-        raise TypeError(f"'atomref' must be a tensor (got {type(atomref)})")
-    if atomref.numel() != NUM_ELEMENTS or atomref.size(0) != NUM_ELEMENTS:
-        raise ValueError(f"'atomref' must have shape [{NUM_ELEMENTS}] or "
-                         f"[{NUM_ELEMENTS}, 1] (got {list(atomref.shape)})")
-    return atomref.detach().view(NUM_ELEMENTS, 1).clone()

@@ -24,6 +24,9 @@ class SAKE(MoleculeModel):
         update_pos (bool or [bool], optional): Whether layers move the atoms;
             for all (but the last, where it would have no effect), or for
             each. (default: :obj:`True`)
+        embed_charge (bool, optional): If set to :obj:`True`, the model takes
+            the total :obj:`charge` and the :obj:`spin` of each graph.
+            (default: :obj:`False`)
         **kwargs (optional): Additional arguments of
             :class:`~torch_sake.models.MoleculeModel`, which are those of PyG's
             SchNet, and of :class:`~torch_sake.nn.SAKEConv`.
@@ -40,8 +43,10 @@ class SAKE(MoleculeModel):
         num_rbf: int = 50,
         cutoff: float | None = 5.0,
         update_pos: bool | Sequence[bool] = True,
+        embed_charge: bool = False,
         **kwargs,
     ):
         super().__init__(hidden_channels, num_layers=num_layers,
                          cutoff=cutoff, conv='sake', heads=heads,
-                         num_rbf=num_rbf, update_pos=update_pos, **kwargs)
+                         num_rbf=num_rbf, update_pos=update_pos,
+                         embed_charge=embed_charge, **kwargs)

@@ -21,6 +21,9 @@ class VectorSAKE(MoleculeModel):
             (default: :obj:`5.0`)
         update_pos (bool or [bool], optional): Whether layers move the atoms;
             for all, or for each. (default: :obj:`False`)
+        embed_charge (bool, optional): If set to :obj:`True`, the model takes
+            the total :obj:`charge` and the :obj:`spin` of each graph.
+            (default: :obj:`False`)
         **kwargs (optional): Additional arguments of
             :class:`~torch_sake.models.MoleculeModel`, which are those of PyG's
             SchNet, and of :class:`~torch_sake.nn.VectorSAKEConv`.
@@ -36,8 +39,10 @@ class VectorSAKE(MoleculeModel):
         num_rbf: int = 20,
         cutoff: float | None = 5.0,
         update_pos: bool | Sequence[bool] = False,
+        embed_charge: bool = False,
         **kwargs,
     ):
         super().__init__(hidden_channels, num_layers=num_layers,
                          cutoff=cutoff, conv='vector', num_rbf=num_rbf,
-                         update_pos=update_pos, **kwargs)
+                         update_pos=update_pos,
+                         embed_charge=embed_charge, **kwargs)

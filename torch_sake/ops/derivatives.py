@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,3 +16,16 @@ def with_zero_derivatives(x: Tensor,
         return x
     nothing = [parameter.flatten()[:0] for parameter in parameters]
     return x + torch.cat(nothing).sum() if nothing else x
+
+
+def usable(value: Any) -> Any:
+    r"""Tensors made in inference mode cannot take part in a derivative: copies
+    of them can, here also of those in tuples and dictionaries.
+    """
+    if isinstance(value, tuple):
+        return tuple(map(usable, value))
+    if isinstance(value, dict):
+        return {key: usable(entry) for key, entry in value.items()}
+    if isinstance(value, Tensor) and value.is_inference():
+        return value.clone()
+    return value

@@ -20,7 +20,7 @@ from torch_sake.utils.hints import (
 )
 from torch_sake.utils.messages import in_words
 from torch_sake.utils.names import is_import_path
-from torch_sake.utils.plain_checks import check_elements
+from torch_sake.utils.plain_checks import check_elements, require
 from torch_sake.utils.units import check_units, check_units_of_label
 
 Elements = Annotated[list[int], partial(check_elements, end=NUM_ELEMENTS)]
@@ -37,6 +37,7 @@ class ModelArguments(TypedDict, total=False):
     cutoff: PositiveFloat | None
     avg_num_neighbors: PositiveFloat
     num_layers: PositiveInt
+    embed_charge: bool
     readout: Literal[READOUTS]
 
 
@@ -59,6 +60,15 @@ def check_model(name: str, value: dict[str, Any]) -> None:
 Model = Annotated[dict[str, Any], check_model]
 
 
+def check_states(name: str, value: list[list[int]]) -> None:
+    require(all(len(pair) == 2 and pair[1] >= 1 for pair in value),
+            f"'{name}' must be pairs of a charge and a multiplicity "
+            f"(got {in_words(value)})")
+
+
+States = Annotated[list[list[int]], check_states]
+
+
 class Prior(TypedDict):
     cutoff: PositiveFloat
     length: str
@@ -69,13 +79,15 @@ class _OptionalSettings(TypedDict, total=False):
     root: str | None
     num_frames: PositiveInt | None
     data_seed: Count
+    val: str | list[str] | None
+    test: str | list[str] | None
 
 
 class Settings(_OptionalSettings):
     r"""Of those of the run, what the data followed from. Nothing of it is
     opened.
     """
-    data: str
+    data: str | list[str]
 
 
 class RunDescription(TypedDict):
@@ -89,6 +101,7 @@ class _Optional(TypedDict, total=False):
     label: str
     readout: Literal[READOUTS]
     old_elements: Elements
+    states: States
     fingerprint: str
     step: Count
     seconds: FiniteFloat

@@ -13,9 +13,11 @@ from torch_sake.neighbors.edges import given_or_found_edges, is_periodic
 from torch_sake.neighbors.lattice import check_cell
 from torch_sake.neighbors.search import find_edges
 from torch_sake.ops.autocast import type_of_parameters
+from torch_sake.ops.derivatives import usable
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
 from torch_sake.potentials.compilable import Compilable
+from torch_sake.potentials.electrons import prepare_state
 from torch_sake.potentials.isolated import IsolatedAtoms
 from torch_sake.potentials.strain import apply_strain
 from torch_sake.utils.checks import (
@@ -132,6 +134,7 @@ class EnergyModel(Compilable):
         cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)
         z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
         model = self.model
+        prepare_state(model, kwargs, pos, batch, cell)
 
         def find() -> Edges:
             if isinstance(model, MoleculeModel):
@@ -171,7 +174,11 @@ class EnergyModel(Compilable):
             energy = self._energy(z, pos, batch, **kwargs)
         return energy
 
-    def _energy(
+    def _energy(self, *args, **kwargs) -> Tensor:
+        r"""Returns the energies, given all that :meth:`_prepare` returns."""
+        return total(*self._parts(*args, **kwargs))
+
+    def _parts(
         self,
         z: Tensor,
         pos: Tensor,
@@ -181,7 +188,10 @@ class EnergyModel(Compilable):
         edge_shift: Tensor | None = None,
         alone: Tensor | None = None,
         **kwargs,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor | None]:
+        r"""Returns what depends on the positions, and what does not: the
+        references, in float64, less what the model says of atoms alone.
+        """
         single = batch is None
         if single:
             batch = torch.zeros_like(z)
@@ -192,6 +202,7 @@ class EnergyModel(Compilable):
         if not isinstance(self.model, MoleculeModel):
             rounded = _round(pos, batch, type_of_parameters(self.model))
         call = functools.partial(self._call_model, pos)
+        single_atoms = None
         if self.isolated is None or alone is None:
             energy = call(z, rounded, batch, edge_index, edge_shift, kwargs)
         else:
@@ -200,18 +211,23 @@ class EnergyModel(Compilable):
                 num_graphs = 1 if single else _count_graphs(batch)
             if isinstance(self.model, MoleculeModel):
                 kwargs['batch_size'] = num_graphs
-            energy = self.isolated(call, z, rounded, batch, num_graphs, alone,
-                                   edge_index, edge_shift, kwargs)
+            energy, single_atoms = self.isolated.evaluate(
+                call, z, rounded, batch, num_graphs, alone, edge_index,
+                edge_shift, kwargs)
         energy = self.energy_scale * energy
         if single and energy.numel() == 0:  # a graph without atoms
             energy = energy.new_zeros(1)
         if self.prior is not None:
             energy = energy + self.prior(z, pos, batch, edge_index, edge_shift,
                                          energy.numel())
+        if single_atoms is not None:
+            references = self.atomic_energies.index_add(
+                0, alone, single_atoms.double(), alpha=-self.energy_scale)
+            return energy, sum_edges(references.index_select(0, z),
+                                     Segments(batch, energy.numel()))
         if self.atomic_energies is not None:
-            energy = energy.double() + self.references(z, pos, batch,
-                                                       energy.numel())
-        return energy
+            return energy, self.references(z, pos, batch, energy.numel())
+        return energy, None
 
     def _call_model(self, exact: Tensor, z: Tensor, pos: Tensor,
                     batch: Tensor, edge_index: Tensor | None,
@@ -251,6 +267,11 @@ class EnergyModel(Compilable):
         return f'energy_scale={self.energy_scale}'
 
 
+def total(energy: Tensor, constant: Tensor | None) -> Tensor:
+    r"""Returns the sum of the parts of an energy."""
+    return energy if constant is None else energy.double() + constant
+
+
 def _as_vector(energy: Tensor) -> Tensor:
     if energy.dim() == 2 and energy.size(1) == 1:
         return energy.squeeze(1)
@@ -272,16 +293,3 @@ def _round(pos: Tensor, batch: Tensor,
 
 def _count_graphs(batch: Tensor) -> int:
     return int(batch.max()) + 1 if batch.numel() > 0 else 0
-
-
-def usable(value: Any) -> Any:
-    r"""Tensors made in inference mode cannot take part in a derivative: copies
-    of them can, here also of those in tuples and dictionaries.
-    """
-    if isinstance(value, tuple):
-        return tuple(map(usable, value))
-    if isinstance(value, dict):
-        return {key: usable(entry) for key, entry in value.items()}
-    if isinstance(value, Tensor) and value.is_inference():
-        return value.clone()
-    return value

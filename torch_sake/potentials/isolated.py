@@ -6,25 +6,26 @@ from torch import Tensor
 from torch_geometric.nn.aggr import Aggregation
 
 from torch_sake.models.readout import Readout, sums_over_atoms
-from torch_sake.ops.scatter import sum_edges
-from torch_sake.ops.segments import Segments
 from torch_sake.utils.plain_checks import check_elements, require
 
 # As many elements take part in each call, whatever the batch has:
 FEW = 8
 # Arguments of a model that say nothing about graphs of one atom:
 OF_EDGES = {'batch_size', 'edge_index', 'edge_shift', 'recompute'}
+# Those of graphs, as atoms alone have them:
+OF_GRAPHS = {'charge': 0, 'spin': 1}
 
 
 class IsolatedAtoms(torch.nn.Module):
-    r"""What a model says of graphs, less what it says of their atoms alone
+    r"""What a model says of atoms alone, so that it can be taken off of what
+    it says of graphs, and an isolated atom has exactly zero
 
     .. math::
         \mathrm{model}(z, \mathbf{r}) - \sum_i \mathrm{model}(z_i)
 
-    so that an isolated atom has exactly zero. Atoms alone are graphs of one
-    atom at the end of the batch: nothing is kept, so nothing can be out of
-    date, and derivatives of any order are those of the difference.
+    Atoms alone are graphs of one atom at the end of the batch: nothing is
+    kept, so nothing can be out of date, whatever happens to the weights, and
+    derivatives of any order are those of the difference.
 
     Args:
         elements (list of int): Atomic numbers of the elements that this holds
@@ -78,11 +79,14 @@ class IsolatedAtoms(torch.nn.Module):
         is_there[:2] = True
         return numbers[is_there]
 
-    def forward(self, call: Callable[..., Tensor], z: Tensor, pos: Tensor,
-                batch: Tensor, num_graphs: int, alone: Tensor,
-                edge_index: Tensor | None, edge_shift: Tensor | None,
-                kwargs: dict[str, Any]) -> Tensor:
-        r"""Returns the difference for each graph, :math:`(B)`.
+    def evaluate(
+        self, call: Callable[..., Tensor], z: Tensor, pos: Tensor,
+        batch: Tensor, num_graphs: int, alone: Tensor,
+        edge_index: Tensor | None, edge_shift: Tensor | None,
+        kwargs: dict[str, Any],
+    ) -> tuple[Tensor, Tensor]:
+        r"""Returns what a model says of graphs, :math:`(B)`, and of the atoms
+        alone, :math:`(K)`.
 
         Args:
             call (callable): Returns what the model says of graphs, given
@@ -90,29 +94,29 @@ class IsolatedAtoms(torch.nn.Module):
                 additional arguments.
             alone (torch.Tensor): The atomic numbers of :meth:`choose`.
         """
-        places = pos.new_zeros(alone.numel(), pos.size(1))
-        graphs = torch.arange(alone.numel(), device=z.device)
-        if set(kwargs) <= OF_EDGES:
-            if 'batch_size' in kwargs:
-                kwargs = {**kwargs, 'batch_size': num_graphs + alone.numel()}
-            energy = call(torch.cat([z, alone.to(z.dtype)]),
-                          torch.cat([pos, places]),
-                          torch.cat([batch, (graphs + num_graphs).to(
-                              batch.dtype)]), edge_index, edge_shift, kwargs)
-        else:
+        number = alone.numel()
+        places = pos.new_zeros(number, pos.size(1))
+        graphs = torch.arange(num_graphs, num_graphs + number,
+                              dtype=batch.dtype, device=batch.device)
+        if not set(kwargs) <= OF_EDGES | OF_GRAPHS.keys():
             # Who knows of what size the other arguments are to be? Atoms
             # alone have none, and are as the model has them by default.
             none = None if edge_index is None else edge_index[:, :0]
-            energy = torch.cat([
-                call(z, pos, batch, edge_index, edge_shift, kwargs),
-                call(alone, places, graphs, none, None, {})])
-        total = num_graphs + alone.numel()
-        if energy.numel() != total:
-            raise ValueError(f"'model' must return {total} energies of as "
-                             f"many graphs (got {energy.numel()})")
-        atoms = (z.unsqueeze(1) == alone).to(energy.dtype)  # [N, K]
-        counts = sum_edges(atoms, Segments(batch, num_graphs))  # [B, K]
-        return energy[:num_graphs] - (counts * energy[num_graphs:]).sum(dim=1)
+            return (call(z, pos, batch, edge_index, edge_shift, kwargs),
+                    call(alone, places, graphs - num_graphs, none, None, {}))
+        kwargs = {name: torch.cat([value, value.new_full(
+            (number, ), OF_GRAPHS[name])]) if name in OF_GRAPHS else value
+            for name, value in kwargs.items()}
+        if 'batch_size' in kwargs:
+            kwargs['batch_size'] = num_graphs + number
+        energy = call(torch.cat([z, alone.to(z.dtype)]),
+                      torch.cat([pos, places]), torch.cat([batch, graphs]),
+                      edge_index, edge_shift, kwargs)
+        if energy.numel() != num_graphs + number:
+            raise ValueError(f"'model' must return {num_graphs + number} "
+                             f"energies of as many graphs "
+                             f"(got {energy.numel()})")
+        return energy[:num_graphs], energy[num_graphs:]
 
 
 def may_sum_over_atoms(model: Any) -> bool:

@@ -11,7 +11,7 @@ from torch_sake.models.readout import sums_over_atoms
 from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.compilation import compile_function
 from torch_sake.ops.linear import constant_weights
-from torch_sake.potentials.energy import EnergyModel
+from torch_sake.potentials.energy import EnergyModel, total
 from torch_sake.potentials.strain import cell_volumes
 
 
@@ -123,8 +123,10 @@ class Potential(EnergyModel):
                 is computed, which needs cells that have a volume; that of
                 molecules with a cell of zeros in a batch is zero.
                 (default: :obj:`False`)
-            **kwargs (optional): Additional arguments of the model, such as a
-                neighbor list, :obj:`edge_index` and :obj:`edge_shift`.
+            **kwargs (optional): Additional arguments of the model, such as
+                total charges :obj:`charge` and multiplicities :obj:`spin`
+                :math:`(B)`, or numbers for a single graph, and a neighbor
+                list, :obj:`edge_index` and :obj:`edge_shift`.
         """
         if compute_stress and cell is None:
             raise ValueError("'compute_stress' needs a 'cell' (got none)")
@@ -196,10 +198,12 @@ class Potential(EnergyModel):
             raise ValueError(f"'model' must sum over atoms to have energies "
                              f"of atoms (got the readout "
                              f"{getattr(self.model, 'readout', None)})")
-        z, pos, _, _, _, kwargs = self._prepare(z, pos, batch, cell, pbc,
-                                                kwargs, always=True)
+        z, pos, batch, _, _, kwargs = self._prepare(z, pos, batch, cell, pbc,
+                                                    kwargs, always=True)
         # Edges are known: it only matters for the sums what a graph is.
         kwargs.pop('batch_size', None)
+        if kwargs.keys() & {'charge', 'spin'}:
+            kwargs['graphs'] = torch.zeros_like(z) if batch is None else batch
         return self._energy(z, pos, torch.arange(z.numel(), device=z.device),
                             **kwargs)
 
@@ -211,14 +215,15 @@ class Potential(EnergyModel):
     def _call_eagerly(self, z: Tensor, pos: Tensor, batch: Tensor | None,
                       differentiable: bool, strain: Tensor | None,
                       kwargs: dict[str, Any],
-                      energy_function: Callable = EnergyModel._energy,
+                      energy_function: Callable = EnergyModel._parts,
                       ) -> tuple[Tensor, ...]:
         r"""Returns energies, forces and, with a strain, its gradient."""
         # A second name for the positions: their owner sees no change.
         pos = pos.view_as(pos) if pos.requires_grad else (
             pos.detach().requires_grad_())
         inputs = [pos] if strain is None else [pos, strain.requires_grad_()]
-        energy = energy_function(self, z, pos, batch, strain=strain, **kwargs)
+        energy, constant = energy_function(self, z, pos, batch, strain=strain,
+                                           **kwargs)
         gradients = [None] * len(inputs)
         if energy.requires_grad:
             gradients = torch.autograd.grad(
@@ -226,7 +231,7 @@ class Potential(EnergyModel):
                 allow_unused=True)
         gradients = [torch.zeros_like(value) if gradient is None else gradient
                      for value, gradient in zip(inputs, gradients)]
-        return (energy, -gradients[0], *gradients[1:])
+        return (total(energy, constant), -gradients[0], *gradients[1:])
 
 
 def _energy_and_derivatives(
@@ -236,8 +241,9 @@ def _energy_and_derivatives(
     that can be compiled and then differentiated once more.
     """
     def total_energy(*inputs: Tensor) -> tuple[Tensor, Tensor]:
-        energy = potential._energy(z, inputs[0], batch, *inputs[1:], **kwargs)
-        return energy.sum(), energy
+        energy, constant = potential._parts(z, inputs[0], batch, *inputs[1:],
+                                            **kwargs)
+        return energy.sum(), total(energy, constant)
 
     inputs = (pos, ) if strain is None else (pos, strain)
     gradients, energy = torch.func.grad(
@@ -248,7 +254,7 @@ def _energy_and_derivatives(
 def _energy_then_derivatives(
         potential: Potential, z: Tensor, pos: Tensor, batch: Tensor,
         strain: Tensor | None = None,
-        energy_function: Callable = EnergyModel._energy, **kwargs,
+        energy_function: Callable = EnergyModel._parts, **kwargs,
 ) -> tuple[Tensor, ...]:
     r"""Returns the same as plain numbers, in a form in which the energy can be
     compiled by itself: only then can layers be computed again.
@@ -262,7 +268,7 @@ def _energy_then_derivatives(
 def _compile_energy(function: Callable) -> Callable:
     r"""Returns :meth:`_energy_then_derivatives` with a compiled energy."""
     return functools.partial(
-        function, energy_function=compile_function(EnergyModel._energy))
+        function, energy_function=compile_function(EnergyModel._parts))
 
 
 @contextlib.contextmanager

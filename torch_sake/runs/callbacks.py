@@ -101,13 +101,19 @@ class RunFolder(Checkpoint):
 
 class Progress(Callback):
     r"""One bar for all steps of a run, drawn once in a second."""
-    def on_train_start(self, trainer: Trainer, module: RunModule) -> None:
-        self.bar = tqdm(total=module.num_steps, initial=module.step,
-                        unit='step', desc='training', mininterval=1.0,
-                        dynamic_ncols=True,
-                        disable=not trainer.is_global_zero)
+    bar: tqdm | None = None
 
-    def on_train_batch_end(self, *args: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, module: RunModule,
+                             *args: Any) -> None:
+        if self.bar is None:  # after all that is said before the first step
+            self.bar = tqdm(total=module.num_steps, initial=module.step,
+                            unit='step', desc='training', mininterval=1.0,
+                            dynamic_ncols=True,
+                            disable=not trainer.is_global_zero)
+
+    def on_train_batch_end(self, trainer: Trainer, module: RunModule,
+                           *args: Any) -> None:
+        self.bar.total = module.num_steps
         self.bar.update()
 
     def on_validation_end(self, trainer: Trainer, module: RunModule) -> None:
@@ -115,8 +121,8 @@ class Progress(Callback):
                               for name, value in module.shown.items()})
 
     def on_train_end(self, *args: Any) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
     def on_exception(self, *args: Any) -> None:
-        if hasattr(self, 'bar'):
-            self.bar.close()
+        self.on_train_end()

@@ -32,6 +32,15 @@ def sum_over_processes(value: Tensor) -> Tensor:
     return value
 
 
+def of_first_process(value: int, device: torch.device) -> int:
+    r"""Returns the value of the process of rank zero."""
+    if num_processes() == 1:
+        return value
+    tensor = torch.tensor(value, device=device)
+    dist.broadcast(tensor, 0)
+    return int(tensor)
+
+
 def any_process(value: bool, device: torch.device) -> bool:
     r"""Returns whether the value is true in any process."""
     if num_processes() == 1:

@@ -12,6 +12,7 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 from torch_sake.runs.callbacks import Interrupted, Progress, RunFolder
 from torch_sake.runs.checkpoint_io import SafetensorsIO
 from torch_sake.runs.module import RunModule
+from torch_sake.runs.trial import Trial
 
 # What says nothing to the user of a run, by the beginning of the message:
 NOISE = (
@@ -47,13 +48,17 @@ def run(module: RunModule, data: LightningDataModule, device: torch.device,
         # It would save in the middle of a step.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     folder = module.config.out
-    num_validations = -(-module.num_steps // module.val_interval)
+    num_epochs = -1  # as many as there is time for
+    if module.max_time is None:
+        num_validations = -(-module.num_steps // module.val_interval)
+        num_epochs = num_validations - module.step // module.val_interval
+    module.timer.start()
     with quiet():
         trainer = Trainer(
             accelerator='gpu' if device.type == 'cuda' else device.type,
             plugins=plugins,
-            callbacks=[Progress(), *callbacks, RunFolder(folder)],
-            max_epochs=num_validations - module.step // module.val_interval,
+            callbacks=[Trial(), Progress(), *callbacks, RunFolder(folder)],
+            max_epochs=num_epochs,
             default_root_dir=folder,
             use_distributed_sampler=False,
             inference_mode=False,
@@ -71,6 +76,7 @@ def run(module: RunModule, data: LightningDataModule, device: torch.device,
                 raise KeyboardInterrupt from None
             raise
         finally:
+            module.timer.stop()
             module.to(trainer.strategy.root_device)
 
 

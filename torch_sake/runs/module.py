@@ -16,7 +16,9 @@ from torch_sake.potentials.description import check_kind
 from torch_sake.runs.checkpoint_io import SafetensorsIO
 from torch_sake.runs.distributed import num_processes, sum_over_processes
 from torch_sake.runs.diverged import check_finite
+from torch_sake.runs.length import go_on, keep_time, length_to_save
 from torch_sake.runs.resume import RunState, check_run, leave_to_module
+from torch_sake.runs.timer import Timer
 from torch_sake.utils.checks import check_same_data, check_same_settings
 from torch_sake.utils.hints import check_entry
 from torch_sake.utils.messages import errors_name
@@ -30,8 +32,9 @@ class RunModule(LightningModule):
     what is validated and kept.
 
     Where a run stands is the number of its steps, :obj:`step`, from one
-    validation to the next of which an epoch of Lightning extends. The rate,
-    the moving average and the batches follow from it.
+    validation to the next of which an epoch of Lightning extends. The
+    moving average and the batches follow from it, and, with the plan of the
+    schedule, the rate.
 
     Subclasses say what the loss is (:meth:`loss_of`), which optimizers lower
     it (:meth:`build_optimizers`), and what a validation finds
@@ -45,16 +48,20 @@ class RunModule(LightningModule):
         val_interval (int): Number of steps from one validation to the next.
         max_grad_norm (float, optional): Largest norm of the gradient.
             (default: :obj:`1.0`)
+        max_time (float, optional): The length of the run, in seconds, in the
+            place of a number of steps. (default: :obj:`None`)
     """
-    # What the average is called in checkpoints, what these must hold, and
-    # settings that may change when a run goes on:
+    # What the average is called in checkpoints, what these must hold,
+    # settings that may change when a run goes on, and that of its length:
     name: str
     state: type = RunState
     free: set[str]
+    length: str
 
     def __init__(self, learner: torch.nn.Module, config: Any,
                  description: dict[str, Any], schedule: Schedule,
-                 val_interval: int, max_grad_norm: float = 1.0):
+                 val_interval: int, max_grad_norm: float = 1.0,
+                 max_time: float | None = None):
         super().__init__()
         self.automatic_optimization = False  # Muon and Adam share a step
         self.learner = learner
@@ -62,9 +69,13 @@ class RunModule(LightningModule):
         self.config = config
         self.description = description
         self.schedule = schedule
-        self.num_steps = schedule.num_steps
         self.val_interval = val_interval
         self.max_grad_norm = max_grad_norm
+        self.max_time = max_time
+        self.timer = Timer()
+        # For the word before the first step: whether it is compiled, and how
+        # many steps take as long as a validation.
+        self.compiles, self.steps_of_validation = False, 0.0
         self.built_optimizers: list[Optimizer] = []
         self.step = 0
         self.seconds = 0.0  # processor time of training so far
@@ -81,6 +92,10 @@ class RunModule(LightningModule):
 
     def validation_errors(self) -> Metrics:
         r"""Returns the errors that the validation steps have found."""
+        raise NotImplementedError
+
+    def steps_of(self, config: Mapping[str, Any]) -> int | None:
+        r"""Returns the number of steps that settings ask for, if they do."""
         raise NotImplementedError
 
     @property
@@ -106,9 +121,14 @@ class RunModule(LightningModule):
                    default=math.inf)
 
     @property
+    def num_steps(self) -> int:
+        r"""Number of steps, as far as it is planned."""
+        return self.schedule.num_steps
+
+    @property
     def finished(self) -> bool:
         r"""Whether the run has come to its end."""
-        return self.step >= self.num_steps
+        return self.schedule.plan is not None and self.step >= self.num_steps
 
     @property
     def validates(self) -> bool:
@@ -132,6 +152,9 @@ class RunModule(LightningModule):
         loss = self.take_step(data, self.trainer.optimizers,
                               self.manual_backward)
         self.losses.append(loss)
+        self.timer.end_step()
+        if self.max_time is not None:
+            keep_time(self)
         return loss
 
     def take_step(self, data: Data, optimizers: list[Optimizer],
@@ -156,9 +179,11 @@ class RunModule(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.began = time.process_time()
+        self.timer.begin_steps()
 
     def on_validation_epoch_start(self) -> None:
         self.stop_clock()
+        self.timer.begin_validation()
 
     def on_validation_epoch_end(self) -> None:
         loss = float(self._losses().mean())
@@ -201,7 +226,8 @@ class RunModule(LightningModule):
         # The number of steps says it all:
         for name in ('state_dict', 'loops', 'epoch', 'global_step'):
             del checkpoint[name]
-        checkpoint.update(self.kept(), raw=self.learner.state_dict(),
+        checkpoint.update(self.kept(), **length_to_save(self),
+                          raw=self.learner.state_dict(),
                           random_state=torch.get_rng_state(),
                           losses=self._losses())
 
@@ -235,15 +261,14 @@ class RunModule(LightningModule):
 
     def check_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         r"""Raises an error if a checkpoint lacks something to go on from."""
-        check_run(checkpoint, self.state, self.num_steps,
-                  {'raw': self.learner, self.name: self.average.module},
-                  self.configure_optimizers())
+        check_run(self, checkpoint)
         if 'random_state' in checkpoint:  # not in older ones of forecasts
             check_tensors({'random_state': checkpoint['random_state']},
                           {'random_state': torch.get_rng_state()})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         leave_to_module(checkpoint, self.configure_optimizers())
+        go_on(self, checkpoint)
         self.step = checkpoint['step']
         self.seconds = checkpoint['seconds']
         self.history = checkpoint['history']

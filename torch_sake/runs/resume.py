@@ -2,7 +2,7 @@ r"""What a run goes on from, and what a checkpoint must hold for that."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import torch
 from packaging.version import InvalidVersion, Version
@@ -10,11 +10,20 @@ from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from torch_sake.optim.muon import Muon
+from torch_sake.runs.length import (
+    PlanState,
+    TimerState,
+    check_length,
+    found_plan,
+)
 from torch_sake.utils.checks import check_tensor
 from torch_sake.utils.hints import Count, FiniteFloat, check_entry
 from torch_sake.utils.messages import in_words
 from torch_sake.utils.plain_checks import require
 from torch_sake.utils.weights import check_tensors
+
+if TYPE_CHECKING:
+    from torch_sake.runs.module import RunModule
 
 # What optimizers keep for each parameter; a step is a number.
 KEPT = {Adam: ('step', 'exp_avg', 'exp_avg_sq'),
@@ -60,36 +69,42 @@ _Needed = TypedDict('_Needed', {
 
 
 class RunState(_Needed, total=False):
-    r"""What a checkpoint that a run goes on from must hold."""
+    r"""What a checkpoint that a run goes on from must hold. Older ones lack
+    what comes first.
+    """
+    plan: PlanState
+    timer: TimerState
     losses: Annotated[Tensor, lambda name, value: check_tensor(
         name, value, ('N', ))]
 
 
-def check_run(checkpoint: Mapping[str, Any], hint: Any, last_step: int,
-              weights: Mapping[str, torch.nn.Module],
-              optimizers: Sequence[Optimizer]) -> None:
-    r"""Checks that a checkpoint holds what a :obj:`hint` says, the tensors of
-    modules, by their entries, and the states of optimizers, of a run of which
-    :obj:`last_step` is the number of steps.
+def check_run(module: 'RunModule', checkpoint: Mapping[str, Any]) -> None:
+    r"""Checks that a checkpoint holds what a run goes on from: the entries
+    that the module says, the tensors of the learner and of the average, and
+    the states of the optimizers.
 
     Raises:
         TypeError, ValueError: If it does not. The error has the entry.
     """
-    check_entry('', dict(checkpoint), hint)
-    step = checkpoint['step']
+    check_entry('', dict(checkpoint), module.state)
+    step, last_step = checkpoint['step'], found_plan(module,
+                                                     checkpoint).last_step
     require(all(row['step'] <= step for row in checkpoint['history']) and
             step <= last_step,
             f"'step' must be at most the number of steps, {last_step}, and "
             f"not before the history (got {step})")
-    for name, module in weights.items():
-        check_tensors(checkpoint[name], module.state_dict(), f'{name}.')
+    for name, part in (('raw', module.learner),
+                       (module.name, module.average.module)):
+        check_tensors(checkpoint[name], part.state_dict(), f'{name}.')
     states = checkpoint['optimizer_states']
+    optimizers = module.configure_optimizers()
     require(len(states) == len(optimizers),
             f"'optimizer_states' must be of {len(optimizers)} optimizers "
             f"(got {len(states)})")
     for index, (state, optimizer) in enumerate(zip(states, optimizers)):
         _check_optimizer(f'optimizer_states.{index}.state', state['state'],
                          optimizer, step)
+    check_length(module, checkpoint)
 
 
 def _check_optimizer(name: str, state: dict[int, Weights],

@@ -2,30 +2,34 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from torch_sake.datasets.frames.config import LabelConfig
+from torch_sake.training.parts_config import PartsConfig
+from torch_sake.utils.durations import Duration, seconds_of
+from torch_sake.utils.elements import check_atomic_energies
 from torch_sake.utils.hints import (
     Count,
     Cutoff,
-    Data,
     Fraction,
     NotNegative,
     Path,
     PositiveFloat,
     PositiveInt,
     Seed,
+    Sources,
     check_settings,
 )
 from torch_sake.utils.names import is_import_path
+from torch_sake.utils.paths import first_name
 from torch_sake.utils.plain_checks import require
 
 if TYPE_CHECKING:
     from torch_sake.training.batching import BatchLimit
 
-# Numbers of training and validation frames of a random split. Those of QM9
-# are the same for all targets and all seeds of runs.
-SPLIT_SIZES = {'qm9': (110_000, 10_000)}
-DEFAULT_SIZES = (950, 50)
+NUM_STEPS = 5000
+# Steps, or seconds, from which on compilation is worth its time:
+COMPILED_STEPS, COMPILED_SECONDS = 3000, 180
 MODEL_ARGUMENTS = ('hidden_channels', 'num_layers', 'heads',
-                   'num_coefficients', 'num_rbf', 'update_pos', 'cutoff')
+                   'num_coefficients', 'num_rbf', 'update_pos', 'embed_charge',
+                   'cutoff')
 MODELS = ('SAKE', 'VectorSAKE')  # by name
 
 
@@ -38,10 +42,11 @@ def check_model(name: str, value: str) -> str:
 
 
 Model = Annotated[str, check_model]
+AtomicEnergies = Annotated[str | dict[str | int, float], check_atomic_energies]
 
 
 @dataclass
-class TrainConfig(LabelConfig):
+class TrainConfig(PartsConfig, LabelConfig):
     r"""What a training run is made of. A seed fixes the run.
 
     Args:
@@ -49,7 +54,7 @@ class TrainConfig(LabelConfig):
             'rmd17:NAME' or 'md22:NAME' (a trajectory, below 'root'),
             'qm9:TARGET' (a target of QM9, below 'root'), 'iso17' (below
             'root'), a file that ASE reads, an npz file with the arrays of MD17
-            or a file of 'torch-sake convert'.
+            or a file of 'torch-sake convert'; or a list of several.
         root: Folder of the files of a data set, or of the generated ones.
         num_frames: Number of frames that are generated for 'xtb:NAME'; 2000 if
             not given.
@@ -59,9 +64,11 @@ class TrainConfig(LabelConfig):
             random split.
         split_prefix: What these names start with in the file.
         num_train: Number of training frames of a random split; 950, or
-            110,000 of QM9, if not given.
+            110,000 of QM9, if not given, and 80 % of the frames where there
+            are not as many.
         num_val: Number of validation frames of a random split; 50, or 10,000
-            of QM9, if not given.
+            of QM9, if not given, and 10 % of the frames where there are not
+            as many.
         num_test: Number of test frames of a random split; all that are left
             if not given. Errors are reported on the validation frames if 0.
         out: Folder of the run; 'runs/' and the name of the data if not given.
@@ -74,6 +81,12 @@ class TrainConfig(LabelConfig):
         refit: Whether the atomic energies of the potential of 'init' are
             shifted to fit the training frames, for data of another level of
             theory or composition. Those of new elements always are.
+        atomic_energies: Energies of isolated atoms, by element. 'fit' fits
+            them to the training frames by least squares; 'isolated' takes
+            those of the frames of one atom that is not periodic, or whose
+            'config_type' is 'IsolatedAtom', which are never trained on; or
+            they are given, such as '{H: -13.6, O: -2041.8}'. Unless fitted,
+            they are exactly what the potential says of an isolated atom.
         model: The model: 'VectorSAKE', the published 'SAKE', or one of your
             own by its import path, 'my_package.my_module:MyModel'.
         hidden_channels: Size of the hidden features; the model's default if
@@ -86,7 +99,20 @@ class TrainConfig(LabelConfig):
         cutoff: Distance from which on atoms do not see each other, in the
             unit of the positions; null for all pairs.
         update_pos: Whether layers move the atoms.
-        num_steps: Number of training steps.
+        embed_charge: Whether the total charge and the multiplicity of each
+            frame ('charge' or 'total_charge', 'spin' or 'multiplicity' in its
+            file; 0 and 1 if not given) become part of what the model is given,
+            for data of several.
+        num_steps: Number of training steps; 5000 if neither it nor 'max_time'
+            is given. A run that goes on with 'resume' can have more or fewer
+            than before, and has as many if not given. The learning rate is
+            then that of a run of the new length at the same step, without
+            another warmup.
+        max_time: How long to train, HH:MM:SS or DD:HH:MM:SS, in place of
+            'num_steps': the learning rate comes to its end when the time is
+            over. Validations and compilation count, as does the time before
+            'resume', but not the report at the end. A run can go on with
+            another time, as with another number of steps.
         batch_size: Number of frames of a step, on all devices together.
         max_num_atoms: Largest number of atoms of the frames of a step, of
             which there are as many as fit, in place of 'batch_size'.
@@ -134,10 +160,10 @@ class TrainConfig(LabelConfig):
             folder 'tensorboard' of the run.
         compile: Whether training steps are compiled, which takes a good part
             of a minute at the beginning. If not given, runs of at least 3000
-            steps with models of this package are. Where this fails there is a
-            warning.
+            steps, or three minutes, with models of this package are. Where
+            this fails there is a warning.
     """
-    data: Data = 'xtb:ethanol'
+    data: Sources = 'xtb:ethanol'
     root: Path | None = None
     num_frames: PositiveInt | None = None
     split: Path | None = None
@@ -150,6 +176,7 @@ class TrainConfig(LabelConfig):
     init: Path | None = None
     freeze: Count | None = None
     refit: bool = False
+    atomic_energies: AtomicEnergies = 'fit'
     model: Model = 'VectorSAKE'
     hidden_channels: PositiveInt | None = None
     num_layers: PositiveInt | None = None
@@ -158,7 +185,9 @@ class TrainConfig(LabelConfig):
     num_rbf: PositiveInt | None = None
     cutoff: Cutoff | None = 5.0
     update_pos: bool | None = None
-    num_steps: PositiveInt = 5000
+    embed_charge: bool = False
+    num_steps: PositiveInt | None = None
+    max_time: Duration | None = None
     batch_size: PositiveInt = 8
     max_num_atoms: PositiveInt | None = None
     max_num_edges: PositiveInt | None = None
@@ -188,13 +217,16 @@ class TrainConfig(LabelConfig):
 
     def __post_init__(self):
         check_settings(self)
-        kind = self.data.partition(':')[0]
-        for name, default in zip(('num_train', 'num_val'),
-                                 SPLIT_SIZES.get(kind, DEFAULT_SIZES)):
-            if getattr(self, name) is None:
-                setattr(self, name, default)
+        self.settle_parts()
+        require(self.num_steps is None or self.max_time is None,
+                f"'num_steps' must not be given beside 'max_time': one of "
+                f"them must be null (got {self.num_steps} and "
+                f"{self.max_time!r})")
+        if self.num_steps is None and self.max_time is None and (
+                not self.resume):  # else as many as the run has
+            self.num_steps = NUM_STEPS
         if self.out is None:
-            self.out = f"runs/{self.data.replace(':', '-').replace('/', '-')}"
+            self.out = f'runs/{first_name(self.data)}'
         for name in ('heads', 'num_coefficients'):
             require(self.model != 'VectorSAKE' or getattr(self, name) is None,
                     f"'{name}' must not be given for {self.model} "
@@ -202,6 +234,9 @@ class TrainConfig(LabelConfig):
         require(self.init or not (self.freeze is not None or self.refit),
                 f"'freeze' and 'refit' need 'init' "
                 f"(got {self.freeze} and {self.refit})")
+        require(self.atomic_energies == 'fit' or not self.refit,
+                f"'refit' must not be set beside 'atomic_energies' "
+                f"(got {self.atomic_energies!r})")
         require(self.init is None or self.model in MODELS,
                 f"'init' must not be given for a model of your own, "
                 f"{self.model!r} (got {self.init!r})")
@@ -244,21 +279,31 @@ class TrainConfig(LabelConfig):
 
     def next_validation(self, step: int) -> int:
         r"""Returns the number of steps after which the validation follows that
-        is the next one after :obj:`step` steps.
+        is the next one after :obj:`step` steps, unless the time is over
+        before.
         """
         following = (step // self.val_interval + 1) * self.val_interval
-        return min(following, self.num_steps)
+        return min(following, self.num_steps or following)
 
     @property
     def compiles(self) -> bool:
         r"""Whether training steps are compiled."""
         if self.compile is None:
-            return self.num_steps >= 3000 and self.model in MODELS
+            return self.model in MODELS and (
+                (self.num_steps or 0) >= COMPILED_STEPS or
+                (self.seconds or 0) >= COMPILED_SECONDS)
         return self.compile
+
+    @property
+    def seconds(self) -> float | None:
+        r"""The length of the run, if it is one of time."""
+        return None if self.max_time is None else seconds_of(self.max_time)
 
     @property
     def model_arguments(self) -> dict[str, Any]:
         r"""The arguments of the model, as far as they are given here."""
         given = {name: getattr(self, name) for name in MODEL_ARGUMENTS}
+        if not self.embed_charge:
+            del given['embed_charge']  # models of users need not know of it
         return {key: value for key, value in given.items()
                 if value is not None or key == 'cutoff'}

@@ -1,5 +1,4 @@
 import math
-import os.path as osp
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -7,13 +6,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets import (
-    Frames,
-    Split,
-    published_split,
-    random_split,
-    read_split,
-)
+from torch_sake.datasets import Split
+from torch_sake.datasets.frames.charges import Pairs, with_states
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
@@ -25,6 +19,7 @@ from torch_sake.training.batching import (
 )
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.label_statistics import Summary, summarize
+from torch_sake.training.splits import split_frames
 from torch_sake.utils.plain_checks import require
 
 # Of frames that say how many neighbors an atom has:
@@ -33,34 +28,17 @@ SAMPLE = 10000
 
 def check_frames(frames: Any) -> AnyFrames:
     if not isinstance(frames, AnyFrames):
-        raise TypeError(f"'frames' must be Frames or FramesOnDisk "
-                        f"(got {type(frames)})")
+        raise TypeError(f"'frames' must be Frames, FramesOnDisk or "
+                        f"JoinedFrames (got {type(frames)})")
     return frames
-
-
-def split_frames(frames: AnyFrames, config: TrainConfig) -> Split:
-    r"""Returns the split of the frames that a run asks for."""
-    seed = config.seed if frames.split_seed is None else frames.split_seed
-    if config.split is None:
-        split = random_split(len(frames), config.num_train, config.num_val,
-                             config.num_test, seed, frames.test_start)
-    elif osp.isfile(config.split):
-        split = read_split(config.split, len(frames), config.split_prefix)
-    else:
-        split = published_split(frames.splits, config.split, len(frames),
-                                config.num_val, seed)
-    for name in ('train', 'val'):
-        require(getattr(split, name).numel() >= config.num_processes,
-                f"The split must have at least one frame in '{name}' for each "
-                f"device ({len(frames)} frames in all)")
-    return split
 
 
 @dataclass
 class TrainingData(Summary):
     r"""The frames of a run, in memory or on disk, and their split, how large a
     batch of an evaluation may be, what each training frame adds to a batch,
-    what tells the data from others, and what a summary says of the training
+    what tells the data from others, the charges and multiplicities that there
+    are, if anything is said of them, and what a summary says of the training
     frames.
     """
     frames: AnyFrames
@@ -68,6 +46,7 @@ class TrainingData(Summary):
     eval_limit: BatchLimit
     sizes: Tensor
     fingerprint: str
+    states: Pairs
 
     @classmethod
     def from_config(cls, config: TrainConfig,
@@ -77,10 +56,10 @@ class TrainingData(Summary):
         the settings say what units the data are in, they are converted to the
         given ones, or else to those of ASE.
         """
-        if frames is None:
-            is_said = (config.units, config.length_unit) != (None, None)
-            frames = load_config_frames(asdict(config),
-                                        units if is_said else None)
+        is_said = (config.units, config.length_unit) != (None, None)
+        frames = load_config_frames(asdict(config),
+                                    units if is_said else None, frames)
+        frames, states = with_states(frames, config.embed_charge)
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")
@@ -89,16 +68,20 @@ class TrainingData(Summary):
         needed = int(sizes.max()) * config.num_processes
         require(needed <= limit.number,
                 f"'max_num_{limit.unit}' must be at least {needed}, those of "
-                f"the largest training frame (number "
-                f"{int(split.train[sizes.argmax()])}) times the number of "
-                f"devices (got {limit.number})")
+                f"the largest training frame "
+                f"({frames.where(int(split.train[sizes.argmax()]))}) times "
+                f"the number of devices (got {limit.number})")
         # In the order of the file, which takes the least time to read.
         train = frames[split.train.sort().values]
+        require(any(train.known(name).any() for name in
+                    (frames.label, 'force', 'stress')),
+                f"The training frames must have labels (there are none in "
+                f"{frames.source}: see 'energy_key')")
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
                             frames.label, frames.readout)
         return cls(frames=frames, split=split, eval_limit=config.eval_limit,
                    sizes=sizes, fingerprint=frames_fingerprint(frames),
-                   **vars(summary))
+                   states=states, **vars(summary))
 
     @property
     def output_scale(self) -> float:
@@ -110,7 +93,7 @@ class TrainingData(Summary):
         list, which hands them out in less time.
         """
         frames = self.frames[getattr(self.split, name)]
-        return list(frames) if isinstance(frames, Frames) else frames
+        return list(frames) if frames.is_in_memory else frames
 
     def batches(self, name: str,
                 batch_size: int | None = None) -> DataLoader:
@@ -149,6 +132,13 @@ class TrainingData(Summary):
                                                  some.num_atoms.sum())
         return total / config.num_processes
 
+    def steps_of_validation(self, config: TrainConfig) -> float:
+        r"""Returns how many steps take as long as a validation, about: it has
+        no derivatives with respect to parameters, and is not compiled.
+        """
+        mean = float(self.sizes.double().mean())
+        return 0.5 * self.split.val.numel() * mean / config.batch_limit.number
+
     @property
     def description(self) -> dict[str, Any]:
         r"""What the checkpoints of a run say about its data."""
@@ -162,8 +152,11 @@ class TrainingData(Summary):
         }
         if frames.label == 'energy':  # where simulations start by default
             first = frames[0]
-            description['structure'] = {key: first[key] for key in STRUCTURE
-                                        if key in first}
+            description['structure'] = {
+                key: first[key] for key in (*STRUCTURE, 'charge', 'spin')
+                if key in first}
+        if self.states:
+            description['states'] = self.states
         return description
 
     def check_settings(self, config: TrainConfig) -> None:
@@ -189,5 +182,5 @@ class TrainingData(Summary):
                                  {*self.elements})
                 require(not unknown,
                         f"The split must have all elements in 'train' (got "
-                        f"atomic numbers {unknown} in frame {index}, of "
-                        f"'{name}' only)")
+                        f"atomic numbers {unknown} in "
+                        f"{self.frames.where(index)}, of '{name}' only)")

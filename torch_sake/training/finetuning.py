@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from torch_sake.datasets.frames.charges import Pairs, trained_states
 from torch_sake.evaluation.metrics import Predictor, predict_label
 from torch_sake.evaluation.report import check_units
 from torch_sake.models import MoleculeModel
@@ -41,6 +42,7 @@ class Pretrained:
         self.units = description['units']
         self.readout = description.get('readout', 'add')
         self.elements = description['elements']
+        self.states = trained_states(description)
         if self.resumed:
             self.elements = description.get('old_elements', self.elements)
         self.description = {'model': description['model'],
@@ -95,7 +97,15 @@ class Pretrained:
         return replace(data, scale=self.potential.energy_scale *
                        data.moment_size,
                        atomic_energies=self.potential.atomic_energies,
-                       elements=sorted({*self.elements, *new}))
+                       elements=sorted({*self.elements, *new}),
+                       states=self._states(data))
+
+    def _states(self, data: TrainingData) -> Pairs:
+        r"""Returns the charges and multiplicities that are known then."""
+        if self.potential.model.electronic is None:
+            return data.states
+        return [list(pair) for pair in sorted(
+            {*self.states, *map(tuple, data.states)})]
 
 
 @torch.no_grad()
@@ -141,9 +151,9 @@ def warn_of_another_zero(potential: Predictor, data: TrainingData) -> None:
 
 def freeze_layers(model: MoleculeModel, num_layers: int,
                   new_elements: list[int]) -> None:
-    r"""Makes the embeddings of the atoms and the first layers of a model keep
-    their weights in training. Those embeddings that belong to new elements do
-    learn.
+    r"""Makes the embeddings of atoms and charges and the first layers of a
+    model keep their weights in training. Those embeddings that belong to new
+    elements do learn.
 
     Args:
         model (MoleculeModel): The model.
@@ -152,6 +162,8 @@ def freeze_layers(model: MoleculeModel, num_layers: int,
     """
     for conv in model.stack.convs[:num_layers]:
         conv.requires_grad_(False)
+    if model.electronic is not None:
+        model.electronic.requires_grad_(False)
     weight = model.embedding.weight
     if not new_elements:
         weight.requires_grad_(False)

@@ -48,14 +48,17 @@ class PotentialModule(RunModule):
     """
     name, state = 'potential', TrainingState
     free = {'out', 'resume', 'root', 'split', 'val_interval', 'patience',
-            'device', 'devices', 'num_nodes', 'num_workers', 'tensorboard'}
+            'device', 'devices', 'num_nodes', 'num_workers', 'tensorboard',
+            'num_steps', 'max_time'}
+    length = 'num_steps'
 
     def __init__(self, potential: Predictor, loss: WeightedLoss,
                  config: TrainConfig, description: dict[str, Any]):
         schedule = Schedule(config.schedule, config.learning_rate,
                             config.num_steps, config.warmup)
         super().__init__(potential, config, description, schedule,
-                         config.val_interval, config.max_grad_norm)
+                         config.val_interval, config.max_grad_norm,
+                         config.seconds)
         self.loss = loss
         self.properties = list(units_of_properties(description['units']))
 
@@ -86,6 +89,9 @@ class PotentialModule(RunModule):
     def validation_errors(self) -> Metrics:
         return metrics_of_sums(sum_over_processes(self.error_sums),
                                self.properties)
+
+    def steps_of(self, config: Mapping[str, Any]) -> int | None:
+        return config.get('num_steps')
 
     @property
     def scores(self) -> list[float]:

@@ -14,11 +14,13 @@ from torch_sake.models import MoleculeModel
 from torch_sake.models.registry import find_model, name_of
 from torch_sake.potentials.load import assemble
 from torch_sake.runs.distributed import is_first_process
+from torch_sake.runs.length import keep_length
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
 from torch_sake.training.model import build_model
+from torch_sake.training.splits import settle_sizes
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.utils.inputs import LAST
@@ -93,6 +95,7 @@ class Trainer:
         self.config = config
         with self._held_folder():
             check_out(config.out, config.resume)
+        config = keep_length(config, ('num_steps', 'max_time'))
         self.device = choose_device(config.device)
         available = torch.cuda.device_count()
         require(self.device.type != 'cuda' or config.devices <= available,
@@ -109,9 +112,9 @@ class Trainer:
         elif not isinstance(model, torch.nn.Module):
             model = find_model(config.model if model is None else model)
             config = replace(config, model=name_of(model))
-        self.config = config
         self.data = TrainingData.from_config(
             config, frames, None if pretrained is None else pretrained.units)
+        config = self.config = settle_sizes(config, self.data.split)
         self.data.check_settings(config)
         torch.manual_seed(config.seed)
         if pretrained is not None:
@@ -130,6 +133,9 @@ class Trainer:
             self.module.to(self.device)
         if config.compiles and isinstance(potential.model, MoleculeModel):
             potential.compile()  # not the average: it is rarely called
+            self.module.compiles = True
+        self.module.steps_of_validation = (
+            self.data.steps_of_validation(config))
         self.random_state = torch.get_rng_state()  # of this run alone
         if config.resume:
             self._restore()

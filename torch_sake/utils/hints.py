@@ -22,7 +22,12 @@ from typing import (
 from torch_sake.utils.bounds import check_cutoff
 from torch_sake.utils.messages import in_words
 from torch_sake.utils.names import check_import_path
-from torch_sake.utils.paths import check_no_address, local_path, local_paths
+from torch_sake.utils.paths import (
+    check_no_address,
+    check_sources,
+    local_path,
+    local_paths,
+)
 from torch_sake.utils.plain_checks import (
     check_float,
     check_fraction,
@@ -31,6 +36,7 @@ from torch_sake.utils.plain_checks import (
     check_seed,
     check_single,
     require,
+    to_list,
 )
 
 PositiveInt = Annotated[int, check_positive_int]
@@ -42,9 +48,11 @@ NotNegative = Annotated[float, check_not_negative]
 Fraction = Annotated[float, check_fraction]
 Cutoff = Annotated[float, check_cutoff]
 Data = Annotated[str, check_no_address]  # a name or a file
+Sources = Annotated[str | list[str], check_sources]  # or several
 ModelPath = Annotated[str, check_import_path]
 Path = Annotated[str, local_path]
 Paths = Annotated[str | list[str], local_paths]
+Texts = Annotated[str | list[str], to_list]
 
 UNIONS = (Union, UnionType)
 MAX_INTEGER = 10**300  # larger ones are no floating point numbers

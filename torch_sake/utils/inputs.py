@@ -88,20 +88,21 @@ def find_data_set(data: str, data_sets: dict[str, Any] = FRAMES
     return None, []
 
 
-def check_data(data: PathLike, root: PathLike | None = None) -> None:
+def check_data(data: PathLike, root: PathLike | None = None,
+               called: str = 'data') -> None:
     r"""Raises an error if labeled structures have neither a name that
     :func:`~torch_sake.datasets.load_frames` knows, with the folder that it
     needs, nor are a file.
     """
     data = os.fspath(data)
     data_set, _ = find_data_set(data)
-    if data_set is None and not osp.isfile(local_path('data', data)):
+    if data_set is None and not osp.isfile(local_path(called, data)):
         names = ', '.join(f"'{key}'" + (f' ({found.what})' if found.what else
                                         '') for key, found in FRAMES.items())
         # What has a folder or an ending is meant to be a file.
         missing = osp.sep in data or osp.splitext(data)[1]
         raise ValueError((f"There is no file {data!r}: " if missing else '')
-                         + f"'data' must be {names} or an existing file "
+                         + f"'{called}' must be {names} or an existing file "
                            f"(got {data!r})")
     if data_set is not None and not data_set.generated and root is None:
         raise ValueError(f"'root', the folder of the data set, must be given "

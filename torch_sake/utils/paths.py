@@ -66,3 +66,27 @@ def check_no_address(name: str, data: str) -> str:
     r"""Returns the name of data, or a path that its reader expands."""
     local_path(name, data)
     return data
+
+
+def check_sources(name: str, data: str | list[str]) -> str | list[str]:
+    r"""Returns the names of several data, see :func:`check_no_address`, or
+    that of one as it is.
+    """
+    if isinstance(data, str):
+        return check_no_address(name, data)
+    require(data, f"'{name}' must be at least one (got {data})")
+    for one in data:
+        check_no_address(name, one)
+    require(len(set(data)) == len(data),
+            f"'{name}' must be different ones (got {data})")
+    return data if len(data) > 1 else data[0]
+
+
+def first_name(data: str | list[str]) -> str:
+    r"""Returns what a folder is called by: the name of data, or the first of
+    several and how many others there are.
+    """
+    if isinstance(data, str):
+        data = [data]
+    more = f'+{len(data) - 1}' if len(data) > 1 else ''
+    return data[0].replace(':', '-').replace('/', '-') + more

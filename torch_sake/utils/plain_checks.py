@@ -21,6 +21,13 @@ def require(condition: Any, message: str) -> None:
         raise ValueError(message)
 
 
+def to_list(name: str, value: Any) -> list[Any]:
+    r"""Returns one of something, or several, as a list."""
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    require(values, f"'{name}' must be at least one (got {value})")
+    return values
+
+
 def check_positive_int(name: str, value: Any) -> int:
     value = _as_int(name, value)
     require(value >= 1, f"'{name}' must be at least 1 (got {value})")

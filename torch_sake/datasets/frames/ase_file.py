@@ -6,8 +6,9 @@ from typing import Any
 import numpy
 
 from torch_sake.datasets.frames.ase_structures import (
+    OF_ANY_UNITS,
     ase_structures,
-    is_converted,
+    format_of,
 )
 from torch_sake.datasets.frames.frames import Frames
 from torch_sake.datasets.frames.label_keys import LabelKeys
@@ -78,7 +79,7 @@ def ase_blocks(path: PathLike, num_atoms: int | None,
     those of ASE, but for formats that it converts. What is wrong with the file
     as a whole is an error before the last block.
     """
-    if units and is_converted(path):
+    if units and format_of(path) not in OF_ANY_UNITS:
         check_given_units(f"'{local_path('data', path)}'", units, ASE_UNITS)
     reader = LabelReader(local_path('data', path), keys or LabelKeys())
     first_frame, size, frames = 0, 0, []
@@ -88,19 +89,21 @@ def ase_blocks(path: PathLike, num_atoms: int | None,
         if num_atoms is not None and size >= num_atoms:
             yield _to_frames(path, frames, units, first_frame)
             first_frame, size, frames = first_frame + len(frames), 0, []
+    if reader.num_frames == 0:
+        raise ValueError(f"'{reader.path}': There are no frames (it was read "
+                         f"as '{format_of(path)}')")
     reader.finish()
     if num_atoms is None and not any(frame['pbc'].any() for frame in frames):
         for frame in frames:
             del frame['cell'], frame['pbc'], frame['stress']
-    if frames or first_frame == 0:
+    if frames:
         yield _to_frames(path, frames, units, first_frame)
 
 
 def _to_frames(path: PathLike, frames: list[dict[str, Any]],
                units: dict[str, str] | None, first_frame: int) -> Frames:
-    # Of no frames, the message is that there are none.
-    columns = {key: [frame[key] for frame in frames]
-               for key in (frames[0] if frames else ('z', 'pos', 'energy'))}
+    columns: dict[str, Any] = {key: [frame[key] for frame in frames]
+                               for key in frames[0]}
     if all(rows is None for rows in columns.get('force', [])):
         columns.pop('force', None)
     for key in {'cell', 'pbc', 'stress'} & columns.keys():

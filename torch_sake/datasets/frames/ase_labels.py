@@ -82,7 +82,8 @@ def _label(entries: Entries, names: dict[str, list[str]], label: str,
             values = ' and '.join(in_words(one) for _, one in found)
             raise ValueError(
                 f"{entries.where}: {_list(names[label])} must be the same "
-                f"where a frame has both (got {values})")
+                f"where a frame has both (got {values}; '{label}_key' chooses "
+                f"one)")
     return first
 
 
@@ -127,7 +128,8 @@ def _stress(entries: Entries, names: dict[str, list[str]],
         if not agree(value, stress):
             values = ' and '.join(in_words(one) for _, one in found)
             raise ValueError(f"{where}: {names['stress']} must agree with "
-                             f"each other (got stresses {values})")
+                             f"each other (got stresses {values}; "
+                             f"'stress_key' or 'virial_key' chooses one)")
     return stress
 
 

@@ -78,11 +78,11 @@ def ase_structures(path: PathLike,
         number += 1
 
 
-def is_converted(path: PathLike) -> bool:
-    r"""Whether ASE converts the numbers of a file to its own units."""
+def format_of(path: PathLike) -> str:
+    r"""Returns the name of the format that a file is read in."""
     path = check_file(path)
     try:
-        return _filetype(path) not in OF_ANY_UNITS
+        return _filetype(path)
     except Exception as error:
         raise _error(path, 0, error) from error
 

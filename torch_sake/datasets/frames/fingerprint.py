@@ -8,8 +8,10 @@ SAMPLE = 10_000
 
 def frames_fingerprint(frames: AnyFrames) -> str:
     r"""Returns what tells data apart, in memory or on disk: how many atoms
-    each frame has, and what up to 10,000 frames consist of.
+    each frame has, and what up to 10,000 frames consist of, without what was
+    added to them.
     """
     sample = frames[::math.ceil(len(frames) / SAMPLE)]
     return fingerprint([{'num_atoms': frames.num_atoms},
-                        *(data.to_dict() for data in sample)])
+                        *({key: value for key, value in data.to_dict().items()
+                           if key not in frames.entries} for data in sample)])

@@ -100,6 +100,8 @@ class Frames(LabeledFrames, InMemoryDataset):
         ValueError: If shapes do not fit together, a number is not finite or an
             atomic number is outside of 1 to 118.
     """
+    is_in_memory = True
+
     def __init__(
         self,
         z: list[Any] | Tensor,
@@ -138,6 +140,8 @@ class Frames(LabeledFrames, InMemoryDataset):
                                      f"labeled with '{self.label}'")
 
         self.entries = {}
+        self._numbers = None
+        self._first_frame = first_frame
         source = Source(source, first_frame)
         no_energy, no_force = find_unknown(energy), find_unknown(force)
         if no_energy:
@@ -181,6 +185,11 @@ class Frames(LabeledFrames, InMemoryDataset):
         return 'stress' in self._data
 
     @property
+    def has_cells(self) -> bool:
+        r"""Whether frames have cells, of zeros for molecules."""
+        return 'cell' in self._data
+
+    @property
     def has_infos(self) -> bool:
         r"""Whether anything else is known of any frame."""
         return self._infos is not None
@@ -191,6 +200,15 @@ class Frames(LabeledFrames, InMemoryDataset):
         """
         infos = self._infos
         return {} if infos is None else dict(infos[self.indices()[index]])
+
+    def where(self, index: int) -> str:
+        r"""Returns what messages call a frame: where it comes from, and its
+        number there.
+        """
+        number = int(self.indices()[index])
+        if self._numbers is not None:
+            number = self._numbers[number]
+        return f"'{self.source}', frame {self._first_frame + number}"
 
     def known(self, name: str) -> Tensor:
         r"""Returns whether a label of each frame is known: its energy (or
@@ -205,7 +223,7 @@ class Frames(LabeledFrames, InMemoryDataset):
         known = ~value.reshape(len(value), -1)[:, 0].isnan()
         if name in ATOMIC:
             known = known[self.slices['z'][:-1]]
-        return known[torch.as_tensor(self.indices())]
+        return known[self._index]
 
     @property
     def elements(self) -> list[int]:
@@ -215,7 +233,7 @@ class Frames(LabeledFrames, InMemoryDataset):
     @property
     def num_atoms(self) -> Tensor:
         r"""The number of atoms of each frame."""
-        return self.slices['z'].diff()[torch.as_tensor(self.indices())]
+        return self.slices['z'].diff()[self._index]
 
     def get(self, idx: int) -> Data:
         return self._add_entries(super().get(idx), idx)
@@ -236,6 +254,8 @@ class Frames(LabeledFrames, InMemoryDataset):
                              for key, value in frames._data}
         if self._infos is not None:
             frames._infos = [self._infos[index] for index in self.indices()]
+        frames._numbers = [index if self._numbers is None else
+                           self._numbers[index] for index in self.indices()]
         return frames
 
 

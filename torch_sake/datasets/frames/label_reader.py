@@ -93,8 +93,6 @@ class LabelReader:
                 energies (forces, stresses), but other entries that might be
                 some, or energies of two kinds.
         """
-        if self.num_frames == 0:
-            return
         self._check_given()
         self._check_others()
         energies = self.found.get('energy', {})

@@ -23,6 +23,14 @@ class LabeledFrames:
     entries: dict[str, Tensor]
     # Before a conversion:
     _source_units: dict[str, str] | None = None
+    # Frames that are given for a part of the split, by its name:
+    assigned: dict[str, Tensor] = {}
+    is_in_memory = False
+
+    @property
+    def _index(self) -> Tensor:
+        indices = self.indices()  # type: ignore[attr-defined]
+        return torch.as_tensor(indices, dtype=torch.long)
 
     def with_entries(self, **entries: Tensor) -> Any:
         r"""Returns the frames with further entries, which their batches have
@@ -33,10 +41,9 @@ class LabeledFrames:
         """
         frames = copy.copy(self)
         frames.entries = dict(self.entries)
-        indices = torch.as_tensor(self.indices())  # type: ignore[attr-defined]
         for name, values in entries.items():
             whole = values.new_zeros(self.len())  # type: ignore[attr-defined]
-            whole[indices] = values
+            whole[self._index] = values
             frames.entries[name] = whole
         return frames
 
@@ -44,6 +51,16 @@ class LabeledFrames:
         for name, values in self.entries.items():
             data[name] = values[idx:idx + 1]
         return data
+
+    def info_entry(self, name: str, default: Any = None) -> list[Any]:
+        r"""Returns an entry of what else is known of each frame, such as its
+        :obj:`'config_type'`, or the default where it has none.
+        """
+        number = len(self)
+        if not self.has_infos:  # type: ignore[attr-defined]
+            return number * [default]
+        return [self.info(index).get(name, default)  # type: ignore
+                for index in range(number)]
 
     @property
     def source_units(self) -> dict[str, str]:
@@ -84,6 +101,7 @@ class LabeledFrames:
         frames = super().index_select(idx)  # type: ignore[misc]
         frames.test_start = frames.split_seed = None
         frames.splits = {}
+        frames.assigned = {}
         return frames
 
     def __repr__(self) -> str:

@@ -91,8 +91,7 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
     @property
     def num_atoms(self) -> Tensor:
         r"""The number of atoms of each frame."""
-        return torch.from_numpy(self._num_atoms)[
-            torch.as_tensor(self.indices())].long()
+        return torch.from_numpy(self._num_atoms)[self._index].long()
 
     def info(self, index: int) -> dict[str, Any]:
         r"""As :meth:`torch_sake.datasets.Frames.info`."""
@@ -107,10 +106,14 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
         return (check_infos(Source(f"'{self.source}'", idx), infos, 1)
                 or [{}])[0]
 
+    def where(self, index: int) -> str:
+        r"""As :meth:`torch_sake.datasets.Frames.where`."""
+        return f"'{self.source}', frame {int(self.indices()[index])}"
+
     def known(self, name: str) -> Tensor:
         r"""As :meth:`torch_sake.datasets.Frames.known`."""
         name = 'energy' if name == self.label else name
-        indices = torch.as_tensor(self.indices())
+        indices = self._index
         if self._known is not None:
             return (torch.from_numpy(self._known)[indices] & BITS[name]) > 0
         # Older files know this of stresses only by their frames.

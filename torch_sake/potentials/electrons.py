@@ -1,0 +1,68 @@
+r"""Charge and spin on their way to a model."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from torch_sake.models import MoleculeModel
+from torch_sake.models.electronic import (
+    check_neutral,
+    check_state,
+    count_graphs,
+)
+
+NAMES = ('charge', 'spin')
+
+
+def embeds_charge(model: Any) -> bool:
+    r"""Returns whether a model takes charges other than zero."""
+    if isinstance(model, MoleculeModel):
+        return model.electronic is not None
+    return 'charge' in taken(model)
+
+
+def taken(model: Callable) -> tuple[str, ...]:
+    r"""Returns which of both a model takes."""
+    if isinstance(model, MoleculeModel):
+        return () if model.electronic is None else NAMES
+    try:
+        parameters = inspect.signature(
+            getattr(model, 'forward', model)).parameters
+    except (TypeError, ValueError):  # of what is not written in Python
+        return NAMES
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD
+                    for parameter in parameters.values())
+    return tuple(name for name in NAMES if takes_all or name in parameters)
+
+
+def prepare_state(model: Callable, kwargs: dict[str, Any], pos: Tensor,
+                  batch: Tensor | None, cell: Tensor | None) -> None:
+    r"""Makes tensors :math:`(B)` of the entries :obj:`"charge"` and
+    :obj:`"spin"` of the arguments of a model, if one of them is given, and
+    leaves out those of neutral singlets for a model that knows nothing else.
+
+    Args:
+        model (callable): The model.
+        kwargs (dict): Its arguments.
+        pos (torch.Tensor): The positions.
+        batch (torch.Tensor, optional): The graph of each atom.
+        cell (torch.Tensor, optional): The cells, :math:`(B, 3, 3)`.
+
+    Raises:
+        TypeError, ValueError: If they are no numbers for each graph, or the
+            model has no embedding of what is no neutral singlet.
+    """
+    charge, spin = (kwargs.pop(name, None) for name in NAMES)
+    if charge is None and spin is None:
+        return
+    size = kwargs.get('batch_size')
+    if size is None and cell is not None:
+        size = cell.size(0)
+    charge, spin = check_state(charge, spin, count_graphs(batch, size), pos)
+    names = taken(model)
+    check_neutral(None if 'charge' in names else charge,
+                  None if 'spin' in names else spin)
+    kwargs.update({name: value for name, value in zip(NAMES, (charge, spin))
+                   if name in names})
