@@ -106,9 +106,9 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
         return (check_infos(Source(f"'{self.source}'", idx), infos, 1)
                 or [{}])[0]
 
-    def where(self, index: int) -> str:
-        r"""As :meth:`torch_sake.datasets.Frames.where`."""
-        return f"'{self.source}', frame {int(self.indices()[index])}"
+    def origin(self, index: int) -> tuple[str, int]:
+        r"""As :meth:`torch_sake.datasets.Frames.origin`."""
+        return self.source, int(self.indices()[index])
 
     def known(self, name: str) -> Tensor:
         r"""As :meth:`torch_sake.datasets.Frames.known`."""
