@@ -95,8 +95,8 @@ def test_labels_of_parts(pos):
         assert check_labels(frames, split([4], [5, 2], [])) == ['force']
     with pytest.warns(UserWarning, match='validation frames have no forces'):
         check_labels(frames, split([2, 4], [3], [5]))
-    with pytest.raises(ValueError, match=r'training frames must have energies '
-                       r'or forces or stresses \(got 3 frames without\)'):
+    with pytest.raises(ValueError, match=r'training frames must have labels '
+                       r'\(there are none in a.xyz: see'):
         check_labels(frames, split([0, 1, 10], [2], [3]))
     with pytest.raises(ValueError, match=r"validation frames must have labels "
                        r"that .*\['energy', 'force'\] \(got 2 frames with "
@@ -181,3 +181,22 @@ def test_half_of_the_labels_teach_what_half_of_the_frames_do(config, tmp_path):
     for one, other in zip(half.history, labeled.history):
         for key in ('loss', 'energy_mae', 'force_mae'):
             assert one[key] == pytest.approx(other[key], rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.compile
+@pytest.mark.parametrize('compiled', [False, True])
+def test_batches_without_a_label(config, tmp_path, compiled, fresh_compiler):
+    """A step of frames without forces, and one without any label, change no
+    weight to NaN."""
+    path = strip(config.data, tmp_path / 'some.xyz', lambda i: (
+        ['energy', 'forces'], ['energy'], [])[i % 3])
+    trainer = Trainer(replace(config, data=path, num_train=12, num_val=9,
+                              batch_size=1, compile=compiled))
+    trainer.fit()
+    for row in trainer.history:
+        assert numpy.isfinite(list(row.values())).all()
+    for value in trainer.potential.state_dict().values():
+        assert value.isfinite().all()
+    known = trainer.data.frames[trainer.data.split.train].known('force')
+    assert known.any() and not known.all()

@@ -63,8 +63,10 @@ def read_metrics(out):
                  if key != 'seconds'} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize('limit', [[], ['--max_num_atoms', '11']], ids=str)
-def test_two_processes_learn_what_one_learns(limit, copper_file, tmp_path):
+@pytest.mark.parametrize('limit,weighs', [
+    ([], False), (['--max_num_atoms', '11'], False), ([], True)], ids=str)
+def test_two_processes_learn_what_one_learns(limit, weighs, copper_file,
+                                             tmp_path):
     # With a limit, from the disk. The frames differ in their numbers of
     # atoms, and some have no stress. Neither the steps nor the validation can
     # be divided evenly.
@@ -74,6 +76,12 @@ def test_two_processes_learn_what_one_learns(limit, copper_file, tmp_path):
                  '--num_layers', '1', '--num_rbf', '4', '--cutoff', '4.0',
                  '--optimizer', 'adam', '--precision', 'float64',
                  '--device', 'cpu', '--loss', 'l2', *limit]
+    if weighs:
+        ase_io = pytest.importorskip('ase.io')
+        frames = ase_io.read(copper_file, ':')
+        for index, atoms in enumerate(frames):
+            atoms.info['config_weight'] = 0.5 * (index % 4)
+        ase_io.write(copper_file, frames)
     if limit:
         arguments[2] = str(tmp_path / 'copper.frames')
         convert_frames(copper_file, arguments[2])
@@ -97,7 +105,7 @@ def test_two_processes_learn_what_one_learns(limit, copper_file, tmp_path):
             if key != 'random_state':
                 assert torch.allclose(tensors[key], value, rtol=1e-10,
                                       atol=1e-10), key
-    if not limit:
+    if not limit and not weighs:
         parts = str(tmp_path / 'parts')
         arguments += ['--out', parts, '--devices', '2']
         launch(arguments, INTERRUPTED, 130)

@@ -115,7 +115,7 @@ def test_small_data_are_split_without_a_word():
     frames = build(30)
     split = split_frames(frames, config())
     assert [part.numel() for part in vars(split).values()] == [24, 3, 3]
-    settled = settle_sizes(config(), split)
+    settled = settle_sizes(config(), {'train': 24, 'val': 3, 'test': 3})
     assert (settled.num_train, settled.num_val, settled.num_test) == (24, 3,
                                                                       None)
     assert parts(split_frames(frames, settled)) == parts(split)

@@ -14,7 +14,6 @@ from torch_sake.datasets.frames.duplicates import (
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.utils.plain_checks import require
 
-WORDS = {'energy': 'energies', 'force': 'forces', 'stress': 'stresses'}
 # Of each part, which are compared within a second; others are skipped, evenly:
 MAX_ATOMS, MAX_READ = 1_000_000, 2000
 
@@ -32,10 +31,8 @@ def check_labels(frames: AnyFrames, split: Split) -> list[str]:
     """
     train, val = (known_labels(frames[part])
                   for part in (split.train, split.val))
-    every = ' or '.join(WORDS.get(name, name) for name in (
-        WORDS if frames.label == 'energy' else [frames.label]))
-    require(train, f"The training frames must have {every} (got "
-                   f"{split.train.numel()} frames without)")
+    require(train, f"The training frames must have labels (there are none in "
+                   f"{frames.source}: see 'energy_key')")
     require({*train} & {*val},
             f"The validation frames must have labels that the training frames "
             f"have, of {train} (got {split.val.numel()} frames with "

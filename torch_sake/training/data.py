@@ -62,8 +62,8 @@ class TrainingData(Summary):
     what tells the data from others, the names of the labels that training
     frames have, the charges and multiplicities that there are, if anything is
     said of them, of which elements the energies of isolated atoms are given,
-    what is likely wrong with the data, and what a summary says of the training
-    frames.
+    what is likely wrong with the data, how many frames were drawn before some
+    of these were left out, and what a summary says of the training frames.
     """
     frames: AnyFrames
     split: Split
@@ -73,6 +73,7 @@ class TrainingData(Summary):
     labels: list[str]
     states: Pairs
     remarks: list[Remark]
+    drawn: dict[str, int]
     isolated_atoms: list[int] | None = None
 
     @classmethod
@@ -99,6 +100,7 @@ class TrainingData(Summary):
             isolated = find_isolated(frames)
             candidates = (~isolated).nonzero().flatten()
         split = split_frames(frames, config, candidates)
+        drawn = {name: len(part) for name, part in vars(split).items()}
         remarks = look_at_own(frames, config.cutoff)
         if config.drop_outliers:
             split = leave_out(split, outliers_of(remarks))
@@ -132,7 +134,8 @@ class TrainingData(Summary):
                    frames=weigh_frames(frames, split.train,
                                        config.config_type_weights),
                    eval_limit=config.eval_limit, labels=labels, states=states,
-                   remarks=remarks, fingerprint=frames_fingerprint(frames))
+                   remarks=remarks, drawn=drawn,
+                   fingerprint=frames_fingerprint(frames))
 
     @property
     def output_scale(self) -> float:

@@ -38,8 +38,8 @@ def find_isolated(frames: AnyFrames) -> Tensor:
         pbc = frames[index].get('pbc')
         isolated[index] = (pbc is None or not bool(pbc.any())) and (
             charge_of(frames, index) == 0)
-    for index, kind in enumerate(frames.info_entry('config_type')):
-        if is_mark(kind):
+    for index in range(len(frames)) if frames.has_infos else ():
+        if is_mark(frames.info(index).get('config_type')):
             require(is_single[index],
                     f"{frames.where(index)}: An isolated atom, as "
                     f"'config_type' calls it, must be one atom "

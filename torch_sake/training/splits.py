@@ -160,12 +160,14 @@ def choose_sizes(number: int, config: TrainConfig, given: Collection[str],
     return max(num_train, 1), num_val
 
 
-def settle_sizes(config: TrainConfig, split: Split) -> TrainConfig:
-    r"""Returns the settings with the numbers of frames that were drawn."""
+def settle_sizes(config: TrainConfig, drawn: Mapping[str, int]) -> TrainConfig:
+    r"""Returns the settings with the numbers of frames that were drawn for
+    each part.
+    """
     if config.num_train is None:
-        config = replace(config, num_train=split.train.numel())
+        config = replace(config, num_train=drawn['train'])
     if config.num_val is None and config.given_as('val') is None:
-        config = replace(config, num_val=split.val.numel())
+        config = replace(config, num_val=drawn['val'])
     return config
 
 

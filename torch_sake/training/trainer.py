@@ -114,7 +114,7 @@ class Trainer:
             config = replace(config, model=name_of(model))
         self.data = TrainingData.from_config(
             config, frames, None if pretrained is None else pretrained.units)
-        config = self.config = settle_sizes(config, self.data.split)
+        config = self.config = settle_sizes(config, self.data.drawn)
         self.data.check_settings(config)
         torch.manual_seed(config.seed)
         if pretrained is not None:
@@ -179,7 +179,7 @@ class Trainer:
 
     @own_global_state()
     def fit(self, callbacks: Sequence[Any] = ()) -> None:
-        r"""Trains up to the last step.
+        r"""Trains up to the last step, or until the time is over.
 
         Args:
             callbacks (list of pytorch_lightning.Callback, optional): Callbacks
