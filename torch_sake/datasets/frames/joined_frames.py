@@ -62,7 +62,9 @@ class JoinedFrames(LabeledFrames, Dataset):
         self.source = in_a_row([part.source for part in self.parts])
         self.test_start = self.split_seed = None
         self.splits = {}
-        self.entries = {}
+        self.entries = {name: torch.cat([
+            part.entries[name][part._index] for part in self.parts])
+            for name in first.entries}
         self.ends = list(accumulate(len(part) for part in self.parts))
         self.has_forces, self.has_stress, self.has_cells, self.has_infos = (
             any(getattr(part, f'has_{what}') for part in self.parts)
@@ -90,6 +92,10 @@ class JoinedFrames(LabeledFrames, Dataset):
         r"""As :meth:`torch_sake.datasets.Frames.info`."""
         part, number = self._find(self.indices()[index])
         return part.info(number)
+
+    def mentions(self, name: str) -> bool:
+        r"""As :meth:`torch_sake.datasets.Frames.mentions`."""
+        return any(part.mentions(name) for part in self.parts)
 
     def where(self, index: int) -> str:
         r"""As :meth:`torch_sake.datasets.Frames.where`."""
