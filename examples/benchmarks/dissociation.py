@@ -81,14 +81,17 @@ def energies(potential, name):
 
 
 def labels(name):
+    """The same of GFN2-xTB, NaN where it does not converge."""
     out = []
     for length in LENGTHS:
         atoms = stretched(name, length)
         moved = BONDS[name][0]
         rest = atoms[[i for i in range(len(atoms)) if i != moved]]
-        whole, *alone = (label(part).get_potential_energy()
-                         for part in (atoms, atoms[[moved]], rest))
-        out.append(whole - sum(alone))
+        out.append(numpy.nan)
+        with suppress(CalculationFailed):
+            whole, *alone = (label(part).get_potential_energy()
+                             for part in (atoms, atoms[[moved]], rest))
+            out[-1] = whole - sum(alone)
     return numpy.array(out)
 
 
@@ -126,8 +129,8 @@ def main():
         for kind, curve in of_name.items():
             far = 1e3 * curve[numpy.abs(LENGTHS - FAR).argmin()]
             # From the minimum on, as all are high where atoms meet.
-            after = curve.argmin()
-            top = after + curve[after:].argmax()
+            after = numpy.nanargmin(curve)
+            top = after + numpy.nanargmax(curve[after:])
             print(f'{name:>10}{kind:>10}{far:12.2f}{1e3 * curve[top]:12.2f}'
                   f'{LENGTHS[top]:8.2f}')
     for kind, of_kind in atoms.items():

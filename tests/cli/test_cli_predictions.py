@@ -4,6 +4,8 @@ import csv
 import json
 import math
 import os
+import subprocess
+import sys
 
 import numpy
 import pytest
@@ -59,14 +61,19 @@ def test_command(run, water_file, tmp_path, capsys):
     assert len(ase_io.read(again, ':')) == 10
 
 
-def test_frames_without_labels(run, water_file, tmp_path, capsys):
+@pytest.mark.parametrize('ending', ['frames', 'extxyz'])
+def test_frames_without_labels(run, water_file, tmp_path, capsys, ending):
     images = ase_io.read(water_file, ':3')
-    frames = Frames([atoms.numbers for atoms in images],
-                    [atoms.positions for atoms in images], 3 * [None],
-                    name='bare', source='bare',
-                    units={'length': 'Angstrom', 'energy': 'eV'})
-    data, path = str(tmp_path / 'bare.frames'), str(tmp_path / 'out.xyz')
-    write_frames([frames], data)
+    data, path = str(tmp_path / f'bare.{ending}'), str(tmp_path / 'out.xyz')
+    if ending == 'frames':
+        write_frames([Frames([atoms.numbers for atoms in images],
+                             [atoms.positions for atoms in images], 3 * [None],
+                             name='bare', source='bare', units={
+                                 'length': 'Angstrom', 'energy': 'eV'})], data)
+    else:
+        for atoms in images:
+            atoms.calc = None
+        ase_io.write(data, images)
     command = ['evaluate', '--checkpoint', run, '--data', data]
     assert main(command) == 2
     assert "'predictions' must be given for frames without labels" in (
@@ -79,6 +86,47 @@ def test_frames_without_labels(run, water_file, tmp_path, capsys):
     assert [atoms.calc for atoms in written] == 3 * [None]
     assert all(math.isfinite(atoms.info['SAKE_energy'])
                for atoms in written)
+    # These are still no labels:
+    assert main(['evaluate', '--checkpoint', run, '--data', path]) == 2
+    assert "'predictions' must be given for frames without labels" in (
+        capsys.readouterr().err)
+
+
+def test_labels_of_other_names_and_units(run, water_file, tmp_path):
+    """All comes out under its names and in its units, as it was."""
+    from ase.units import Bohr, Hartree
+    images = ase_io.read(water_file, ':4')
+    data, path = str(tmp_path / 'own.extxyz'), str(tmp_path / 'out.extxyz')
+    for index, atoms in enumerate(images):
+        atoms.info = {'dft_energy': atoms.get_potential_energy() / Hartree,
+                      'xtb_energy': -5.0 - index, 'config_type': 'water',
+                      'page': '12'}
+        atoms.arrays['dft_forces'] = atoms.get_forces() / Hartree * Bohr
+        atoms.positions /= Bohr
+        atoms.calc = None
+    ase_io.write(data, images)
+    out = str(tmp_path / 'out')
+    assert main(['evaluate', '--checkpoint', run, '--data', data, '--units',
+                 'Hartree', '--length_unit', 'Bohr', '--energy_key',
+                 'dft_energy', '--forces_key', 'dft_forces', '--predictions',
+                 path, '--out', out, '--group_by', 'config_type']) == 0
+    written = ase_io.read(path, ':')
+    model = json.load(open(os.path.join(out, 'evaluation.json')))['model']
+    for name, entry, unit in (('energy', 'info', Hartree),
+                              ('forces', 'arrays', Hartree / Bohr)):
+        error = [getattr(atoms, entry)[f'SAKE_{name}']
+                 - getattr(atoms, entry)[f'dft_{name}'] for atoms in written]
+        assert numpy.abs(error).mean() * unit == pytest.approx(
+            model[f'{name.removesuffix("s")}_mae'], rel=1e-4)
+    for atoms, other in zip(images, written):
+        assert other.positions == pytest.approx(atoms.positions, abs=1e-7)
+        assert other.arrays['dft_forces'] == pytest.approx(
+            atoms.arrays['dft_forces'], abs=1e-7)
+        for name in ('dft_energy', 'xtb_energy'):
+            assert other.info[name] == pytest.approx(atoms.info[name])
+        assert other.info['config_type'] == 'water'
+    assert {row['config_type'] for row in read_rows(out, 'frames.csv')} == {
+        'water'}
 
 
 def test_frames_and_groups(run, water_file, tmp_path, capsys):
@@ -176,3 +224,34 @@ def test_many_groups(run, water_file, tmp_path, capsys, monkeypatch):
     assert main(command) == 2
     assert "at most 29 different values (got 'time' with 30)" in (
         capsys.readouterr().err)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='POSIX pipes')
+@pytest.mark.slow
+@pytest.mark.parametrize('number', [1, 100_000])  # in a buffer, or beyond
+def test_output_that_nobody_reads(number):
+    process = subprocess.Popen(
+        [sys.executable, '-c', 'import sys, torch_sake.cli.train as module;'
+         f'module.train = lambda config: print({number} * "line\\n");'
+         'from torch_sake.cli import main; sys.exit(main(["train"]))'],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    process.stdout = None
+    assert process.communicate(timeout=120)[1] == ''
+    assert process.returncode == 141
+
+
+def test_several_sources(run, water_file, tmp_path):
+    """Each frame has the number that it has in its own file."""
+    other, path = str(tmp_path / 'other.extxyz'), str(tmp_path / 'out.extxyz')
+    ase_io.write(other, ase_io.read(water_file, '3:5'))
+    out = str(tmp_path / 'out')
+    assert main(['evaluate', '--checkpoint', run, '--data',
+                 str([other, water_file]), '--part', 'all', '--out', out,
+                 '--predictions', path]) == 0
+    expected = [(other, 0), (other, 1)] + [(water_file, index)
+                                           for index in range(30)]
+    assert [(row['source'], int(row['frame'])) for row in read_rows(
+        out, 'frames.csv')] == expected
+    assert [(atoms.info['SAKE_source'], atoms.info['SAKE_frame'])
+            for atoms in ase_io.read(path, ':')] == expected

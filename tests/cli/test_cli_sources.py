@@ -1,5 +1,6 @@
 """Data of several files, and files for validation and for testing."""
 
+import csv
 import json
 
 import numpy
@@ -59,6 +60,11 @@ def test_several_files(files, capsys):
                  '[a.xyz, b.frames, c.xyz]']) == 0
     assert 'on test frames of a.xyz, b.frames and c.xyz (3)' in (
         capsys.readouterr().out)
+    with open('run/evaluation/frames.csv') as file:
+        of_frames = list(csv.DictReader(file))
+    assert [row['source'] for row in of_frames] == [
+        f"{'a.xyz' if i < 14 else 'b.frames' if i < 24 else 'c.xyz'}, frame "
+        f"{i - 14 * (i >= 14) - 10 * (i >= 24)}" for i in split[2]]
     # The run goes on, as it was asked for or as its file says:
     assert train('--data', '[a.xyz, b.frames, c.xyz]', '--resume') == 0
     assert main(['train', '--config', 'run/config.yaml', '--resume']) == 0
@@ -168,3 +174,23 @@ def test_units_must_agree(files, capsys):
         assert train(*arguments) == 2
         assert ("'a.xyz' and 'd.npz' must have the same units"
                 in capsys.readouterr().err)
+
+
+def test_options_are_for_those_that_take_them(files, tmp_path):
+    """Names of labels for files, beside one of frames that has none; units
+    convert all."""
+    convert_frames('b.xyz', 'b.frames')
+    frames = ase_io.read('a.xyz', ':')
+    for atoms in frames:
+        atoms.info['E'] = 23.060547830619026 * atoms.get_potential_energy()
+        atoms.arrays['F'] = 23.060547830619026 * atoms.get_forces()
+        atoms.calc = None
+    ase_io.write('d.xyz', frames, format='extxyz')
+    assert train('--data', 'd.xyz', '--val', 'b.frames', '--energy_key', 'E',
+                 '--forces_key', 'F', '--units', 'kcal/mol') == 0
+    assert train('--data', 'a.xyz', '--val', 'b.xyz', '--out', 'other') == 0
+    converted, plain = (load_checkpoint(f'{run}/best.safetensors')[1]
+                        for run in ('run', 'other'))
+    assert converted['energy_scale'] == pytest.approx(plain['energy_scale'],
+                                                      rel=1e-6)
+    assert converted['units'] == plain['units']

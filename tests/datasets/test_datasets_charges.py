@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets import Frames
+from torch_sake.datasets import Frames, convert_frames, load_frames
 from torch_sake.datasets.frames.charges import (
     State,
     frame_states,
+    learned_states,
     names_of,
     state_of,
     with_states,
@@ -60,7 +61,7 @@ def test_errors_name_the_frame():
     for info in ({'charge': 1, 'total_charge': -1}, {'charge': 0.5}):
         frames = build([{}, {}, info])
         for part, embed in ((frames, True), (frames[1:], False)):
-            with pytest.raises(ValueError, match="ions.xyz, frame 2: 'charge"):
+            with pytest.raises(ValueError, match="'ions.xyz', frame 2: '"):
                 with_states(part, embed)
 
 
@@ -76,26 +77,27 @@ def test_one_value_is_fine():
 @pytest.mark.parametrize('infos, message', [
     ([{}, {'charge': 0}, {'charge': 1}],
      r"'charge' must be the same .* unless 'embed_charge' is set "
-     r"\(got 0 in frame 0 and 1 in frame 2\)"),
+     r"\(got 0 in 'ions.xyz', frame 0 and 1 in 'ions.xyz', frame 2\)"),
     ([{'charge': 1}, {}, {'charge': 1}],
-     r'.*got 1 in frame 0 and 0 in frame 1'),
+     r'got 1 in .*frame 0 and 0 in .*frame 1'),
     ([{'spin': 1}, {'spin': 1}, {'spin': 3}],
-     r"'spin' must be the same .*got 1 in frame 0 and 3 in frame 2"),
+     r"'spin' must be the same .*got 1 in .*frame 0 and 3 in .*frame 2"),
 ], ids=str)
 def test_differing_values(infos, message):
     frames = build(infos)
-    with pytest.raises(ValueError, match=f'ions.xyz: {message}'):
+    with pytest.raises(ValueError, match=message):
         with_states(frames, False)
-    with pytest.raises(ValueError, match=r'in frame 2 and . in frame'):
+    with pytest.raises(ValueError, match=r'frame 2 and . in .*frame'):
         with_states(frames[[2, 1, 0]], False)
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*electrons')
-        embedded, states = with_states(frames, True)
+        embedded, _ = with_states(frames, True)
     data = next(iter(DataLoader(embedded, batch_size=3)))
     assert data.charge.tolist() == [info.get('charge', 0) for info in infos]
     assert data.spin.tolist() == [info.get('spin', 1) for info in infos]
-    assert states == [list(pair) for pair in sorted(
+    assert learned_states(embedded) == [list(pair) for pair in sorted(
         {*zip(data.charge.tolist(), data.spin.tolist())})]
+    assert learned_states(embedded[1:]) == learned_states(embedded)
     # A part of them, and what tells the data from others:
     assert embedded[2:][0].charge == data.charge[2]
     assert frames_fingerprint(embedded) == frames_fingerprint(frames)
@@ -108,9 +110,9 @@ def test_atoms_alone():
     frames = build(infos, [[8], [1], [8, 1], [8, 1]])
     assert with_states(frames, False)[1] == [[-1, 1]]
     frames = build([*infos, {'charge': 1}], [[8], [1], [8, 1], [8, 1], [11]])
-    with pytest.raises(ValueError, match='got -1 in frame 2 and 1 in frame 4'):
+    with pytest.raises(ValueError, match='got -1 in .* 2 and 1 in .* 4'):
         with_states(frames, False)
-    with pytest.raises(ValueError, match='got 3 in frame 0 and 2 in frame 1'):
+    with pytest.raises(ValueError, match='got 3 in .* 0 and 2 in .* 1'):
         with_states(build(infos[:2], [[8], [1]]), False)
 
 
@@ -126,37 +128,72 @@ def test_numbers_of_electrons():
     with pytest.warns(UserWarning) as found:
         with_states(frames, True)
     assert [str(warning.message) for warning in found] == [
-        'ions.xyz, frame 2: 9 electrons cannot have the multiplicity 2S + 1 = '
-        '1 (the frame says a charge of 1 and no spin, which counts as 1; this '
-        'warning is for the first such frame)']
+        "'ions.xyz', frame 2: 9 electrons cannot have the multiplicity 2S + "
+        '1 = 1 (the frame says a charge of 1 and no spin, which counts as 1; '
+        'this warning is for the first such frame)']
     with pytest.warns(UserWarning, match='frame 0: 10 electrons cannot have '
                       r'.* = 2 \(the frame says a charge of 0 and a spin of'):
         with_states(build([{'spin': 2}] * 2), False)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
+        with_states(build([{}, {'charge': -1}], [[1], [8, 1]]), True)
         with_states(build([{'charge': 1}] * 2), False)
         with_states(build([{'charge': 1, 'spin': 2}, {}]), True)
 
 
 def test_nothing_to_learn():
-    for infos, message in (([{}, {}], r'charge 0 and spin 1, as nothing'),
-                           ([{'charge': 2}] * 2, 'charge 2 and spin 1$')):
+    for infos, message in (([{}, {}], 'charge 0 and spin 1, which they have'),
+                           ([{'charge': 2}] * 2, 'charge 2 and spin 1,')):
+        frames, _ = with_states(build(infos), True)
+        assert 'charge' in frames[0]
         with pytest.warns(UserWarning, match="'embed_charge' can teach "
-                          f'nothing: .*{message}'):
-            frames, states = with_states(build(infos), True)
-        assert 'charge' in frames[0] and len(states) == 1
+                          f'nothing: all .* {message}'):
+            assert len(learned_states(frames)) == 1
+    frames, _ = with_states(build([{}, {'charge': 1, 'spin': 2}]), True)
+    with pytest.warns(UserWarning, match='can teach nothing'):
+        learned_states(frames[:1])
 
 
 def test_other_words_for_spin():
     """What is no multiplicity matters only where it is embedded."""
     frames = build([{'spin': 0, 'charge': 1}, {'spin': 0.5, 'charge': 1}])
-    with pytest.warns(UserWarning, match="ions.xyz, frame 0: 'spin' must be "
+    with pytest.warns(UserWarning, match="'ions.xyz', frame 0: 'spin' must be "
                       'a multiplicity .* It is left out') as found:
         assert with_states(frames, False)[1] == [[1, 1]]
     assert len(found) == 1
-    with pytest.raises(ValueError, match='ions.xyz, frame 0: .*multiplicity'):
+    with pytest.raises(ValueError, match='frame 0: .*multiplicity'):
         with_states(frames, True)
 
 
 def test_words():
     assert names_of({(1, 2), (0, 1), (-1, 1)}) == '-1 and 1, 0 and 1, +1 and 2'
+
+
+def test_files(tmp_path):
+    """Text, frames on disk, and several files."""
+    ase_io = pytest.importorskip('ase.io')
+    from ase import Atoms
+    from ase.calculators.singlepoint import SinglePointCalculator
+    paths, number = [], 0
+    for name, states in (('a', [(0, 1), (1, 2)]), ('b', [(-1, 2), (0, 3)])):
+        frames = []
+        for charge, spin in states:
+            atoms = Atoms('OH2', np.eye(3), info={
+                'total_charge': charge, 'multiplicity': spin})
+            atoms.calc = SinglePointCalculator(atoms, energy=float(number))
+            frames.append(atoms)
+            number += 1
+        paths.append(str(tmp_path / f'{name}.extxyz'))
+        ase_io.write(paths[-1], frames)
+    convert_frames(paths[1], tmp_path / 'b.frames')
+    for data in (paths, [paths[0], str(tmp_path / 'b.frames')]):
+        frames = load_frames(data)
+        embedded, _ = with_states(frames, True)
+        batch = next(iter(DataLoader(embedded[[3, 1, 0, 2]], batch_size=4)))
+        assert batch.energy.tolist() == [3, 1, 0, 2]
+        assert batch.charge.tolist() == [0, 1, 0, -1]
+        assert batch.spin.tolist() == [3, 2, 1, 2]
+        assert learned_states(embedded) == [[-1, 2], [0, 1], [0, 3], [1, 2]]
+        with pytest.raises(ValueError, match=r'got 0 in .*a.extxyz., frame 0 '
+                           r'and -1 in .*b\..*., frame 0'):
+            with_states(frames[[0, 2]], False)

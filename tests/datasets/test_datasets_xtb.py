@@ -201,3 +201,37 @@ def test_xtb_frames_without_packages(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'ase.build', None)
     with pytest.raises(ImportError, match=r'ASE: .*torch-sake\[train\]'):
         water(tmp_path)
+
+
+def test_ions_and_radicals(tmp_path, short):
+    """As tblite has them: of another energy, and with what they are."""
+    from ase.build import molecule
+    from tblite.ase import TBLite
+
+    # Walkers in this process, where steps are few:
+    def run(walkers, save):
+        for part, walker in walkers.items():
+            save(part, xtb_walker.run_walker(walker, lambda: None))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(xtb, 'run_walkers', run)
+        for state, expected in ((dict(charge=1), (1, 2)),
+                                (dict(spin=1), (0, 1))):
+            frames = water(tmp_path, 2, **state)
+            atoms = molecule('H2O')
+            atoms.positions = frames[1].pos
+            atoms.calc = TBLite(method='GFN2-xTB', verbosity=0,
+                                charge=expected[0], multiplicity=expected[1])
+            assert atoms.get_potential_energy() == pytest.approx(
+                float(frames[1].energy), abs=1e-6)
+            assert frames.info(1) == dict(zip(('charge', 'spin'), expected))
+        with pytest.raises(RuntimeError, match='no bonds when it is relaxed'):
+            water(tmp_path, 2, spin=3)
+    assert len(list(tmp_path.glob('*_charge*_spin*.npz'))) == 2
+    for wrong, error, match in (
+            (dict(charge=0.5), TypeError, "'charge' must be an integer"),
+            (dict(charge=10), ValueError, "'charge' must leave electrons"),
+            (dict(charge=1, spin=1), ValueError,
+             r"'spin' must be a multiplicity of 9 electrons \(got 1\)")):
+        with pytest.raises(error, match=match):
+            water(tmp_path, 2, **wrong)

@@ -1,5 +1,6 @@
 """Predictions beside labels, in a file that ASE reads."""
 
+import copy
 import os
 
 import numpy
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch_geometric.loader import DataLoader
 
-from torch_sake import Ensemble, Potential, VectorSAKE
+from torch_sake import Ensemble, Potential, Property, VectorSAKE
 from torch_sake.datasets import Frames, read_frames
 from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.evaluation.config import EvaluateConfig
@@ -50,9 +51,8 @@ def mixed(copper_file):
                for index in range(6)])
 
 
-def write(potential, frames, path, size=4, names=None, of_file=None):
-    with prediction_file(str(path), frames, names or LabelConfig(),
-                         of_file) as file:
+def write(potential, frames, path, size=4, names=None):
+    with prediction_file(str(path), frames, names or LabelConfig()) as file:
         return predict(potential, DataLoader(frames, batch_size=size), 'cpu',
                        file.write)
 
@@ -132,12 +132,25 @@ def test_labels_keep_their_names(mixed, tmp_path):
         -atoms.cell.volume * data.stress[0].numpy())
 
 
+def test_labels_that_are_gradients(mixed, tmp_path):
+    names = LabelConfig(forces_key='gradient', stress_key='none')
+    write(build(), mixed, tmp_path / 'out.extxyz', names=names)
+    atoms, data = ase_io.read(tmp_path / 'out.extxyz', 0), mixed[0]
+    assert atoms.arrays['gradient'] == pytest.approx(-data.force.numpy(),
+                                                     abs=1e-8)
+    predicted = build()(data.z, data.pos.float(), cell=data.cell.float(),
+                        pbc=data.pbc)[1].detach().numpy()
+    assert atoms.arrays['SAKE_forces'] == pytest.approx(predicted, abs=1e-5)
+
+
 def test_units_of_the_file(mixed, tmp_path):
     """What was converted for the potential comes out as it came in."""
     from ase.units import Bohr, Hartree
-    of_file = {'length': 'Bohr', 'energy': 'Hartree'}
-    for name, units in (('eV', None), ('Hartree', of_file)):
-        write(build(), mixed, tmp_path / f'{name}.extxyz', of_file=units)
+    units = {'length': 'Bohr', 'energy': 'Hartree'}
+    converted = copy.copy(mixed.in_units(units))
+    converted._source_units = None
+    write(build(), converted.in_units(UNITS), tmp_path / 'Hartree.extxyz')
+    write(build(), mixed, tmp_path / 'eV.extxyz')
     plain, other = (ase_io.read(tmp_path / f'{name}.extxyz', 0)
                     for name in ('eV', 'Hartree'))
     assert other.positions * Bohr == pytest.approx(plain.positions, abs=1e-7)
@@ -146,11 +159,11 @@ def test_units_of_the_file(mixed, tmp_path):
         assert other.calc.results[name] * unit == pytest.approx(
             plain.calc.results[name], rel=1e-6)
         assert other.info[f'SAKE_{name}'] * unit == pytest.approx(
-            plain.info[f'SAKE_{name}'], rel=1e-6)
-    assert other.arrays['SAKE_forces'] * Hartree / Bohr == pytest.approx(
-        plain.arrays['SAKE_forces'], abs=1e-6)
-    assert other.calc.results['forces'] * Hartree / Bohr == pytest.approx(
-        plain.calc.results['forces'], abs=1e-6)
+            plain.info[f'SAKE_{name}'], rel=1e-4, abs=1e-7)
+    for first, second in (
+            (other.arrays['SAKE_forces'], plain.arrays['SAKE_forces']),
+            (other.get_forces(), plain.get_forces())):
+        assert first * Hartree / Bohr == pytest.approx(second, abs=2e-6)
 
 
 def test_everything_is_predicted_whatever_is_labeled():
@@ -208,3 +221,17 @@ def test_not_before_it_is_complete(mixed, tmp_path):
 def test_files_that_would_lose_arrays(path):
     with pytest.raises(ValueError, match="'predictions' must end with"):
         EvaluateConfig('run', predictions=path)
+
+
+def test_properties_that_are_no_energies(tmp_path):
+    frames = Frames([[1, 8], [8]], [numpy.eye(3)[:2], numpy.zeros((1, 3))],
+                    [1.5, None], name='any', source='any',
+                    units={'length': 'Angstrom', 'gap': 'eV'})
+    model = Property(VectorSAKE(hidden_channels=4, num_layers=1), name='gap')
+    outputs = write(model, frames, tmp_path / 'out.extxyz', size=2)
+    first, second = ase_io.read(tmp_path / 'out.extxyz', ':')
+    assert first.info['gap'] == 1.5 and 'gap' not in second.info
+    assert first.info['SAKE_gap'] == pytest.approx(
+        outputs['gap'].value.item())
+    assert set(second.info) == {'SAKE_gap', 'SAKE_frame'}
+    assert not any('forces' in name for name in first.arrays)

@@ -92,6 +92,43 @@ def test_interrupted_run_ends_where_an_uninterrupted_one_does(
             assert dict(row, seconds=0) == dict(like, seconds=0)
 
 
+def test_run_of_another_length(config, interrupted):
+    """It has the rates that a run of that length has."""
+    whole = replace(config, num_epochs=5, out=config.out + '-whole')
+    run_dynamics(whole)
+    rates = [row['learning_rate'] for row in load_checkpoint(
+        os.path.join(whole.out, LAST))[1]['history']]
+    assert replace(interrupted, num_epochs=None).num_epochs is None
+    run_dynamics(replace(interrupted, num_epochs=5))
+    path = os.path.join(config.out, LAST)
+    _, description = load_checkpoint(path)
+    history = description['history']
+    assert [row['step'] for row in history] == [2, 4, 6, 8, 10]
+    assert [row['learning_rate'] for row in history[1:]] == rates[1:]
+    assert description['config']['num_epochs'] == 5
+    # It is as long as it was, if nobody says how long.
+    run_dynamics(replace(interrupted, num_epochs=None))
+    assert load_checkpoint(path)[1]['history'] == history
+    with pytest.raises(ValueError, match="'num_epochs' must be at least 5, as "
+                       "the run has done 10 steps .got 4"):
+        run_dynamics(replace(interrupted, num_epochs=4))
+
+
+def test_shortened_run(interrupted):
+    run_dynamics(replace(interrupted, num_epochs=2))
+    _, description = load_checkpoint(os.path.join(interrupted.out, LAST))
+    assert description['step'] == 4 and len(description['history']) == 2
+    assert description['history'][-1]['learning_rate'] == 0.0
+
+
+def test_how_long_a_step_takes(config, capsys, monkeypatch):
+    monkeypatch.setattr('torch_sake.runs.trial.step_time',
+                        lambda module, batch: 0.5)
+    run_dynamics(replace(config, num_epochs=10, num_rollout=1))
+    assert ('a step takes 500 ms: 20 steps take about 10 s\n'
+            in capsys.readouterr().err)
+
+
 def test_runs_of_the_loop_before(interrupted):
     """They ended with an epoch, and kept no random numbers."""
     whole = replace(interrupted, resume=False, out=interrupted.out + '-whole')

@@ -233,21 +233,21 @@ def test_draws_of_many_frames_take_little_memory():
     assert 16 * max(bootstrap.NUM_DRAWN, len(sums)) < 100e6
 
 
-@pytest.mark.parametrize('units, unit, factor', [
-    (UNITS, 'meV', 1000), ({**UNITS, 'energy': 'kcal/mol'}, 'kcal/mol', 1)])
-def test_table_with_gaps(units, unit, factor):
+@pytest.mark.parametrize('energy, unit, first, second', [
+    ('eV', 'meV', ['500', '1000', '-', '-'],
+     ['12345678', '2000', '0.01', '0.02']),
+    ('kcal/mol', 'kcal/mol', ['0.5', '1', '-', '-'],
+     ['12346', '2', '1e-05', '2e-05'])])
+def test_table_with_gaps(energy, unit, first, second):
     table = format_table('Errors', [
         ('a', {'energy_mae': 0.5, 'energy_rmse': 1.0}),
         ('b', {'energy_mae': 12345.678, 'energy_rmse': 2.0,
                'stress_mae': 1e-5, 'stress_rmse': 2e-5})],
-        shown_properties(units, PROPERTIES, False))
+        shown_properties({**UNITS, 'energy': energy}, PROPERTIES, False))
     assert f'stress [{unit}/Angstrom^3]' in table
-    first, second = table.splitlines()[-2:]
-    assert first.split() == ['a', f'{0.5 * factor:.4g}', f'{factor:.4g}', '-',
-                             '-']
-    assert second.split() == ['b', f'{12345.678 * factor:.4g}',
-                              f'{2 * factor:.4g}', f'{1e-5 * factor:.4g}',
-                              f'{2e-5 * factor:.4g}']
+    for line, name, expected in zip(table.splitlines()[-2:], 'ab',
+                                    (first, second)):
+        assert line.split() == [name, *expected]
 
 
 def test_summary_of_everything(outputs):

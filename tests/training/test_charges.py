@@ -102,9 +102,9 @@ def test_goes_on_exactly(embedding, ions, tmp_path):
 
 
 def test_several_need_the_setting(config, ions):
-    with pytest.raises(ValueError, match="ions: 'charge' must be the same in "
-                       r"all frames, unless 'embed_charge' .*got 0 in frame 0 "
-                       r'and 1 in frame 1'):
+    with pytest.raises(ValueError, match="'charge' must be the same in all "
+                       r"frames, unless 'embed_charge' .*got 0 in 'ions', "
+                       r"frame 0 and 1 in 'ions', frame 1"):
         Trainer(config, frames=ions)
 
 

@@ -110,3 +110,63 @@ def test_stress_of_which_a_part_is_known(copper_file):
     assert 'stress' in predict_batch(potential, data)
     data.stress[:, 0, 1] = math.nan  # no row is whole: nothing to compute
     assert 'stress' not in predict_batch(potential, data)
+
+
+@pytest.mark.parametrize('penalty', ['norm', 'l1', 'l2', 'huber'])
+def test_frames_weigh(penalty):
+    outputs, labels = build_case()
+    weights = {'force': 1.0, 'energy': 0.3, 'stress': 0.2}
+    units = {'force': 2.0, 'energy': 3.0, 'stress': 0.5}
+    loss = WeightedLoss(penalty, weights, units)
+    weight = torch.tensor([2.0, 0.0, 0.7], dtype=torch.double)
+    energy = (outputs['energy'] - labels['energy']) / 3.0
+    force = (outputs['force'] - labels['force']) / 2.0
+    stress = (outputs['stress'] - labels['stress']).flatten(1) / 0.5
+
+    def mean(errors, weights, number):
+        return sum(weight * by_hand(penalty, [error.tolist()])
+                   for error, weight in zip(errors, weights)) / number
+
+    # The last of the five atoms with forces is the frame of one atom.
+    expected = {
+        'force': mean(force[[0, 1, 5]], (2.0, 2.0, 0.7), 5),
+        'energy': 0.3 * mean(energy[[0, 2], None], (2.0, 0.7), 3),
+        'stress': 0.2 * mean(stress[[0, 2]], (2.0, 0.7), 2)}
+    total = loss(outputs, {**labels, 'weight': weight}, NUM_ATOMS)
+    assert float(total) == pytest.approx(sum(expected.values()))
+    total = loss(outputs, {**labels, 'weight': weight, 'force_weight':
+                           torch.tensor([3.0, 1.0, 3.0])}, NUM_ATOMS)
+    assert float(total) == pytest.approx(
+        sum(expected.values()) + 2 * expected['force'])
+    # A weight of one is none:
+    assert loss(outputs, {**labels, 'weight': torch.ones(3)},
+                NUM_ATOMS).equal(loss(outputs, labels, NUM_ATOMS))
+
+
+def test_a_frame_of_no_weight_adds_no_gradient():
+    outputs, labels = build_case()
+    force = outputs['force'].requires_grad_()
+    loss = WeightedLoss('norm', {'force': 1.0}, {'force': 1.0})
+    total = loss({'force': force}, {**labels, 'weight': torch.tensor(
+        [1.0, 0.0, 1.0])}, NUM_ATOMS)
+    gradient, = torch.autograd.grad(total, force)
+    assert gradient.any(dim=1).tolist() == [True, True, False, False, False,
+                                            True]
+
+
+@pytest.mark.parametrize('penalty', ['norm', 'l1', 'l2', 'huber'])
+def test_a_batch_without_a_label_is_no_loss(penalty):
+    outputs, labels = build_case()
+    labels['force'] = torch.full_like(labels['force'], math.nan)
+    labels['energy'] = torch.full_like(labels['energy'], math.nan)
+    names = ('force', 'energy', 'stress')
+    tensors = [outputs[name].requires_grad_() for name in names]
+    loss = WeightedLoss(penalty, dict.fromkeys(names, 1.0),
+                        dict.fromkeys(names, 1.0))
+    total = loss(outputs, labels, NUM_ATOMS)
+    errors = (outputs['stress'] - labels['stress'])[[0, 2]].flatten(1)
+    assert float(total.detach()) == pytest.approx(
+        by_hand(penalty, errors.tolist()))
+    for name, gradient in zip(names, torch.autograd.grad(total, tensors)):
+        assert gradient.isfinite().all()
+        assert bool(gradient.any()) == (name == 'stress')

@@ -297,8 +297,10 @@ def test_published_sizes_of_the_split(qm9_root, tmp_path):
     assert (config.num_train, config.num_val) == (110_000, 10_000)
     with pytest.raises(ValueError, match=r"at most 58.*got 110000 \+ 10000"):
         Trainer(config)
+    # Those of other data follow from how many frames there are.
     config = TrainConfig(data='water.xyz')
-    assert (config.num_train, config.num_val) == (950, 50)
+    assert (config.num_train, config.num_val) == (None, None)
+    assert config.default_sizes == (950, 50)
 
 
 def test_models_of_others(config):
@@ -360,3 +362,11 @@ def test_command_line(config, qm9_root, capsys):
     assert 'must be of a potential' in capsys.readouterr().err
     assert main(['train', '--data', 'qm9:U0', '--root', qm9_root]) == 2
     assert "must be one of ['alpha', 'cv'" in capsys.readouterr().err
+
+
+def test_sizes_for_frames_at_hand(qm9_root, tmp_path):
+    """They are no published ones: the frames may be some of the data."""
+    frames = qm9_frames(qm9_root, 'mu')
+    config = TrainConfig(out=str(tmp_path / 'a'), num_val=5)
+    with pytest.raises(ValueError, match=r"at most 58.*got 950 \+ 5"):
+        Trainer(config, frames=frames)

@@ -15,6 +15,7 @@ except ImportError as error:
                       "pip install 'torch-sake[train]'") from error
 
 from torch_sake.calculators.evaluator import Evaluator, Source
+from torch_sake.datasets.frames.charges import CHARGES, SPINS
 from torch_sake.utils.thread_lock import ThreadLock, one_thread_at_a_time
 
 
@@ -34,12 +35,19 @@ class SAKECalculator(Calculator):
     :obj:`"energy_std"` and :obj:`"forces_std"`, too. Several threads may share
     a calculator for atoms of their own; they wait for each other.
 
+    The total charge and the spin are those of a structure: :obj:`"charge"` (or
+    :obj:`"total_charge"`) in units of e and :obj:`"spin"` (or
+    :obj:`"multiplicity"`), which is :math:`2 S + 1`, of :obj:`atoms.info`,
+    where a potential has an embedding of them (:obj:`embed_charge`).
+
     Args:
         potential (Potential or Ensemble or str or [str]): The potential, a
             checkpoint or the folder of a training run, or several of these,
             which become an :class:`~torch_sake.Ensemble`.
         units, device, dtype, compile, model (optional): As those of
             :class:`~torch_sake.calculators.Evaluator`.
+        charge, spin (int, optional): The total charge and the multiplicity of
+            all structures, in the place of their own. (default: :obj:`None`)
         **kwargs (optional): Additional arguments of
             :class:`ase.calculators.calculator.Calculator`.
 
@@ -61,11 +69,15 @@ class SAKECalculator(Calculator):
         dtype: torch.dtype | None = None,
         compile: bool = False,
         model: str | type | None = None,
+        charge: int | None = None,
+        spin: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.evaluator = Evaluator(potential, units, device, dtype, compile,
                                    model)
+        self.evaluator.states.inputs(charge, spin)  # checks them
+        self.charge, self.spin = charge, spin
         self._wants_stress = False
         self._lock = ThreadLock()
 
@@ -77,6 +89,26 @@ class SAKECalculator(Calculator):
         # As a whole: between its computation and its return, another thread
         # would put that of another structure in its place.
         return super().get_property(*args, **kwargs)
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        r"""Returns what has changed since the last calculation."""
+        changes = super().check_state(atoms, tol=tol)
+        # Which ASE does not look at:
+        if self.atoms is not None and self.state(atoms) != self.state(
+                self.atoms):
+            changes.append('info')
+        return changes
+
+    def state(self, atoms: Atoms) -> dict[str, int | None]:
+        r"""Returns the charge and the spin that a structure is computed with.
+        """
+        state = self.evaluator.states.said_by({
+            name: value for name, value in atoms.info.items() if name not in (
+                *(CHARGES if self.charge is not None else ()),
+                *(SPINS if self.spin is not None else ()))})._asdict()
+        given = {'charge': self.charge, 'spin': self.spin}
+        return {name: state[name] if value is None else value
+                for name, value in given.items()}
 
     @one_thread_at_a_time
     def calculate(
@@ -99,8 +131,9 @@ class SAKECalculator(Calculator):
         # Who has asked for the stress once will do so at the next step, too,
         # after the forces, and it comes with them at little cost.
         self._wants_stress |= 'stress' in properties
+        state = self.state(atoms)
         out = self.evaluator(*structure, compute_stress=has_volume
-                             and self._wants_stress)
+                             and self._wants_stress, **state)
         self.results = {'energy': out.energy, 'free_energy': out.energy,
                         'forces': out.forces}
         if out.stress is not None:
@@ -109,4 +142,5 @@ class SAKECalculator(Calculator):
             self.results.update(energy_std=out.energy_std,
                                 forces_std=out.forces_std)
         if 'energies' in properties:
-            self.results['energies'] = self.evaluator.site_energies(*structure)
+            self.results['energies'] = self.evaluator.site_energies(
+                *structure, **state)

@@ -1,14 +1,16 @@
 import copy
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy
 import torch
 from torch import Tensor
 
+from torch_sake.calculators.states import States
 from torch_sake.neighbors import SkinNeighborList
+from torch_sake.potentials.electrons import any_embeds_charge
 from torch_sake.potentials.ensemble import Ensemble
-from torch_sake.potentials.load import load_checkpoints
+from torch_sake.potentials.load import load_trained
 from torch_sake.potentials.potential import Potential
 from torch_sake.utils.checks import check_known_elements
 from torch_sake.utils.device import choose_device
@@ -74,18 +76,20 @@ class Evaluator:
         model: str | type | None = None,
     ):
         self.elements: list[int] | None = None
+        states: set[tuple[int, int]] = set()
         if not isinstance(potential, (Potential, Ensemble)):
             if units is not None:
                 raise ValueError(f"'units' must not be given with a "
                                  f"checkpoint, which knows its own "
                                  f"(got {units})")
-            potential, units, self.elements = load_checkpoints(potential,
-                                                               model)
+            potential, units, self.elements, states = load_trained(potential,
+                                                                   model)
         elif model is not None:
             raise ValueError(f"'model' must be given with checkpoints only "
                              f"(got {model!r})")
         else:  # what is done to it here is not to be seen by its owner
             potential = copy.deepcopy(potential)
+        self.states = States(any_embeds_charge(potential), states)
         self._known = numpy.empty(0)
         self._lock = ThreadLock()
         self.length, self.energy = check_units(
@@ -121,6 +125,8 @@ class Evaluator:
         cell: numpy.ndarray | None = None,
         pbc: numpy.ndarray | None = None,
         compute_stress: bool = False,
+        charge: float | None = None,
+        spin: float | None = None,
     ) -> Evaluation:
         r"""Returns energy, forces and stress of a structure.
 
@@ -134,12 +140,17 @@ class Evaluator:
                 :obj:`[3]`. (default: :obj:`None`)
             compute_stress (bool, optional): If set to :obj:`True`, the stress
                 is computed. (default: :obj:`False`)
+            charge (int, optional): The total charge in units of e.
+                (default: :obj:`0`)
+            spin (int, optional): The multiplicity :math:`2 S + 1`.
+                (default: :obj:`1`)
 
         Raises:
             ValueError: If the potential was not trained on one of the
-                elements, positions are not finite, or what comes out is not.
+                elements or is not for the charge and the spin, positions are
+                not finite, or what comes out is not.
         """
-        inputs = self._inputs(numbers, positions, cell, pbc)
+        inputs = self._inputs(numbers, positions, cell, pbc, charge, spin)
         call = getattr(self.potential, 'statistics', self.potential)
         energy, forces, stress, *std = call(compute_stress=compute_stress,
                                             **inputs)
@@ -162,11 +173,13 @@ class Evaluator:
         positions: numpy.ndarray,
         cell: numpy.ndarray | None = None,
         pbc: numpy.ndarray | None = None,
+        charge: float | None = None,
+        spin: float | None = None,
     ) -> numpy.ndarray:
         r"""Returns the part of the energy that belongs to each atom, see
         :meth:`torch_sake.Potential.site_energies`, :obj:`[N]`.
         """
-        inputs = self._inputs(numbers, positions, cell, pbc)
+        inputs = self._inputs(numbers, positions, cell, pbc, charge, spin)
         return self._numpy(self.potential.site_energies(**inputs), self.energy)
 
     def _inputs(
@@ -175,7 +188,9 @@ class Evaluator:
         positions: numpy.ndarray,
         cell: numpy.ndarray | None,
         pbc: numpy.ndarray | None,
-    ) -> dict[str, Tensor | None]:
+        charge: float | None,
+        spin: float | None,
+    ) -> dict[str, Any]:
         if not numpy.array_equal(numbers, self._known):  # looked at once
             check_known_elements('The structure has', numbers.tolist(),
                                  self.elements)
@@ -185,7 +200,8 @@ class Evaluator:
         if cell is not None:
             cell = self._tensor(cell)
             pbc = torch.as_tensor(pbc, dtype=torch.bool, device=self.device)
-        inputs = {'z': z, 'pos': pos, 'cell': cell, 'pbc': pbc}
+        inputs = {'z': z, 'pos': pos, 'cell': cell, 'pbc': pbc,
+                  **self.states.inputs(charge, spin)}
         if self.neighbors is not None:
             edges = self.neighbors(pos, None, cell, pbc)
             inputs.update(edge_index=edges.index, edge_shift=(

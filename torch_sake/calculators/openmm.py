@@ -33,6 +33,8 @@ def openmm_force(
     dtype: torch.dtype | None = None,
     compile: bool = False,
     model: str | type | None = None,
+    charge: int | None = None,
+    spin: int | None = None,
 ) -> openmm.PythonForce:
     r"""Returns a potential as a force of OpenMM (8.5 or later).
 
@@ -56,6 +58,9 @@ def openmm_force(
             (default: :obj:`False`)
         units, device, dtype, compile, model (optional): As those of
             :class:`~torch_sake.calculators.Evaluator`.
+        charge, spin (int, optional): The total charge of all particles in
+            units of e, and the multiplicity :math:`2 S + 1`.
+            (default: :obj:`None`)
 
     Raises:
         ImportError: If OpenMM is too old.
@@ -78,7 +83,9 @@ def openmm_force(
     if periodic and evaluator.neighbors is None:
         raise ValueError("'potential' must have a cutoff to be periodic "
                          "(got none)")
-    force = openmm.PythonForce(ForceFunction(evaluator, numbers, periodic))
+    evaluator.states.inputs(charge, spin)  # checks them
+    force = openmm.PythonForce(ForceFunction(evaluator, numbers, periodic,
+                                             charge, spin))
     force.setName('torch_sake')
     force.setUsesPeriodicBoundaryConditions(bool(periodic))
     return force
@@ -92,6 +99,8 @@ class ForceFunction:
         evaluator (Evaluator): The potential.
         numbers (numpy.ndarray): The atomic numbers.
         periodic (bool): Whether there are box vectors.
+        charge, spin (int, optional): Those of all particles.
+            (default: :obj:`None`)
 
     Shapes:
         - **output:** energy in kJ/mol, forces :math:`(N, 3)` in kJ/mol/nm
@@ -101,10 +110,12 @@ class ForceFunction:
             finite.
     """
     def __init__(self, evaluator: Evaluator, numbers: numpy.ndarray,
-                 periodic: bool):
+                 periodic: bool, charge: int | None = None,
+                 spin: int | None = None):
         self.evaluator = evaluator
         self.numbers = numbers
         self.periodic = periodic
+        self.state = {'charge': charge, 'spin': spin}
 
     def __call__(self, state: openmm.State) -> tuple[float, numpy.ndarray]:
         structure = [state.getPositions(asNumpy=True).value_in_unit(angstrom)]
@@ -115,5 +126,5 @@ class ForceFunction:
         if self.periodic:
             box = state.getPeriodicBoxVectors(asNumpy=True)
             structure += [box.value_in_unit(angstrom), numpy.ones(3, bool)]
-        out = self.evaluator(self.numbers, *structure)
+        out = self.evaluator(self.numbers, *structure, **self.state)
         return out.energy * ENERGY, out.forces * FORCE

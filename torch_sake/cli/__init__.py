@@ -1,10 +1,12 @@
 r"""The command :obj:`torch-sake`."""
 
 import importlib
+import os
 import os.path as osp
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from typing import Any
 
 from torch_sake.cli.door import check_inputs
@@ -12,6 +14,7 @@ from torch_sake.cli.memory import keep_memory
 from torch_sake.utils.messages import one_line
 
 LONGEST = 2000  # characters of a message, which may name several paths
+BROKEN_PIPE = 128 + 13  # as of a process that its signal ends
 FORMAT = warnings.formatwarning  # of Python
 PACKAGE = osp.dirname(osp.dirname(__file__))
 
@@ -19,7 +22,8 @@ PACKAGE = osp.dirname(osp.dirname(__file__))
 def main(arguments: list[str] | None = None) -> int:
     r"""Runs a command and returns the exit status: 0, 1 for a simulation or
     a training run that could not go on or whose result cannot be trusted, 2
-    for wrong arguments or files, 130 for an interruption.
+    for wrong arguments or files, 130 for an interruption, 141 if nobody reads
+    what it prints.
     """
     try:
         import ase  # noqa: F401
@@ -101,6 +105,9 @@ def run_command(name: str, config: Any) -> int:
     run = getattr(importlib.import_module(f'torch_sake.cli.{name}'), name)
     try:
         run(config)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return leave_pipe()
     except (ValueError, TypeError, ImportError, OSError) as error:
         return fail(f'torch-sake {name}', error)
     except (SimulationStopped, Unsound, Diverged) as error:
@@ -110,6 +117,16 @@ def run_command(name: str, config: Any) -> int:
             raise
         return fail(f'torch-sake {name}', f'out of memory ({error})', 1)
     return 0
+
+
+def leave_pipe() -> int:
+    r"""Returns the exit status of who is not listened to any more, such as by
+    :obj:`head`.
+    """
+    # Python would complain of the rest of the output at its end.
+    with open(os.devnull, 'w') as nowhere, suppress(OSError):
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return BROKEN_PIPE
 
 
 def fail(command: str, error: Any, status: int = 2) -> int:

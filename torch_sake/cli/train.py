@@ -3,7 +3,11 @@ import os.path as osp
 from torch_sake.cli.threads import limit_threads
 from torch_sake.evaluation.report import describe_labels
 from torch_sake.training import TrainConfig, Trainer
-from torch_sake.training.report import report_run
+from torch_sake.training.report import (
+    describe_references,
+    report_data,
+    report_run,
+)
 from torch_sake.training.splits import describe_sizes
 from torch_sake.utils.inputs import BEST, LAST
 
@@ -21,6 +25,11 @@ def train(config: TrainConfig) -> None:
               f'{describe_labels(data.frames)}, {parameters} parameters, on '
               f'{trainer.device}'
               + (f' ({number} processes)' if number > 1 else ''))
+        line = describe_references(trainer)
+        if line is not None:
+            print(line)
+        if not config.resume:
+            report_data(trainer)
     if trainer.device.type == 'cpu':
         limit_threads(data.edges_per_step(config))
     try:

@@ -16,7 +16,6 @@ from torch_sake.datasets.frames.charges import (
     counting,
     frame_states,
     names_of,
-    trained_states,
     with_entries,
 )
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
@@ -29,8 +28,8 @@ from torch_sake.evaluation.prediction_file import (
     prediction_file,
 )
 from torch_sake.evaluation.report import check_units, report_errors
-from torch_sake.potentials.description import RunDescription
-from torch_sake.potentials.electrons import embeds_charge
+from torch_sake.potentials.description import RunDescription, trained_states
+from torch_sake.potentials.electrons import any_embeds_charge
 from torch_sake.potentials.load import load_checkpoints, load_predictor
 from torch_sake.utils.checks import check_known_elements
 from torch_sake.utils.device import choose_device
@@ -77,7 +76,7 @@ def evaluate(config: EvaluateConfig) -> None:
             f"(got {config.data!r})")
     trivial = trivial_labels(potential, loader)
     file = nullcontext() if config.predictions is None else prediction_file(
-        config.predictions, frames, config, frames.source_units)
+        config.predictions, frames, config)
     with file as target:
         outputs = predict(potential.to(device), loader, device,
                           target and target.write)
@@ -105,8 +104,7 @@ def with_states_of(potential: Predictor, frames: AnyFrames,
     r"""Returns frames with their charges and spins, if a potential takes them.
     If one of them is none that it knows, there is a warning.
     """
-    members = getattr(potential, 'potentials', [potential])
-    embeds = any(embeds_charge(member.model) for member in members)
+    embeds = any_embeds_charge(potential)
     states, known = frame_states(frames, embeds), trained_states(description)
     full = [state.full for state in states]
     other = {full[index] for index in counting(frames, full)

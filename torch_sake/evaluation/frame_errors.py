@@ -11,7 +11,7 @@ from torch_geometric.utils import scatter
 from torch_sake.evaluation.frame_texts import FrameTexts
 from torch_sake.evaluation.metrics import units_of_properties
 from torch_sake.evaluation.predictions import Predictions
-from torch_sake.evaluation.shown import shown_unit
+from torch_sake.evaluation.shown import in_digits, shown_unit
 from torch_sake.utils.messages import one_line
 
 Row = dict[str, Any]
@@ -114,7 +114,7 @@ def format_worst(title: str, rows: list[Row], units: dict[str, str]) -> str:
         if name in errors:
             head, factor = errors[name]
             table.append([head, *(
-                f'{row[name] * factor:.4g}' if name in row else '-'
+                in_digits(row[name] * factor) if name in row else '-'
                 for row in rows)])
         elif name in texts:
             table.append([name.removeprefix('num_'), *(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_sake.evaluation.metrics import units_of_properties
 from torch_sake.evaluation.plots import drawn_properties, in_text
 from torch_sake.evaluation.predictions import Predictions
-from torch_sake.evaluation.shown import Shown
+from torch_sake.evaluation.shown import Shown, in_digits
 from torch_sake.utils.figures import new_figure, save_figure
 
 NUM_POINTS = 20000  # of a picture with groups
@@ -139,8 +139,9 @@ def _short(name: str) -> str:
 def _say_errors(axis: Any, error: numpy.ndarray, shown: Shown) -> None:
     mae = numpy.abs(error).mean() * shown.factor
     rmse = numpy.sqrt(numpy.square(error).mean()) * shown.factor
-    axis.text(0.03, 0.97, f'MAE {mae:.3g} {shown.unit}\n'
-              f'RMSE {rmse:.3g} {shown.unit}\n{error.size} values',
+    axis.text(0.03, 0.97, f'MAE {in_digits(mae, 3)} {shown.unit}\n'
+              f'RMSE {in_digits(rmse, 3)} {shown.unit}\n'
+              f'{error.size} values',
               transform=axis.transAxes, verticalalignment='top',
               fontsize='small', bbox={'facecolor': 'white', 'alpha': 0.8,
                                       'edgecolor': 'none'})

@@ -11,6 +11,9 @@ from torch_sake.evaluation.shown import (
 )
 from torch_sake.utils.figures import new_figure, save_figure
 
+FEW = 30  # points, which a line alone would hide
+NUM_BINS = 100
+
 
 def plot_learning_curve(history: list[Metrics], units: dict[str, str],
                         folder: str) -> None:
@@ -24,7 +27,8 @@ def plot_learning_curve(history: list[Metrics], units: dict[str, str],
         steps = [metrics['step'] for metrics in history]
         for kind in ('mae', 'rmse'):
             axis.plot(steps, [metrics[f'{name}_{kind}'] * factor
-                              for metrics in history], label=kind.upper())
+                              for metrics in history], label=kind.upper(),
+                      marker='o' if len(history) < FEW else None, markersize=3)
         axis.set(xlabel='step', yscale='log',
                  ylabel=f'validation error of the {name} ({unit})')
         axis.legend()
@@ -43,7 +47,8 @@ def plot_error_distribution(outputs: Predictions, units: dict[str, str],
     errors = outputs.errors()
     for axis, (name, (unit, factor)) in zip(axes, properties.items()):
         error = errors[name].flatten().numpy() * factor
-        number, edges, _ = axis.hist(error, bins=100, color='C0')
+        bins = min(max(int(2 * error.size**0.5), 10), NUM_BINS)
+        number, edges, _ = axis.hist(error, bins=bins, color='C0')
         width, center = error.std(), error.mean()
         if width > 0:
             places = 0.5 * (edges[1:] + edges[:-1])

@@ -4,51 +4,34 @@ import json
 import os.path as osp
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
 from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_sake.datasets.frames.config import LabelConfig
-from torch_sake.datasets.frames.label_keys import is_gradient
+from torch_sake.datasets.frames.joined_frames import JoinedFrames
+from torch_sake.datasets.frames.label_keys import (
+    NONE,
+    PREDICTED,
+    is_gradient,
+)
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.potentials.strain import empty_cells
 from torch_sake.utils.files import remove_incomplete, replace_when_complete
 from torch_sake.utils.locks import hold_file
 from torch_sake.utils.plain_checks import require
-from torch_sake.utils.units import KNOWN
+from torch_sake.utils.units import conversion_factors
 
-# What predictions are called begins with this, and nothing else does.
-PREDICTED = 'SAKE_'
 NAMES = {'energy': 'energy', 'force': 'forces', 'stress': 'stress',
          'energy_std': 'energy_std', 'force_std': 'forces_std'}
 ATOMIC = ('force', 'force_std')
 # What would be read as something else than a number or a text:
 RESERVED = ('lattice', 'properties', 'pbc', 'vec_cell', 'forces', 'stress',
             'virial')
-
-
-class Units(NamedTuple):
-    r"""How many units of a file are one of the frames."""
-    label: float = 1.0
-    length: float = 1.0
-
-    def of(self, name: str) -> float:
-        r"""Returns it for a label or a prediction."""
-        kind = name.removesuffix('_std')
-        return self.label / {'force': self.length,
-                             'stress': self.length**3}.get(kind, 1.0)
-
-
-def units_between(units: dict[str, str], of_file: dict[str, str]) -> Units:
-    r"""Returns the factors from the units of frames to those of a file."""
-    if units == of_file:  # whatever they are
-        return Units()
-    label, length = (KNOWN[kind][units[kind]] / KNOWN[kind][of_file[kind]]
-                     for kind in ('energy', 'length'))
-    return Units(label, length)
 
 
 def check_prediction_file(path: str) -> str:
@@ -68,30 +51,30 @@ class PredictionFile:
     the predictions, in the units of the data: :obj:`SAKE_energy`,
     :obj:`SAKE_forces`, for periodic frames :obj:`SAKE_stress`, and of an
     ensemble :obj:`SAKE_energy_std` and :obj:`SAKE_forces_std`. The number of
-    the frame in the data is :obj:`SAKE_frame`.
+    the frame in its source is :obj:`SAKE_frame`, and :obj:`SAKE_source` says
+    which one it is of several.
 
     Args:
         file (file): The open file.
         frames (Frames or FramesOnDisk): The frames, in the order of the
             batches.
         names (LabelConfig): What the labels are called.
-        of_file (dict, optional): The units of the data, if those of the frames
-            are others. (default: :obj:`None`)
     """
-    def __init__(self, file: Any, frames: AnyFrames, names: LabelConfig,
-                 of_file: dict[str, str] | None = None):
+    def __init__(self, file: Any, frames: AnyFrames, names: LabelConfig):
         self.file = file
         self.frames = frames
         self.names = names
-        self.units = units_between(frames.units, of_file or frames.units)
-        self.numbers = list(map(int, frames.indices()))
+        self.factors: dict[str, float] = {}
+        if frames.units != frames.source_units:
+            self.factors = conversion_factors(frames.units,
+                                              frames.source_units)
         self.num_written = 0
 
     def write(self, data: Data, outputs: dict[str, Tensor]) -> None:
         r"""Writes the next batch and what is predicted of it."""
         import ase.io
         ends = data.ptr.tolist()
-        data = data.to('cpu')
+        data = copy(data).to('cpu')  # that of the caller stays where it is
         outputs = {name: value.double().cpu()
                    for name, value in outputs.items()}
         images = []
@@ -104,16 +87,18 @@ class PredictionFile:
                atoms: slice) -> Any:
         import ase
         image = ase.Atoms(data.z[atoms].numpy(),
-                          data.pos[atoms].numpy() * self.units.length)
+                          data.pos[atoms].numpy() * self._factor('pos'))
         has_stress = False
         if 'cell' in data:
             cell, pbc = data.cell[row], data.pbc[row]
-            image.set_cell(cell.numpy() * self.units.length)
+            image.set_cell(cell.numpy() * self._factor('cell'))
             image.set_pbc(pbc.numpy())
             has_stress = bool(pbc.any() & ~empty_cells(cell[None])[0])
         number = self.num_written + row
         image.info.update(plain_info(self.frames.info(number)))
-        image.info[f'{PREDICTED}frame'] = self.numbers[number]
+        source, image.info[f'{PREDICTED}frame'] = self.frames.origin(number)
+        if isinstance(self.frames, JoinedFrames):
+            image.info[f'{PREDICTED}source'] = as_text(source)
         for name in (self.frames.label, 'force', 'stress'):
             if name in data:
                 self._put(image, self._label_name(name), name,
@@ -126,15 +111,20 @@ class PredictionFile:
 
     def _label_name(self, name: str) -> str:
         names = self.names
-        given = {'energy': names.energy_key, 'force': names.forces_key,
-                 'stress': names.stress_key or names.virial_key}.get(name)
-        return given or NAMES.get(name, name)
+        given = {'energy': [names.energy_key], 'force': [names.forces_key],
+                 'stress': [names.stress_key, names.virial_key]}
+        # Labels called 'none' have not been read.
+        used = [key for key in given.get(name, []) if key not in (None, NONE)]
+        return used[0] if used else NAMES.get(name, name)
+
+    def _factor(self, name: str) -> float:
+        return self.factors.get(name.removesuffix('_std'), 1.0)
 
     def _put(self, image: Any, key: str, name: str, value: Tensor) -> None:
         # Of forces, those of some atoms may be known:
         if value.isnan().all():
             return
-        array = value.numpy() * self.units.of(name)
+        array = value.numpy() * self._factor(name)
         if name in ATOMIC:
             image.arrays[key] = -array if is_gradient(key) else array
         elif name == 'stress':
@@ -150,9 +140,8 @@ def _rows(value: Tensor, name: str, row: int, atoms: slice) -> Tensor:
 
 
 @contextmanager
-def prediction_file(path: str, frames: AnyFrames, names: LabelConfig,
-                    of_file: dict[str, str] | None = None
-                    ) -> Iterator[PredictionFile]:
+def prediction_file(path: str, frames: AnyFrames,
+                    names: LabelConfig) -> Iterator[PredictionFile]:
     r"""Yields a :class:`PredictionFile`, which is there when it is complete.
 
     Raises:
@@ -165,7 +154,7 @@ def prediction_file(path: str, frames: AnyFrames, names: LabelConfig,
         remove_incomplete(*osp.split(path))
         with replace_when_complete(path) as temporary:
             with open(temporary, 'w', encoding='utf-8') as file:
-                yield PredictionFile(file, frames, names, of_file)
+                yield PredictionFile(file, frames, names)
 
 
 def plain_info(info: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torch_sake.evaluation.metrics import Metrics, units_of_properties
 
+TOO_LONG = 1e8
 SMALL = ('eV', 1000.0)  # becomes meV
 
 
@@ -46,6 +47,15 @@ def shown_properties(units: dict[str, str], present: Collection[str],
             if name in present and name != left_out}
 
 
+def in_digits(value: float, digits: int = 4) -> str:
+    r"""Returns a number with as many digits, or with all before the point, and
+    an exponent only where there would be too many.
+    """
+    if 10**digits <= abs(value) < TOO_LONG:
+        return f'{value:.0f}'
+    return f'{value:.{digits}g}'
+
+
 def sizes_differ(num_atoms: Tensor) -> bool:
     r"""Returns whether frames differ in their numbers of atoms."""
     return bool((num_atoms != num_atoms[0]).any())
@@ -70,7 +80,7 @@ def format_table(title: str, rows: list[tuple[str, Metrics]],
     lines = [title, ' ' * width + ''.join(f'{head:>30}' for head in heads),
              ' ' * width + f'{"MAE":>18}{"RMSE":>12}' * len(heads)]
     for label, metrics in rows:
-        cells = [f'{metrics[key] * factor:.4g}' if key in metrics else '-'
+        cells = [in_digits(metrics[key] * factor) if key in metrics else '-'
                  for name, (_, factor) in properties.items()
                  for key in (f'{name}_mae', f'{name}_rmse')]
         lines.append(f'{label:<{width}}' + ''.join(

@@ -116,7 +116,11 @@ class _Required(_Optional):
     elements: Elements
 
 
-class PotentialDescription(_Required):
+class _OfPotential(_Required, total=False):
+    isolated_atoms: Elements  # that have exactly their energies
+
+
+class PotentialDescription(_OfPotential):
     units: EnergyUnits
 
 
@@ -147,3 +151,10 @@ def check_kind(description: Mapping[str, Any], *expected: str) -> None:
         raise ValueError(f"The checkpoint must be of a "
                          f"{' or a '.join(expected)} (got one of kind "
                          f"{in_words(kind)})")
+
+
+def trained_states(description: Mapping[str, Any]) -> set[tuple[int, int]]:
+    r"""Returns the pairs of charge and multiplicity that the description of a
+    checkpoint knows of.
+    """
+    return {tuple(pair) for pair in description.get('states', ())}

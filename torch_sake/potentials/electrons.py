@@ -23,6 +23,13 @@ def embeds_charge(model: Any) -> bool:
     return 'charge' in taken(model)
 
 
+def any_embeds_charge(potential: Any) -> bool:
+    r"""Returns whether a potential, or a member of an ensemble, takes charges
+    other than zero."""
+    members = getattr(potential, 'potentials', [potential])
+    return any(embeds_charge(member.model) for member in members)
+
+
 def taken(model: Callable) -> tuple[str, ...]:
     r"""Returns which of both a model takes."""
     if isinstance(model, MoleculeModel):

@@ -72,13 +72,7 @@ class EnergyModel(Compilable):
             raise TypeError(f"'prior' must be a torch.nn.Module "
                             f"(got {type(prior)})")
         self.prior = prior
-        self.isolated = None
-        if isolated_atoms is not None:
-            if atomic_energies is None:
-                raise ValueError("'isolated_atoms' needs 'atomic_energies', "
-                                 "which they are to have (got none)")
-            self.isolated = IsolatedAtoms(
-                isolated_atoms, atomic_energies.numel(), model)
+        self.isolated_atoms = isolated_atoms
         end = getattr(prior, 'cutoff', None)
         if None not in (end, self.cutoff) and end > self.cutoff:
             raise ValueError(f"'prior' must end within the cutoff of the "
@@ -97,10 +91,20 @@ class EnergyModel(Compilable):
 
     @property
     def isolated_atoms(self) -> list[int] | None:
-        r"""The atomic numbers of the elements of which isolated atoms have
-        exactly their energies in :obj:`atomic_energies`, if there are some.
+        r"""The elements of which isolated atoms have exactly their energies.
         """
         return None if self.isolated is None else list(self.isolated.elements)
+
+    @isolated_atoms.setter
+    def isolated_atoms(self, elements: Iterable[int] | None) -> None:
+        self.isolated = None
+        if elements is None:
+            return
+        if self.atomic_energies is None:
+            raise ValueError("'isolated_atoms' needs 'atomic_energies', which "
+                             "they are to have (got none)")
+        self.isolated = IsolatedAtoms(elements, self.atomic_energies,
+                                      self.model)
 
     @property
     def cutoff(self) -> float | None:

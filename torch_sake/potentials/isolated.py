@@ -30,14 +30,15 @@ class IsolatedAtoms(torch.nn.Module):
     Args:
         elements (list of int): Atomic numbers of the elements that this holds
             for. Nothing is taken off for others.
-        end (int): What atomic numbers are below.
+        energies (torch.Tensor): Energies by atomic number.
         model (torch.nn.Module): The model.
 
     Raises:
         TypeError, ValueError: If these are no atomic numbers, or the model is
             known not to sum over atoms.
     """
-    def __init__(self, elements: Iterable[int], end: int, model: Callable):
+    def __init__(self, elements: Iterable[int], energies: Tensor,
+                 model: Callable):
         super().__init__()
         if isinstance(elements, Tensor):
             elements = elements.tolist()
@@ -45,14 +46,14 @@ class IsolatedAtoms(torch.nn.Module):
         if not all(type(number) is int for number in elements):
             raise TypeError(f"'isolated_atoms' must be integers "
                             f"(got {elements})")
-        check_elements('isolated_atoms', elements, end)
+        check_elements('isolated_atoms', elements, energies.numel())
         require(may_sum_over_atoms(model),
                 f"'isolated_atoms' needs a model that sums over atoms (got "
                 f"the readout {getattr(model, 'readout', None)})")
         self.elements = sorted(set(elements))
         # Of the description, not of the weights:
-        self.register_buffer('numbers', torch.tensor(self.elements),
-                             persistent=False)
+        self.register_buffer('numbers', torch.tensor(
+            self.elements, device=energies.device), persistent=False)
 
     def _apply(self, fn: Callable, recurse: bool = True) -> 'IsolatedAtoms':
         super()._apply(fn, recurse)

@@ -2,7 +2,7 @@ r"""Potentials and properties from checkpoints."""
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +10,11 @@ from torch import Tensor
 from torch_sake.checkpoint import load_checkpoint
 from torch_sake.models.readout import NUM_ELEMENTS
 from torch_sake.models.registry import MODELS, find_model
-from torch_sake.potentials.description import check_description, check_kind
+from torch_sake.potentials.description import (
+    check_description,
+    check_kind,
+    trained_states,
+)
 from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.property import Property
@@ -78,6 +82,23 @@ def load_checkpoints(
         TypeError, ValueError: If these are no paths, or checkpoints do not fit
             together.
     """
+    return load_trained(paths, model)[:3]
+
+
+class Trained(NamedTuple):
+    r"""A potential, or several, with their units, the elements and the pairs
+    of charge and multiplicity that all of them were trained on; none of these
+    if a checkpoint does not say.
+    """
+    potential: Potential | Ensemble
+    units: dict[str, str]
+    elements: list[int]
+    states: set[tuple[int, int]]
+
+
+def load_trained(paths: PathLike | Sequence[PathLike],
+                 model: str | type | None = None) -> Trained:
+    r"""As :func:`load_checkpoints`, with all that is known of a potential."""
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     if not isinstance(paths, (list, tuple)) or not paths:
@@ -96,14 +117,15 @@ def load_checkpoints(
     if not elements:
         raise ValueError(f"Checkpoints must have elements in common (got "
                          f"{dict(zip(map(str, paths), trained))})")
+    states = set.intersection(*map(trained_states, descriptions))
     if len(paths) == 1:
-        return potentials[0], units, elements
+        return Trained(potentials[0], units, elements, states)
     # Members are called with the same numbers: those of the most exact one.
     dtypes = {parameter.dtype for potential in potentials
               for parameter in potential.parameters()}
     dtype = max(dtypes, key=lambda dtype: torch.finfo(dtype).bits)
     ensemble = Ensemble([potential.to(dtype) for potential in potentials])
-    return ensemble, units, elements
+    return Trained(ensemble, units, elements, states)
 
 
 def build_predictor(tensors: dict[str, Tensor], description: dict[str, Any],
@@ -175,4 +197,5 @@ def assemble(model: torch.nn.Module, references: Tensor | None,
                         description['readout'], description['label'])
     prior = description.get('prior')
     return Potential(model, description['energy_scale'], references,
-                     None if prior is None else ZBLRepulsion(**prior))
+                     None if prior is None else ZBLRepulsion(**prior),
+                     isolated_atoms=description.get('isolated_atoms'))

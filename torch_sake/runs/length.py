@@ -97,7 +97,7 @@ def length_to_save(module: 'RunModule') -> dict[str, Any]:
     return {
         'plan': dict(schedule.planned._asdict(), warm=schedule.warm),
         'timer': {'used': timer.used, 'step': timer.step_time,
-                  'validation': timer.validation_time,
+                  'validation': timer.validation_time_so_far(),
                   'planned': timer.planned_at},
     }
 

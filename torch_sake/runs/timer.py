@@ -46,11 +46,8 @@ class Timer:
 
     def begin_steps(self) -> None:
         r"""Steps follow, the last validation is over."""
-        now = self.now()
-        if self.validates:
-            self.validation_time = _blend(self.validation_time,
-                                          now - self.mark)
-        self.mark, self.validates = now, False
+        self.validation_time = self.validation_time_so_far()
+        self.mark, self.validates = self.now(), False
 
     def end_step(self) -> None:
         now = self.now()
@@ -59,6 +56,14 @@ class Timer:
 
     def begin_validation(self) -> None:
         self.mark, self.validates = self.now(), True
+
+    def validation_time_so_far(self) -> float:
+        r"""Returns the time of a validation, with that of one that is about
+        to end.
+        """
+        if not self.validates:
+            return self.validation_time
+        return _blend(self.validation_time, self.now() - self.mark)
 
     def is_due(self, plan: Plan, step: int, max_time: float) -> bool:
         r"""Whether it is time for another plan."""

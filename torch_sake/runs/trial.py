@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
+from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_sake.runs.distributed import of_first_process
@@ -78,30 +79,30 @@ def describe(module: RunModule, seconds: float) -> str:
 def step_time(module: RunModule, batch: Data) -> float:
     r"""Returns how many seconds a step takes, without what comes once."""
     # All processes do the same, as models may have them talk to each other.
-    now, device = module.timer.now, module.device
+    now = module.timer.now
 
     def measure() -> float:
         begin = now()
         with nothing_changes(module):
-            evaluate(module, batch)
-            wait_for(device)
+            wait_for(evaluate(module, batch))
             return now() - begin
 
     seconds = measure()
     if module.compiles:
         seconds = measure()
     if module.max_time is not None and of_first_process(
-            seconds > LARGEST * module.max_time, device):
+            seconds > LARGEST * module.max_time, module.device):
         return seconds
     times = [measure() for _ in range(NUM_TRIALS)]
     return median(times) + optimizer_time(module)
 
 
-def evaluate(module: RunModule, batch: Data) -> None:
+def evaluate(module: RunModule, batch: Data) -> Tensor:
     loss = module.loss_of(batch.clone())
     torch.autograd.grad(loss, [
         parameter for parameter in module.learner.parameters()
         if parameter.requires_grad], allow_unused=True)
+    return loss
 
 
 def optimizer_time(module: RunModule) -> float:
@@ -116,15 +117,14 @@ def optimizer_time(module: RunModule) -> float:
         begin = module.timer.now()
         for optimizer in copies:
             optimizer.step()
-        wait_for(module.device)
+        wait_for(copies[0].param_groups[0]['params'][0])
         times.append(module.timer.now() - begin)
     return min(times)
 
 
-def wait_for(device: torch.device) -> None:
-    r"""Waits until a device has done all that it is to do."""
-    if device.type != 'cpu':
-        torch.get_device_module(device).synchronize(device)
+def wait_for(tensor: Tensor) -> None:
+    r"""Waits until a device has done all that it was told before this."""
+    tensor.detach().flatten()[:1].tolist()
 
 
 @contextmanager

@@ -26,6 +26,9 @@ class MDConfig:
             there is no file of just this name); that in the checkpoint, the
             first frame of the data of the run, if not given. Velocities in it
             are kept.
+        charge: Total charge of the structure in units of e, in the place of
+            what its file says, for a potential of 'embed_charge'.
+        spin: Its multiplicity, 1 for a singlet.
         out: Folder of the simulation; 'md' beside the checkpoint if not given.
         resume: Go on with the simulation in the folder 'out'.
         ensemble: 'nve' (constant energy), 'langevin' (constant volume, with
@@ -54,6 +57,8 @@ class MDConfig:
     """
     checkpoint: Paths
     structure: Path | None = None
+    charge: int | None = None
+    spin: PositiveInt | None = None
     out: Path | None = None
     resume: bool = False
     ensemble: Literal['nve', 'langevin', 'npt'] = 'langevin'
@@ -97,6 +102,9 @@ class RelaxConfig:
         structure: A file that ASE reads ('file@3' is its fourth structure, if
             there is no file of just this name); that in the checkpoint, the
             first frame of the data of the run, if not given.
+        charge: Total charge of the structure in units of e, in the place of
+            what its file says, for a potential of 'embed_charge'.
+        spin: Its multiplicity, 1 for a singlet.
         out: Folder of the results; 'relax' beside the checkpoint if not given.
         cell: Whether the cell is relaxed, too.
         pressure: Pressure in GPa, if the cell is relaxed.
@@ -112,6 +120,8 @@ class RelaxConfig:
     """
     checkpoint: Path
     structure: Path | None = None
+    charge: int | None = None
+    spin: PositiveInt | None = None
     out: Path | None = None
     cell: bool = False
     pressure: FiniteFloat = 0.0

@@ -19,7 +19,7 @@ from torch_sake.simulation.random_start import (
     random_generator,
 )
 from torch_sake.simulation.records import Records
-from torch_sake.simulation.report import heat
+from torch_sake.simulation.report import UNCERTAINTY, heat
 from torch_sake.simulation.restart import (
     RESTART,
     last_save,
@@ -53,7 +53,9 @@ class Simulation:
     velocity Verlet, with one, and with a barostat, it is the scheme of
     Leimkuhler and Matthews with the cell of Quigley and Probert.
 
-    The folder :obj:`config.out` gets the trajectory, the log
+    The folder :obj:`config.out` gets the trajectory (of several checkpoints
+    with the standard deviations :obj:`energy_std` and :obj:`forces_std`; in
+    :obj:`.traj` files both are in :obj:`atoms.info`), the log
     (:obj:`log.csv`), the state to go on from (:obj:`restart.npz`) and, at the
     end, the last structure (:obj:`last.extxyz`). A simulation that was stopped
     goes on as if it had not been.
@@ -86,7 +88,8 @@ class Simulation:
         self.saved = last_save(self.out)
         state = load_state(config, self.out, self._settings())
         self.compiled = self._compiles(state)
-        self.atoms = read_structure(config.structure, config.checkpoint[0])
+        self.atoms = read_structure(config.structure, config.checkpoint[0],
+                                    config.charge, config.spin)
         if config.ensemble == 'npt':
             check_periodic(self.atoms, "'ensemble' must not be 'npt'")
         require(self.atoms.get_number_of_degrees_of_freedom() > 0,
@@ -95,10 +98,12 @@ class Simulation:
         self.calculator = SAKECalculator(
             config.checkpoint, compile=self.compiled, model=config.model,
             device=choose_device(config.device),
+            charge=config.charge, spin=config.spin,
             dtype=config.precision and getattr(torch, config.precision))
         self.soundness = Soundness(self.atoms,
                                    self.calculator.evaluator.cutoff)
         self.atoms.calc = self.calculator
+        self.calculator.state(self.atoms)  # warnings of it are to be seen
         self.rng = random_generator(config.seed, self.atoms)
         self.step = 0
         if state is None:
@@ -228,8 +233,7 @@ class Simulation:
             row['volume [Angstrom^3]'] = atoms.get_volume()
             row['pressure [GPa]'] = -stress[:3].mean() / GPa
         if len(self.config.checkpoint) > 1:
-            row['uncertainty of forces [eV/Angstrom]'] = (
-                self._uncertainties().max())
+            row[UNCERTAINTY] = self._uncertainties().max()
         self.records.append(atoms, row)
         return row
 

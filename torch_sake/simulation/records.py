@@ -19,6 +19,7 @@ from torch_sake.utils.plain_checks import require
 
 LOG = 'log.csv'
 ENERGY = 'potential energy [eV]'
+ENERGY_STD, FORCES_STD = 'energy_std', 'forces_std'
 
 
 class Records:
@@ -53,8 +54,10 @@ class Records:
             self._cut(state, interval)
 
     def append(self, atoms: Any, row: dict[str, float]) -> None:
-        r"""Adds a frame and its row."""
+        r"""Adds a frame, with its uncertainties if there are any, and its row.
+        """
         import ase.io
+        atoms = self._with_uncertainties(atoms)
         if self.format == 'traj':
             with ase.io.Trajectory(self.trajectory, 'a') as trajectory:
                 trajectory.write(atoms)
@@ -67,6 +70,18 @@ class Records:
                 writer.writeheader()
             writer.writerow(row)
         self.num_frames += 1
+
+    def _with_uncertainties(self, atoms: Any) -> Any:
+        results = atoms.calc.results
+        if FORCES_STD not in results:
+            return atoms
+        calculator, atoms = atoms.calc, atoms.copy()
+        atoms.calc = calculator
+        atoms.info[ENERGY_STD] = float(results[ENERGY_STD])
+        # Of arrays, ASE's own format keeps those that it knows.
+        place = atoms.info if self.format == 'traj' else atoms.arrays
+        place[FORCES_STD] = results[FORCES_STD].copy()
+        return atoms
 
     def sync(self) -> None:
         r"""Gets to the disk what is written, before a state that counts it."""

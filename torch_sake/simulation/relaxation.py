@@ -39,7 +39,8 @@ class Relaxation:
         self.config = config
         self.out = config.out or osp.join(folder_of(config.checkpoint),
                                           'relax')
-        self.atoms = read_structure(config.structure, config.checkpoint)
+        self.atoms = read_structure(config.structure, config.checkpoint,
+                                    config.charge, config.spin)
         if config.cell:
             check_periodic(self.atoms, "'cell' must not be set")
         if config.vibrations:
@@ -47,8 +48,10 @@ class Relaxation:
         from torch_sake.calculators.ase import SAKECalculator
         self.atoms.calc = SAKECalculator(
             config.checkpoint, model=config.model,
+            charge=config.charge, spin=config.spin,
             dtype=getattr(torch, config.precision),
             device=choose_device(config.device))
+        self.atoms.calc.state(self.atoms)  # errors of it come first
         self.soundness = Soundness(self.atoms,
                                    self.atoms.calc.evaluator.cutoff)
         self.converged, self.steps = False, 0

@@ -6,6 +6,8 @@ from torch_sake.utils.figures import new_figure, save_figure
 
 # In K; no molecule has such a temperature:
 MAX_TEMPERATURE = 1e4
+# Of several checkpoints, that of the least certain atom:
+UNCERTAINTY = 'uncertainty of forces [eV/Angstrom]'
 
 
 def energy_drift(rows: dict[str, list[float]],
@@ -50,6 +52,11 @@ def describe(rows: dict[str, list[float]], num_atoms: int,
         if name in rows:
             values = numpy.array(rows[name])
             lines.append(f'{name}: {values.mean():.4g} +- {values.std():.2g}')
+    if UNCERTAINTY in rows:
+        values = numpy.array(rows[UNCERTAINTY])
+        lines.append(f"largest {UNCERTAINTY}: {values.max():.4g}, at step "
+                     f"{rows['step'][values.argmax()]:.0f}, the mean is "
+                     f"{values.mean():.4g}")
     return '\n'.join(lines)
 
 

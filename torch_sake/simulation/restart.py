@@ -33,7 +33,7 @@ ARRAYS = {
 }
 # Simulations of earlier versions know the elements only.
 OPTIONAL = {'pbc': ('b', (3, )), 'masses': ('f', ('N', )),
-            'constraints': ('U', ())}
+            'constraints': ('U', ()), 'charge_and_spin': ('U', ())}
 
 
 def save_state(path: PathLike, state: dict[str, Any]) -> None:

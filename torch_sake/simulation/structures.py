@@ -8,6 +8,12 @@ from torch_sake.datasets.frames.ase_structures import (
     NoStructure,
     ase_structure,
 )
+from torch_sake.datasets.frames.charges import (
+    CHARGES,
+    SPINS,
+    State,
+    state_of,
+)
 from torch_sake.datasets.frames.frame_arrays import (
     Source,
     check_cells,
@@ -28,8 +34,10 @@ from torch_sake.utils.units import check_units
 ARRAYS = {'numbers', 'positions', 'momenta', 'masses', 'tags'}
 
 
-def read_structure(path: PathLike | None, checkpoint: PathLike) -> Any:
-    r"""Returns a structure as :class:`ase.Atoms`.
+def read_structure(path: PathLike | None, checkpoint: PathLike,
+                   charge: int | None = None, spin: int | None = None) -> Any:
+    r"""Returns a structure as :class:`ase.Atoms`, with its total charge and
+    its multiplicity in :obj:`info`, if they are known.
 
     Args:
         path (str or os.PathLike or None): A file that ASE reads;
@@ -37,6 +45,8 @@ def read_structure(path: PathLike | None, checkpoint: PathLike) -> Any:
             just this name; without a number it is the last one. If
             :obj:`None`, it is the structure in the checkpoint.
         checkpoint (str or os.PathLike): The checkpoint.
+        charge, spin (int, optional): The total charge and the multiplicity,
+            in the place of those of the file. (default: :obj:`None`)
 
     Raises:
         ImportError: If ASE is missing.
@@ -50,7 +60,7 @@ def read_structure(path: PathLike | None, checkpoint: PathLike) -> Any:
         raise ImportError("Simulations need ASE: "
                           "pip install 'torch-sake[train]'") from error
     if path is None:
-        return _structure_of(checkpoint)
+        return _with_state(_structure_of(checkpoint), charge, spin)
     name, index = find_structure(path)
     try:
         atoms = ase_structure(name, index)
@@ -58,7 +68,7 @@ def read_structure(path: PathLike | None, checkpoint: PathLike) -> Any:
         raise ValueError(f"'structure' must be one that the file has "
                          f"(got '{path}')") from None
     _check_structure(atoms, name, index)
-    return _without_labels(atoms)
+    return _with_state(_without_labels(atoms), charge, spin)
 
 
 def write_structure(path: PathLike, atoms: Any) -> None:
@@ -101,15 +111,27 @@ def _without_labels(atoms: Any) -> Any:
     labels of another level of theory, is not true of those that follow.
     """
     atoms = atoms.copy()
-    atoms.info = {}
+    atoms.info = {name: value for name, value in atoms.info.items()
+                  if name in (*CHARGES, *SPINS)}
     for name in atoms.arrays.keys() - ARRAYS:
         del atoms.arrays[name]
     return atoms
 
 
+def _with_state(atoms: Any, charge: int | None, spin: int | None) -> Any:
+    r"""Returns the structure with another charge and spin, if given."""
+    for names, value in ((CHARGES, charge), (SPINS, spin)):
+        if value is not None:
+            for name in names:
+                atoms.info.pop(name, None)
+            atoms.info[names[0]] = value
+    return atoms
+
+
 def identity_of(atoms: Any) -> dict[str, Any]:
     r"""Returns what of a structure stays as it is in a simulation: atomic
-    numbers, periodic directions, masses, and constraints as text.
+    numbers, periodic directions, masses, and constraints, charge and spin as
+    text.
     """
     from ase.io.jsonio import encode
     return {
@@ -118,6 +140,8 @@ def identity_of(atoms: Any) -> dict[str, Any]:
         'masses': atoms.get_masses(),
         'constraints': encode([constraint.todict()
                                for constraint in atoms.constraints]),
+        'charge_and_spin': encode({
+            name: str(atoms.info[name]) for name in sorted(atoms.info)}),
     }
 
 
@@ -144,4 +168,8 @@ def _structure_of(checkpoint: PathLike) -> Any:
         if 'cell' in data:
             cell = {'cell': data.cell[0].numpy() * length,
                     'pbc': data.pbc[0].numpy()}
-        return ase.Atoms(data.z.numpy(), data.pos.numpy() * length, **cell)
+        atoms = ase.Atoms(data.z.numpy(), data.pos.numpy() * length, **cell)
+        said = {name: tensors[f'structure.{name}'] for name in State._fields
+                if f'structure.{name}' in tensors}
+        state = state_of(said, "'structure'")
+        return _with_state(atoms, *state)

@@ -3,8 +3,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.training.parts_config import PartsConfig
+from torch_sake.training.references_config import ReferencesConfig
 from torch_sake.utils.durations import Duration, seconds_of
-from torch_sake.utils.elements import check_atomic_energies
 from torch_sake.utils.hints import (
     Count,
     Cutoff,
@@ -42,11 +42,10 @@ def check_model(name: str, value: str) -> str:
 
 
 Model = Annotated[str, check_model]
-AtomicEnergies = Annotated[str | dict[str | int, float], check_atomic_energies]
 
 
 @dataclass
-class TrainConfig(PartsConfig, LabelConfig):
+class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
     r"""What a training run is made of. A seed fixes the run.
 
     Args:
@@ -58,19 +57,9 @@ class TrainConfig(PartsConfig, LabelConfig):
         root: Folder of the files of a data set, or of the generated ones.
         num_frames: Number of frames that are generated for 'xtb:NAME'; 2000 if
             not given.
-        split: An npz file with the frames 'train', 'val' and 'test', or the
-            name of a split that the data are published with ('1' to '5' of
-            'rmd17:NAME'; 'within' and 'other' of 'iso17'), in place of a
-            random split.
-        split_prefix: What these names start with in the file.
-        num_train: Number of training frames of a random split; 950, or
-            110,000 of QM9, if not given, and 80 % of the frames where there
-            are not as many.
-        num_val: Number of validation frames of a random split; 50, or 10,000
-            of QM9, if not given, and 10 % of the frames where there are not
-            as many.
-        num_test: Number of test frames of a random split; all that are left
-            if not given. Errors are reported on the validation frames if 0.
+        drop_outliers: Whether frames are left out of the split whose labels
+            are likely wrong: those that lines at the start name so. Data sets
+            with a name have none.
         out: Folder of the run; 'runs/' and the name of the data if not given.
         resume: Go on with the run in the folder 'out'.
         init: Checkpoint, or folder of a run, whose potential the run starts
@@ -81,12 +70,6 @@ class TrainConfig(PartsConfig, LabelConfig):
         refit: Whether the atomic energies of the potential of 'init' are
             shifted to fit the training frames, for data of another level of
             theory or composition. Those of new elements always are.
-        atomic_energies: Energies of isolated atoms, by element. 'fit' fits
-            them to the training frames by least squares; 'isolated' takes
-            those of the frames of one atom that is not periodic, or whose
-            'config_type' is 'IsolatedAtom', which are never trained on; or
-            they are given, such as '{H: -13.6, O: -2041.8}'. Unless fitted,
-            they are exactly what the potential says of an isolated atom.
         model: The model: 'VectorSAKE', the published 'SAKE', or one of your
             own by its import path, 'my_package.my_module:MyModel'.
         hidden_channels: Size of the hidden features; the model's default if
@@ -166,17 +149,12 @@ class TrainConfig(PartsConfig, LabelConfig):
     data: Sources = 'xtb:ethanol'
     root: Path | None = None
     num_frames: PositiveInt | None = None
-    split: Path | None = None
-    split_prefix: str = ''
-    num_train: PositiveInt | None = None
-    num_val: PositiveInt | None = None
-    num_test: int | None = None
+    drop_outliers: bool = False
     out: Path | None = None
     resume: bool = False
     init: Path | None = None
     freeze: Count | None = None
     refit: bool = False
-    atomic_energies: AtomicEnergies = 'fit'
     model: Model = 'VectorSAKE'
     hidden_channels: PositiveInt | None = None
     num_layers: PositiveInt | None = None
@@ -234,15 +212,10 @@ class TrainConfig(PartsConfig, LabelConfig):
         require(self.init or not (self.freeze is not None or self.refit),
                 f"'freeze' and 'refit' need 'init' "
                 f"(got {self.freeze} and {self.refit})")
-        require(self.atomic_energies == 'fit' or not self.refit,
-                f"'refit' must not be set beside 'atomic_energies' "
-                f"(got {self.atomic_energies!r})")
+        self.check_references()
         require(self.init is None or self.model in MODELS,
                 f"'init' must not be given for a model of your own, "
                 f"{self.model!r} (got {self.init!r})")
-        require(self.split or not self.split_prefix,
-                f"'split_prefix' needs 'split', the file that it is about "
-                f"(got {self.split_prefix!r})")
         require(self.batch_size >= self.num_processes,
                 f"'batch_size' must be at least the number of devices of all "
                 f"nodes, {self.num_processes} (got {self.batch_size})")

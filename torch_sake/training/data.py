@@ -1,4 +1,5 @@
 import math
+import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -7,7 +8,11 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import Split
-from torch_sake.datasets.frames.charges import Pairs, with_states
+from torch_sake.datasets.frames.charges import (
+    Pairs,
+    learned_states,
+    with_states,
+)
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
@@ -17,19 +22,36 @@ from torch_sake.training.batching import (
     BatchLimit,
     count_edges,
 )
+from torch_sake.training.checks import check_labels, warn_of_shared_frames
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.label_statistics import Summary, summarize
+from torch_sake.training.inspection.look import look_at_own
+from torch_sake.training.inspection.remark import (
+    Remark,
+    leave_out,
+    outliers_of,
+)
+from torch_sake.training.isolated import find_isolated, find_references
+from torch_sake.training.label_statistics import (
+    Summary,
+    energies_per_atom,
+    summarize,
+)
 from torch_sake.training.splits import split_frames
+from torch_sake.training.weights import weigh_frames
+from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.plain_checks import require
+from torch_sake.utils.units import ENERGIES
 
+# More than any atom is bound by, in eV:
+LARGEST_BOND = 20.0
 # Of frames that say how many neighbors an atom has:
 SAMPLE = 10000
 
 
 def check_frames(frames: Any) -> AnyFrames:
     if not isinstance(frames, AnyFrames):
-        raise TypeError(f"'frames' must be Frames, FramesOnDisk or "
-                        f"JoinedFrames (got {type(frames)})")
+        raise TypeError(f"'frames' must be Frames or FramesOnDisk, or "
+                        f"JoinedFrames of some (got {type(frames)})")
     return frames
 
 
@@ -37,16 +59,22 @@ def check_frames(frames: Any) -> AnyFrames:
 class TrainingData(Summary):
     r"""The frames of a run, in memory or on disk, and their split, how large a
     batch of an evaluation may be, what each training frame adds to a batch,
-    what tells the data from others, the charges and multiplicities that there
-    are, if anything is said of them, and what a summary says of the training
-    frames.
+    what tells the data from others, the names of the labels that training
+    frames have, the charges and multiplicities that there are, if anything is
+    said of them, of which elements the energies of isolated atoms are given,
+    what is likely wrong with the data, how many frames were drawn before some
+    of these were left out, and what a summary says of the training frames.
     """
     frames: AnyFrames
     split: Split
     eval_limit: BatchLimit
     sizes: Tensor
     fingerprint: str
+    labels: list[str]
     states: Pairs
+    remarks: list[Remark]
+    drawn: dict[str, int]
+    isolated_atoms: list[int] | None = None
 
     @classmethod
     def from_config(cls, config: TrainConfig,
@@ -63,7 +91,25 @@ class TrainingData(Summary):
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")
-        split, limit = split_frames(frames, config), config.batch_limit
+        isolated = candidates = None
+        if config.atomic_energies != 'fit':
+            require(frames.label == 'energy',
+                    f"'atomic_energies' must be 'fit' for data of "
+                    f"'{frames.label}', which is no energy "
+                    f"(got {config.atomic_energies!r})")
+            isolated = find_isolated(frames)
+            candidates = (~isolated).nonzero().flatten()
+        split = split_frames(frames, config, candidates)
+        drawn = {name: len(part) for name, part in vars(split).items()}
+        remarks = look_at_own(frames, config.cutoff)
+        if config.drop_outliers:
+            split = leave_out(split, outliers_of(remarks))
+            require(min(split.train.numel(), split.val.numel())
+                    >= config.num_processes,
+                    f"'drop_outliers' must leave frames in 'train' and 'val' "
+                    f"({len(outliers_of(remarks))} of {len(frames)} are left "
+                    f"out)")
+        limit = config.batch_limit
         sizes = limit.sizes(frames[split.train])
         needed = int(sizes.max()) * config.num_processes
         require(needed <= limit.number,
@@ -71,17 +117,25 @@ class TrainingData(Summary):
                 f"the largest training frame "
                 f"({frames.where(int(split.train[sizes.argmax()]))}) times "
                 f"the number of devices (got {limit.number})")
+        labels = check_labels(frames, split)
+        warn_of_shared_frames(frames, split)
         # In the order of the file, which takes the least time to read.
         train = frames[split.train.sort().values]
-        require(any(train.known(name).any() for name in
-                    (frames.label, 'force', 'stress')),
-                f"The training frames must have labels (there are none in "
-                f"{frames.source}: see 'energy_key')")
+        if config.embed_charge:
+            states = learned_states(train)
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
                             frames.label, frames.readout)
-        return cls(frames=frames, split=split, eval_limit=config.eval_limit,
-                   sizes=sizes, fingerprint=frames_fingerprint(frames),
-                   states=states, **vars(summary))
+        given: dict[str, Any] = {}
+        if isolated is not None:
+            given['isolated_atoms'] = summary.elements
+            given['atomic_energies'] = find_references(
+                frames, config, isolated, summary.elements)
+        return cls(**{**vars(summary), **given}, split=split, sizes=sizes,
+                   frames=weigh_frames(frames, split.train,
+                                       config.config_type_weights),
+                   eval_limit=config.eval_limit, labels=labels, states=states,
+                   remarks=remarks, drawn=drawn,
+                   fingerprint=frames_fingerprint(frames))
 
     @property
     def output_scale(self) -> float:
@@ -150,8 +204,12 @@ class TrainingData(Summary):
             'elements': self.elements, 'split': vars(self.split),
             'fingerprint': self.fingerprint
         }
+        if self.isolated_atoms is not None:
+            description['isolated_atoms'] = self.isolated_atoms
         if frames.label == 'energy':  # where simulations start by default
             first = frames[0]
+            if self.isolated_atoms is not None:  # none of which is this
+                first = frames[int(self.split.train.min())]
             description['structure'] = {
                 key: first[key] for key in (*STRUCTURE, 'charge', 'spin')
                 if key in first}
@@ -169,6 +227,38 @@ class TrainingData(Summary):
                 config.stress_weight in (0, TrainConfig.stress_weight),
                 f"'stress_weight' must not be given for data without stresses "
                 f"(got {config.stress_weight})")
+
+    @property
+    def is_of_one_composition(self) -> bool:
+        r"""Whether all training frames have the same atoms."""
+        num_atoms = self.frames.num_atoms[self.split.train]
+        return self.num_compositions == 1 and bool(
+            (num_atoms == num_atoms[0]).all())
+
+    def check_references(self) -> None:
+        r"""Warns where the energies of the elements are one choice of many, or
+        are none of the labels.
+        """
+        if self.frames.label != 'energy':
+            return
+        if self.isolated_atoms is not None:
+            self._check_given_references()
+        elif self.undetermined and not self.is_of_one_composition:
+            symbols = ', '.join(map(symbol_of, self.undetermined))
+            warnings.warn(f"The compositions of the training frames do not "
+                          f"determine the energies of {symbols}: frames of "
+                          f"other compositions need 'atomic_energies'")
+
+    def _check_given_references(self) -> None:
+        part = next(iter(self.batches('train')))
+        bound = energies_per_atom([part], self.atomic_energies)
+        mean = float(bound.mean()) if bound.numel() else 0.0
+        limit = LARGEST_BOND / ENERGIES[self.frames.units['energy']]
+        if abs(mean) > limit:
+            warnings.warn(f"The energies of the training frames are {mean:.4g}"
+                          f" {self.frames.units['energy']} per atom away from "
+                          f"'atomic_energies', more than bonds are: are both "
+                          f"of one method, in one unit?")
 
     def check_elements(self) -> None:
         r"""Raises an error that names the first frame for validation or for

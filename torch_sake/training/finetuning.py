@@ -7,15 +7,17 @@ from dataclasses import replace
 
 import torch
 
-from torch_sake.datasets.frames.charges import Pairs, trained_states
+from torch_sake.datasets.frames.charges import Pairs
 from torch_sake.evaluation.metrics import Predictor, predict_label
 from torch_sake.evaluation.report import check_units
 from torch_sake.models import MoleculeModel
 from torch_sake.models.registry import MODELS
+from torch_sake.potentials.description import trained_states
 from torch_sake.potentials.load import load_predictor
 from torch_sake.training.config import MODEL_ARGUMENTS, TrainConfig
 from torch_sake.training.data import TrainingData
 from torch_sake.training.references import AtomicEnergyFit, batch_weights
+from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.inputs import LAST
 from torch_sake.utils.plain_checks import require
 
@@ -88,8 +90,11 @@ class Pretrained:
                 f"{self.readout!r} (got {data.frames.readout!r})")
         new = sorted(set(data.elements) - set(self.elements))
         if not self.resumed:
-            fitted = data.elements if config.refit else new
-            shift_atomic_energies(self.potential, data, fitted)
+            if data.isolated_atoms is not None:
+                replace_atomic_energies(self.potential, data)
+            else:
+                fitted = data.elements if config.refit else new
+                shift_atomic_energies(self.potential, data, fitted)
             if self.readout == 'add':  # means and moments have one zero
                 warn_of_another_zero(self.potential, data)
         if config.freeze is not None:
@@ -97,6 +102,7 @@ class Pretrained:
         return replace(data, scale=self.potential.energy_scale *
                        data.moment_size,
                        atomic_energies=self.potential.atomic_energies,
+                       isolated_atoms=self.potential.isolated_atoms,
                        elements=sorted({*self.elements, *new}),
                        states=self._states(data))
 
@@ -130,6 +136,34 @@ def shift_atomic_energies(potential: Predictor, data: TrainingData,
         weight = batch_weights(data.frames.readout, part)
         fit.add(part.z[atoms], part.batch[atoms], error, weight[atoms])
     potential.atomic_energies += fit.solve()[0]
+    isolated = sorted({*elements} & {*(potential.isolated_atoms or ())})
+    if isolated:
+        warnings.warn(f"The energies of isolated atoms of "
+                      f"{', '.join(map(symbol_of, isolated))} are fitted by "
+                      f"'refit': 'atomic_energies' would give them")
+
+
+@torch.no_grad()
+def replace_atomic_energies(potential: Predictor, data: TrainingData) -> None:
+    r"""Gives the elements of the training frames the energies of isolated
+    atoms that are known for these, of another level of theory, say. What the
+    potential says of bonds stays.
+
+    Args:
+        potential (Potential): The potential.
+        data (TrainingData): The data.
+
+    Raises:
+        ValueError: If the potential says nothing of isolated atoms: what it
+            calls energies of elements is a fit.
+    """
+    known = potential.isolated_atoms
+    require(known is not None,
+            "'atomic_energies' must be 'fit' for the potential of 'init', "
+            "which was trained without energies of isolated atoms")
+    elements = torch.tensor(data.isolated_atoms)
+    potential.atomic_energies[elements] = data.atomic_energies[elements]
+    potential.isolated_atoms = {*known, *data.isolated_atoms}
 
 
 @torch.no_grad()

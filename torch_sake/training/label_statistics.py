@@ -34,12 +34,18 @@ class Summary:
         volume_per_atom (float): Mean volume of an atom in the frames with a
             stress, zero if there are none.
         elements (list of int): The atomic numbers that there are.
+        num_compositions (int): The number of compositions that do not follow
+            from each other.
+        undetermined (list of int): The elements whose references do not
+            follow from these, so that there was a choice.
     """
     atomic_energies: Tensor | None
     scale: float
     moment_size: float
     volume_per_atom: float
     elements: list[int]
+    num_compositions: int
+    undetermined: list[int]
 
 
 def summarize(loader: Iterable[Data], label: str = 'energy',
@@ -89,7 +95,8 @@ def summarize(loader: Iterable[Data], label: str = 'energy',
                                    energies_per_atom(loader, atomic_energies)))
     volume, count = map(sum, zip((0.0, 0), *volumes))
     return Summary(atomic_energies, scale or 1.0, arms.root**(2 * kind.power),
-                   volume / max(count, 1), sorted(elements))
+                   volume / max(count, 1), sorted(elements),
+                   *fit.choice())
 
 
 class MeanSquare:

@@ -43,6 +43,17 @@ def find_penalty(penalty: str | Penalty) -> Penalty:
     return penalty
 
 
+def of_rows(weight: Tensor, name: str, num_atoms: Tensor,
+            penalties: Tensor) -> Tensor:
+    r"""Returns the weights of frames for the rows of a property: those of
+    forces are atoms.
+    """
+    weight = weight.to(penalties.dtype)
+    if name != 'force':
+        return weight
+    return weight.repeat_interleave(num_atoms, output_size=penalties.size(0))
+
+
 class WeightedLoss:
     r"""The weighted sum of a penalty :math:`\ell` of the errors of each
     property :math:`y` (energies, forces, stresses), each in a unit of its own
@@ -51,7 +62,10 @@ class WeightedLoss:
         \mathcal{L} = \sum_y w_y \, \ell \left( \frac{y - \hat{y}}{u_y}
         \right)
 
-    in the mean over the rows of the labels without NaN. The penalty is the
+    in the mean over the rows of the labels without NaN. Where frames have a
+    :obj:`weight`, their penalties are multiplied by it, and those of single
+    properties by :obj:`energy_weight`, :obj:`force_weight` and
+    :obj:`stress_weight`, where there are such. The penalty is the
     length of the error (:obj:`"norm"`; that of an energy is its absolute
     value), or the mean absolute value (:obj:`"l1"`), square (:obj:`"l2"`) or
     Huber loss, with a threshold of 0.1 units (:obj:`"huber"`), of its
@@ -83,7 +97,7 @@ class WeightedLoss:
         Args:
             outputs (dict): The predictions; others than those of
                 :obj:`weights` do not count.
-            labels (dict): The labels.
+            labels (dict): The labels, and the weights of frames.
             num_atoms (torch.Tensor): The number of atoms of each graph.
         """
         present = [name for name in self.weights if name in outputs]
@@ -103,6 +117,10 @@ class WeightedLoss:
                 raise ValueError(f"'loss' must return one number for each of "
                                  f"{error.size(0)} rows of errors (got shape "
                                  f"{list(penalties.shape)})")
+            for entry in ('weight', f'{name}_weight'):
+                if entry in labels:
+                    penalties = penalties * of_rows(
+                        labels[entry], name, num_atoms, penalties)
             loss = loss + processes * self.weights[name] * penalties.sum() / (
                 counts[name])
         return loss

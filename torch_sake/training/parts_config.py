@@ -1,7 +1,7 @@
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
-from torch_sake.utils.hints import Sources, Texts
+from torch_sake.utils.hints import Path, PositiveInt, Sources, Texts
 from torch_sake.utils.plain_checks import check_not_negative, require
 
 # Numbers of training and validation frames of a random split. Those of QM9
@@ -21,10 +21,23 @@ def check_weights(name: str, value: dict[str, float]) -> dict[str, float]:
 
 @dataclass(kw_only=True)
 class PartsConfig:
-    r"""Which frames a run is validated and tested on, if they are not drawn
-    at random, and how much frames weigh.
+    r"""Which frames a run is fitted to, validated and tested on, and how much
+    they weigh.
 
     Args:
+        split: An npz file with the frames 'train', 'val' and 'test', or the
+            name of a split that the data are published with ('1' to '5' of
+            'rmd17:NAME'; 'within' and 'other' of 'iso17'), in place of a
+            random split.
+        split_prefix: What these names start with in the file.
+        num_train: Number of training frames of a random split; 950, or
+            110,000 of QM9, if not given, and 80 % of the frames where there
+            are not as many.
+        num_val: Number of validation frames of a random split; 50, or 10,000
+            of QM9, if not given, and 10 % of the frames where there are not
+            as many.
+        num_test: Number of test frames of a random split; all that are left
+            if not given. Errors are reported on the validation frames if 0.
         val: File of the validation frames, or several, or other names as of
             'data'. Without 'num_train', all others of 'data' are for
             training.
@@ -38,12 +51,11 @@ class PartsConfig:
             loss they are divided by their mean; errors of validations and
             tests know no weights.
     """
-    if TYPE_CHECKING:  # of the run
-        data: Any
-        split: str | None
-        num_train: int | None
-        num_val: int | None
-        num_test: int | None
+    split: Path | None = None
+    split_prefix: str = ''
+    num_train: PositiveInt | None = None
+    num_val: PositiveInt | None = None
+    num_test: int | None = None
     val: Sources | None = None
     test: Sources | None = None
     val_config_type: Texts | None = None
@@ -63,7 +75,7 @@ class PartsConfig:
         r"""The numbers of training and validation frames, if there are as
         many.
         """
-        kind = str(self.data).partition(':')[0]
+        kind = str(getattr(self, 'data', '')).partition(':')[0]
         return SPLIT_SIZES.get(kind, DEFAULT_SIZES)
 
     def settle_parts(self) -> None:
@@ -83,6 +95,26 @@ class PartsConfig:
                       {*(self.test_config_type or ())})
         require(not both, f"'val_config_type' and 'test_config_type' must "
                           f"have different types (got {both} twice)")
-        if self.split is not None:  # numbers that nothing follows from
-            self.num_train = self.num_train or DEFAULT_SIZES[0]
-            self.num_val = self.num_val or DEFAULT_SIZES[1]
+        require(self.split or not self.split_prefix,
+                f"'split_prefix' needs 'split', the file that it is about "
+                f"(got {self.split_prefix!r})")
+        # Those that nothing follows from, and those that are published:
+        sizes = DEFAULT_SIZES
+        if self.split is None:
+            if any(map(self.given_as, GIVEN)):
+                return
+            sizes = self.default_sizes
+        if self.split is not None or sizes != DEFAULT_SIZES:
+            self.num_train = self.num_train or sizes[0]
+            self.num_val = self.num_val or sizes[1]
+
+    def of_frames(self, source: str) -> Any:
+        r"""Returns the settings for frames of a source, which need not be all
+        that it has: published sizes are not theirs.
+        """
+        changes: dict[str, Any] = {'data': source}
+        if str(source).partition(':')[0] in SPLIT_SIZES and not any(
+                map(self.given_as, GIVEN)):
+            changes.update(num_train=self.num_train or self.default_sizes[0],
+                           num_val=self.num_val or self.default_sizes[1])
+        return replace(self, **changes)

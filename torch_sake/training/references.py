@@ -40,6 +40,19 @@ class AtomicEnergyFit:
         self.factor[:, present] = factor
         self.num_frames += int(known.sum())
 
+    def choice(self) -> tuple[int, list[int]]:
+        r"""Returns the number of compositions that do not follow from each
+        other, and the elements whose energies do not follow from these.
+        """
+        counts = self.factor[:, :-1]
+        present = counts.any(dim=0).nonzero().flatten()
+        if present.numel() == 0:
+            return 0, []
+        _, values, directions = torch.linalg.svd(counts[:, present])
+        rank = int((values > RCOND * values.max()).sum())
+        free = (directions[rank:].abs() > RCOND).any(dim=0)
+        return rank, present[free].tolist()
+
     def solve(self) -> tuple[Tensor, float]:
         r"""Returns the energies by atomic number, :obj:`[100]`, and the root
         mean square of what they leave.

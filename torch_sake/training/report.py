@@ -3,12 +3,55 @@ from torch_sake.evaluation.metrics import predict, trivial_labels
 from torch_sake.evaluation.plots import plot_learning_curve
 from torch_sake.evaluation.report import report_errors
 from torch_sake.potentials.load import load_predictor
+from torch_sake.training.data_plot import plot_data
+from torch_sake.training.inspection.remark import name_frames, outliers_of
 from torch_sake.training.trainer import Trainer
+from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.global_state import (
     own_global_state,
     use_deterministic_algorithms,
 )
+from torch_sake.utils.locks import hold_folder
 from torch_sake.utils.names import is_import_path
+
+
+def describe_references(trainer: Trainer) -> str | None:
+    r"""Returns what there is to say of the energies of the elements, in one
+    line.
+    """
+    data, config = trainer.data, trainer.config
+    if config.atomic_energies != 'fit':
+        numbers = data.isolated_atoms
+        energies = data.atomic_energies[numbers].tolist()
+        return (f"Isolated atoms have the energies "
+                f"{', '.join(map(_energy_of, numbers, energies))} "
+                f"[{data.frames.units['energy']}]")
+    if data.frames.label != 'energy' or config.init is not None or not (
+            data.undetermined and data.is_of_one_composition):
+        return None
+    from ase.formula import Formula
+    atoms = data.frames[int(data.split.train[0])].z.tolist()
+    formula = Formula.from_list(
+        [symbol_of(number) for number in atoms]).format('hill')
+    return (f"All training frames are {formula}, which determines no energy "
+            f"of an element: energies of fragments mean nothing without "
+            f"'atomic_energies'")
+
+
+def _energy_of(number: int, energy: float) -> str:
+    return f'{symbol_of(number)} {energy:.10g}'
+def report_data(trainer: Trainer) -> None:
+    r"""Prints what is likely wrong with the data of a run, and draws them."""
+    config, data = trainer.config, trainer.data
+    outliers = outliers_of(data.remarks)
+    for remark in data.remarks:
+        print(remark.line(data.frames.source, config.drop_outliers))
+    if config.drop_outliers:
+        which = f' ({name_frames(outliers)})' if outliers else ''
+        print(f"'drop_outliers': {len(outliers)} of {len(data.frames)} frames "
+              f"are left out of the split{which}")
+    with hold_folder(config.out):
+        plot_data(data.frames, config.out)
 
 
 @own_global_state()

@@ -2,8 +2,9 @@ r"""Which frames a run is fitted to, validated and tested on."""
 
 import os.path as osp
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -97,7 +98,8 @@ def find_given(frames: AnyFrames, config: TrainConfig,
     if not any(settings.values()):
         return given
     others = without(candidates, given.values())
-    kinds = config_types(frames[others])
+    rest = frames[others]
+    kinds = [type_of(rest.info(index)) for index in range(len(rest))]
     for name, wanted in settings.items():
         if wanted is None:
             continue
@@ -111,9 +113,9 @@ def find_given(frames: AnyFrames, config: TrainConfig,
     return given
 
 
-def config_types(frames: AnyFrames) -> list[str]:
-    r"""Returns the type of each frame."""
-    return list(map(str, frames.info_entry('config_type', DEFAULT_TYPE)))
+def type_of(info: Mapping[str, Any]) -> str:
+    r"""Returns the type of a frame of which this is known."""
+    return str(info.get('config_type', DEFAULT_TYPE))
 
 
 def check_types(setting: str, wanted: Iterable[str],
@@ -158,12 +160,14 @@ def choose_sizes(number: int, config: TrainConfig, given: Collection[str],
     return max(num_train, 1), num_val
 
 
-def settle_sizes(config: TrainConfig, split: Split) -> TrainConfig:
-    r"""Returns the settings with the numbers of frames that were drawn."""
+def settle_sizes(config: TrainConfig, drawn: Mapping[str, int]) -> TrainConfig:
+    r"""Returns the settings with the numbers of frames that were drawn for
+    each part.
+    """
     if config.num_train is None:
-        config = replace(config, num_train=split.train.numel())
+        config = replace(config, num_train=drawn['train'])
     if config.num_val is None and config.given_as('val') is None:
-        config = replace(config, num_val=split.val.numel())
+        config = replace(config, num_val=drawn['val'])
     return config
 
 

@@ -102,7 +102,7 @@ class Trainer:
                 f"'devices' must be at most {available}, the number of GPUs "
                 f"here (got {config.devices})")
         if frames is not None:
-            config = replace(config, data=check_frames(frames).source)
+            config = config.of_frames(check_frames(frames).source)
         pretrained = None
         if config.init is not None:
             require(model is None, f"'init' must not be given for a model of "
@@ -114,7 +114,7 @@ class Trainer:
             config = replace(config, model=name_of(model))
         self.data = TrainingData.from_config(
             config, frames, None if pretrained is None else pretrained.units)
-        config = self.config = settle_sizes(config, self.data.split)
+        config = self.config = settle_sizes(config, self.data.drawn)
         self.data.check_settings(config)
         torch.manual_seed(config.seed)
         if pretrained is not None:
@@ -123,6 +123,8 @@ class Trainer:
             description = pretrained.description
         else:
             potential, description = self._build_potential(model)
+            if not config.resume:
+                self.data.check_references()
         self.data.check_elements()
         potential.to(getattr(torch, config.precision))
         self.module = PotentialModule(
@@ -177,7 +179,7 @@ class Trainer:
 
     @own_global_state()
     def fit(self, callbacks: Sequence[Any] = ()) -> None:
-        r"""Trains up to the last step.
+        r"""Trains up to the last step, or until the time is over.
 
         Args:
             callbacks (list of pytorch_lightning.Callback, optional): Callbacks
@@ -246,7 +248,7 @@ class Trainer:
         # What is learned, and the weight and the unit of its error:
         weights = {data.frames.label: 1.0}
         units = dict.fromkeys((*weights, 'energy', 'force'), data.scale)
-        if data.frames.has_forces:
+        if 'force' in data.labels:
             weights = {'force': 1.0, 'energy': config.energy_weight}
         if data.volume_per_atom > 0:  # of frames with a stress
             weights['stress'] = config.stress_weight

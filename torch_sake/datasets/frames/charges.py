@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets.frames.load import AnyFrames
@@ -80,7 +81,9 @@ def _find(info: Mapping[str, Any], names: tuple[str, ...],
 
 
 def _integer(name: str, value: Any, where: str) -> int:
-    number = value.item() if getattr(value, 'size', 0) == 1 else value
+    is_one = isinstance(value, Tensor) and value.numel() == 1 or (
+        getattr(value, 'size', 0) == 1)
+    number = value.item() if is_one else value
     try:
         number = float(number) if isinstance(number, str) else number
     except ValueError:
@@ -103,20 +106,19 @@ def frame_states(frames: AnyFrames, embed_charge: bool) -> list[State]:
     """
     if not (frames.has_infos or frames.entries):
         return [State()] * len(frames)
-    indices = torch.as_tensor(frames.indices())
-    given = {name: frames.entries[name][indices]
+    given = {name: frames.entries[name][torch.as_tensor(frames.indices())]
              for name in State._fields if name in frames.entries}
-    hidden = {name for key, names in (('charge', CHARGES), ('spin', SPINS))
-              if key in given for name in names}
+    names = {*(() if 'charge' in given else CHARGES),
+             *(() if 'spin' in given else SPINS)}
     states, warned = [], False
     for index in range(len(frames)):
         info = frames.info(index) if frames.has_infos else {}
-        info = {key: info[key] for key in info.keys() - hidden}
+        info = {key: info[key] for key in info.keys() & names}
         info.update((key, value[index].item())
                     for key, value in given.items())
-        where = frame_name(frames, index)
         try:
-            states.append(state_of(info, where))
+            states.append(state_of(info, frames.where(index)) if info else
+                          State())
         except NoMultiplicity as error:
             if embed_charge:
                 raise
@@ -125,47 +127,53 @@ def frame_states(frames: AnyFrames, embed_charge: bool) -> list[State]:
                               f"embedded. This warning is for the first such "
                               f"frame")
             warned = True
-            states.append(state_of({key: info[key]
-                                    for key in info.keys() - {*SPINS}}, where))
+            states.append(state_of({key: info[key] for key in
+                                    info.keys() - {*SPINS}},
+                                   frames.where(index)))
     return states
-
-
-def frame_name(frames: AnyFrames, index: int) -> str:
-    return f'{frames.source}, frame {int(frames.indices()[index])}'
 
 
 def with_states(frames: AnyFrames,
                 embed_charge: bool) -> tuple[AnyFrames, Pairs]:
     r"""Returns frames whose batches have total charges :obj:`charge` and
-    multiplicities :obj:`spin`, if these are to be embedded, and all pairs of
-    both that there are, none if nothing is said of any.
+    multiplicities :obj:`spin`, if these are to be embedded. If they are not,
+    there must not be several, and the pair of both comes along, or none if
+    nothing is said of any frame. Neutral atoms alone do not count then: they
+    are references, with a spin of their own.
 
     Args:
-        frames (Frames or FramesOnDisk): The frames.
-        embed_charge (bool): Whether they are to be embedded. If they are not,
-            there must not be several. Neutral atoms alone do not count then:
-            they are references, with a spin of their own.
+        frames (Frames, FramesOnDisk or JoinedFrames): The frames.
+        embed_charge (bool): Whether they are to be embedded.
 
     Raises:
         ValueError: If there are several, with two frames.
     """
     states = frame_states(frames, embed_charge)
-    is_said = any(state != State() for state in states)
-    if not (embed_charge or is_said):
-        return frames, []
-    full = [state.full for state in states]
-    if is_said:
+    if any(state != State() for state in states):
         warn_of_parity(frames, states, embed_charge)
-    pairs = sorted({*full})
+    elif not embed_charge:
+        return frames, []
     if embed_charge:
-        if len(pairs) == 1:
-            warnings.warn(f"'embed_charge' can teach nothing: all frames of "
-                          f"{frames.source} have charge {pairs[0][0]} and "
-                          f"spin {pairs[0][1]}"
-                          + ('' if is_said else ', as nothing else is said'))
-        return with_entries(frames, states), [list(pair) for pair in pairs]
+        return with_entries(frames, states), []
+    full = [state.full for state in states]
     check_one_state(frames, full)
     return frames, [list(full[counting(frames, full)[0]])]
+
+
+def learned_states(frames: AnyFrames) -> Pairs:
+    r"""Returns all pairs of charge and multiplicity that training frames have
+    in their batches. If there is but one, there is a warning.
+    """
+    indices = torch.as_tensor(frames.indices())
+    charge, spin = (frames.entries[name][indices].int().tolist()
+                    for name in State._fields)
+    pairs = sorted({*zip(charge, spin)})
+    if len(pairs) == 1:
+        warnings.warn(f"'embed_charge' can teach nothing: all training frames "
+                      f"of {frames.source} have charge {pairs[0][0]} and spin "
+                      f"{pairs[0][1]}, which they have if nothing is said "
+                      f"of them, too")
+    return [list(pair) for pair in pairs]
 
 
 def with_entries(frames: AnyFrames, states: list[State]) -> AnyFrames:
@@ -187,48 +195,43 @@ def check_one_state(frames: AnyFrames, full: list[tuple[int, int]]) -> None:
                                       full[index]):
             if first != other:
                 raise ValueError(
-                    f"{frames.source}: '{name}' must be the same in all "
-                    f"frames, unless 'embed_charge' is set (got {first} in "
-                    f"frame {int(frames.indices()[rows[0]])} and {other} in "
-                    f"frame {int(frames.indices()[index])})")
+                    f"'{name}' must be the same in all frames, unless "
+                    f"'embed_charge' is set (got {first} in "
+                    f"{frames.where(rows[0])} and {other} in "
+                    f"{frames.where(index)})")
 
 
 def counting(frames: AnyFrames, full: list[tuple[int, int]]) -> list[int]:
     r"""Returns the frames that are no neutral atoms alone, or all if there are
     no others."""
-    rows = [index for index, number in enumerate(frames.num_atoms.tolist())
-            if number > 1 or full[index][0] != 0]
-    return rows or [*range(len(frames))]
+    return [index for index, number in enumerate(frames.num_atoms.tolist())
+            if number > 1 or full[index][0] != 0] or [*range(len(frames))]
 
 
 def warn_of_parity(frames: AnyFrames, states: list[State],
                    embed_charge: bool) -> None:
     r"""Warns of the first frame with a number of electrons that its
     multiplicity cannot have. One that is not said counts if it is embedded.
+    Neutral atoms alone do not count.
     """
+    counts = {*counting(frames, [state.full for state in states])}
     start = 0
     for data in DataLoader(frames, batch_size=BATCH_SIZE):
         protons = sum_edges(data.z, Segments(data.batch, data.num_graphs))
         for index, number in enumerate(protons.tolist(), start):
             charge, spin = states[index].full
             said = states[index].spin is not None
-            if (said or embed_charge) and (number - charge + 1 - spin) % 2:
+            if index in counts and (said or embed_charge) and (
+                    number - charge + 1 - spin) % 2:
                 says = f'a spin of {spin}' if said else (
                     'no spin, which counts as 1')
                 warnings.warn(
-                    f"{frame_name(frames, index)}: {number - charge} "
+                    f"{frames.where(index)}: {number - charge} "
                     f"electrons cannot have the multiplicity 2S + 1 = {spin} "
                     f"(the frame says a charge of {charge} and {says}; this "
                     f"warning is for the first such frame)")
                 return
         start += data.num_graphs
-
-
-def trained_states(description: Mapping[str, Any]) -> set[tuple[int, int]]:
-    r"""Returns the pairs of charge and multiplicity that the description of a
-    checkpoint knows of.
-    """
-    return {tuple(pair) for pair in description.get('states', ())}
 
 
 def names_of(pairs: Any) -> str:

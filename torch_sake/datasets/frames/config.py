@@ -35,7 +35,9 @@ class LabelConfig:
     length_unit: LengthUnit | None = None
 
 
+LABEL_OPTIONS = tuple(field.name for field in fields(LabelConfig))
+
+
 def label_options(config: Mapping[str, Any]) -> dict[str, Any]:
     r"""Returns these settings of a configuration."""
-    return {field.name: config.get(field.name)
-            for field in fields(LabelConfig)}
+    return {name: config.get(name) for name in LABEL_OPTIONS}

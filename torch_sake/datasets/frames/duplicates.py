@@ -13,15 +13,16 @@ from torch_sake.datasets.frames.on_disk import FramesOnDisk
 
 TOLERANCE = 1e-6  # of positions and cells
 # Structures are compared by sums of all positions, in steps. One that was
-# written with few digits is rarely at the border of two of them.
-STEP, NUM_SUMS = 2e-5, 3
-BLOCK = 100_000  # atoms
+# written with few digits may be at the border of two of them, hardly at that
+# of steps that begin half a step later, too.
+STEP, BEGINNINGS, NUM_SUMS = 2e-5, (0.0, 0.5), 3
+BLOCK, MAX_PAIRS = 100_000, 1000  # atoms at a time; pairs that are looked at
 
 
 def structure_keys(frames: AnyFrames) -> Tensor:
-    r"""Returns a number for each frame that is the same for those with the
-    same atoms in the same order at the same places of the same cell, as far
-    as digits in files tell, and hardly for others: see
+    r"""Returns two numbers for each frame, of which one is the same for those
+    with the same atoms in the same order at the same places of the same cell,
+    as far as digits in files tell, and hardly for others: see
     :func:`same_structure`.
 
     Args:
@@ -29,14 +30,14 @@ def structure_keys(frames: AnyFrames) -> Tensor:
             are read.
 
     Shapes:
-        - **output:** :math:`(M)`
+        - **output:** :math:`(M, 2)`
     """
     if isinstance(frames, JoinedFrames):
-        out = torch.empty(len(frames), dtype=torch.long)
+        out = torch.empty(len(frames), len(BEGINNINGS), dtype=torch.long)
         for part, rows in frames.of_parts():
             out[rows] = structure_keys(part)
         return out
-    keys = [torch.empty(0, dtype=torch.long)]
+    keys = [torch.empty(0, len(BEGINNINGS), dtype=torch.long)]
     size = int(frames.num_atoms.max()) if len(frames) else 0
     # Each of its own, to be the same whatever the size is:
     of_z, of_steps, of_cell, of_pos = map(torch.from_numpy, (
@@ -51,10 +52,12 @@ def structure_keys(frames: AnyFrames) -> Tensor:
         parts = torch.einsum('nd,ndk->nk', pos, of_pos[place])
         sums = parts.new_zeros(len(num_atoms), NUM_SUMS).index_add(
             0, frame, parts) + cell.flatten(1) @ of_cell
-        steps = (sums / STEP).round().long()
+        steps = torch.stack([(sums / STEP + begin).floor().long()
+                             for begin in BEGINNINGS], dim=1)
         # What is beyond 64 bits is lost, which does not matter.
-        keys.append((steps * of_steps).sum(dim=1).index_add(
-            0, frame, z * of_z[place]))
+        atoms = z.new_zeros(len(num_atoms)).index_add(0, frame,
+                                                      z * of_z[place])
+        keys.append((steps * of_steps).sum(dim=2) + atoms.unsqueeze(1))
     return torch.cat(keys)
 
 
@@ -84,6 +87,45 @@ def _blocks(frames: Frames | FramesOnDisk) -> Iterator[tuple[Tensor, ...]]:
         yield z, pos, pos.new_zeros(size, 3, 3) if cell is None else cell, (
             counts)
         first += size
+
+
+def match_keys(keys: Tensor, others: Tensor) -> Tensor:
+    r"""Returns the first of some structures that each of others is, by their
+    keys, or -1.
+
+    Shapes:
+        - **input:** :math:`(M, 2)` and :math:`(K, 2)`
+        - **output:** indices :math:`(K)`
+    """
+    out = torch.full_like(others[:, 0], -1)
+    if len(keys) == 0:
+        return out
+    for column, other in zip(keys.unbind(dim=1), others.unbind(dim=1)):
+        column, order = column.sort(stable=True)
+        place = torch.searchsorted(column, other.contiguous()).clamp(
+            max=len(column) - 1)
+        out = torch.where((column[place] == other) & (out < 0), order[place],
+                          out)
+    return out
+
+
+def find_repeats(frames: AnyFrames) -> tuple[list[tuple[int, int]], bool]:
+    r"""Returns the frames that have been there before, each with the first
+    one of them, and whether there may be more than the thousand of these that
+    are looked at.
+
+    Args:
+        frames (Frames, FramesOnDisk or JoinedFrames): The frames, of which
+            those on disk are read.
+    """
+    keys = structure_keys(frames)
+    first = match_keys(keys, keys)
+    found = (first != torch.arange(len(first))).nonzero().flatten()
+    pairs = [(index, int(first[index]))
+             for index in found[:MAX_PAIRS].tolist()]
+    return [(index, other) for index, other in pairs
+            if same_structure(frames[index], frames[other])], (
+                len(found) > MAX_PAIRS)
 
 
 def same_structure(data: Data, other: Data) -> bool:

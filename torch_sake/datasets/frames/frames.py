@@ -201,14 +201,18 @@ class Frames(LabeledFrames, InMemoryDataset):
         infos = self._infos
         return {} if infos is None else dict(infos[self.indices()[index]])
 
-    def where(self, index: int) -> str:
-        r"""Returns what messages call a frame: where it comes from, and its
-        number there.
+    def mentions(self, name: str) -> bool:
+        r"""Returns whether an entry of this name is known of any frame of the
+        source.
         """
+        return any(name in info for info in self._infos or ())
+
+    def origin(self, index: int) -> tuple[str, int]:
+        r"""Returns where a frame comes from, and its number there."""
         number = int(self.indices()[index])
         if self._numbers is not None:
             number = self._numbers[number]
-        return f"'{self.source}', frame {self._first_frame + number}"
+        return self.source, self._first_frame + number
 
     def known(self, name: str) -> Tensor:
         r"""Returns whether a label of each frame is known: its energy (or

@@ -52,16 +52,6 @@ class LabeledFrames:
             data[name] = values[idx:idx + 1]
         return data
 
-    def info_entry(self, name: str, default: Any = None) -> list[Any]:
-        r"""Returns an entry of what else is known of each frame, such as its
-        :obj:`'config_type'`, or the default where it has none.
-        """
-        number = len(self)
-        if not self.has_infos:  # type: ignore[attr-defined]
-            return number * [default]
-        return [self.info(index).get(name, default)  # type: ignore
-                for index in range(number)]
-
     @property
     def source_units(self) -> dict[str, str]:
         r"""The units before a conversion by :meth:`in_units`."""
@@ -91,6 +81,13 @@ class LabeledFrames:
     def _multiply(self, factors: dict[str, float]) -> None:
         r"""Multiplies what frames consist of, by name."""
         raise NotImplementedError
+
+    def where(self, index: int) -> str:
+        r"""Returns what messages call a frame: where it comes from, and its
+        number there.
+        """
+        source, number = self.origin(index)  # type: ignore[attr-defined]
+        return f"'{source}', frame {number}"
 
     @property
     def label(self) -> str:

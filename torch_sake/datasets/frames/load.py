@@ -3,7 +3,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from torch_sake.datasets.frames.ase_file import ase_blocks
-from torch_sake.datasets.frames.config import label_options
+from torch_sake.datasets.frames.config import LABEL_OPTIONS, label_options
 from torch_sake.datasets.frames.file_format import find_format
 from torch_sake.datasets.frames.joined_frames import (
     AnyFrames,
@@ -15,6 +15,7 @@ from torch_sake.datasets.frames.npz_file import npz_frames
 from torch_sake.datasets.frames.on_disk import FramesOnDisk
 from torch_sake.utils.inputs import FRAMES, check_data, find_data_set
 from torch_sake.utils.paths import PathLike, local_path, local_paths
+from torch_sake.utils.plain_checks import to_list
 from torch_sake.utils.units import ASE_UNITS, check_given_units, given_units
 
 
@@ -79,12 +80,11 @@ def load_frames(data: PathLike | Sequence[PathLike],
     """
     if isinstance(data, (list, tuple)):
         local_paths('data', data)
-        labels = dict(energy_key=energy_key, forces_key=forces_key,
-                      stress_key=stress_key, virial_key=virial_key,
-                      units=units, length_unit=length_unit)
+        options.update(energy_key=energy_key, forces_key=forces_key,
+                       stress_key=stress_key, virial_key=virial_key,
+                       units=units, length_unit=length_unit)
         return join_frames([
-            load_frames(one, root, seed, **options_of(one, data, labels,
-                                                      options))
+            load_frames(one, root, seed, **options_of(one, data, options))
             for one in data])
     data = local_path('data', data)
     given = given_units(units, length_unit)
@@ -116,26 +116,23 @@ def load_frames(data: PathLike | Sequence[PathLike],
 
 
 def options_of(one: PathLike, data: Sequence[PathLike],
-               labels: dict[str, Any],
                options: dict[str, Any]) -> dict[str, Any]:
-    r"""Returns the options of one of several sources: those that generated
-    frames have, and names of labels and units, are for these alone that take
-    them, if there are some.
+    r"""Returns the options of one of several sources: each is for those of its
+    kind alone, if there are some.
     """
-    named = [other for other in data if is_named(other)]
-    generated = [other for other in data if is_generated(other)]
-    return {**({} if one in named and len(named) < len(data) else labels),
-            **({} if generated and one not in generated else options)}
+    return {key: value for key, value in options.items()
+            if takes(one, key) or not any(takes(other, key)
+                                          for other in data)}
 
 
-def is_named(data: PathLike) -> bool:
-    r"""Whether a source is a data set, whose labels are known."""
-    return find_data_set(local_path('data', data))[0] is not None
-
-
-def is_generated(data: PathLike) -> bool:
-    r"""Whether frames of this name are generated."""
-    data_set, _ = find_data_set(local_path('data', data))
+def takes(data: PathLike, option: str) -> bool:
+    r"""Whether data may have an option of :func:`load_frames`: labels and
+    units are those of files, all others those of generated frames.
+    """
+    path = local_path('data', data)
+    data_set, _ = find_data_set(path)
+    if option in LABEL_OPTIONS:
+        return data_set is None and find_format(path) is None
     return data_set is not None and data_set.generated
 
 
@@ -144,26 +141,30 @@ def load_config_frames(config: dict[str, Any],
                        frames: AnyFrames | None = None) -> AnyFrames:
     r"""Returns the frames of a configuration, as a dictionary: those of
     :obj:`data`, or the given ones in their place, and behind them those of
-    :obj:`val` and :obj:`test`, if there are some. All are in the given units;
-    without these, they are converted to those of ASE if the configuration says
-    what units they are in.
+    :obj:`val` and :obj:`test`, if there are some.
+
+    They are in the given units. Without these, they are converted to those of
+    ASE if the configuration says what units they are in.
     """
-    labels, options = label_options(config), {}
-    if units is None and (labels['units'] or labels['length_unit']):
+    options = label_options(config)
+    if units is None and (options['units'] or options['length_unit']):
         units = ASE_UNITS
     if config['num_frames'] is not None:
         options['num_frames'] = config['num_frames']
-
-    def load(name: str) -> AnyFrames:
-        sources = local_paths(name, config[name])
-        loaded = [load_frames(one, config['root'], config['data_seed'],
-                              **options_of(one, sources, labels, options))
-                  for one in sources]
-        return join_frames(loaded if units is None else [
-            one.in_units(units) for one in loaded])
-
+    sources = {name: to_list(name, config[name])
+               for name in ('data', 'val', 'test')
+               if config.get(name) is not None}
+    if frames is not None:
+        del sources['data']
+    every = [one for part in sources.values() for one in part]
+    parts = {}
+    for name, part in sources.items():
+        loaded = [load_frames(one, root=config['root'],
+                              seed=config['data_seed'],
+                              **options_of(one, every, options))
+                  for one in part]
+        parts[name] = join_frames([one if units is None else
+                                   one.in_units(units) for one in loaded])
     if frames is None:
-        frames = load('data')
-    return assign_frames(frames, {
-        name: load(name) for name in ('val', 'test')
-        if config.get(name) is not None})
+        frames = parts.pop('data')
+    return assign_frames(frames, parts)

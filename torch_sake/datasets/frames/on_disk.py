@@ -106,9 +106,20 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
         return (check_infos(Source(f"'{self.source}'", idx), infos, 1)
                 or [{}])[0]
 
-    def where(self, index: int) -> str:
-        r"""As :meth:`torch_sake.datasets.Frames.where`."""
-        return f"'{self.source}', frame {int(self.indices()[index])}"
+    def mentions(self, name: str) -> bool:
+        r"""As :meth:`torch_sake.datasets.Frames.mentions`. A text that looks
+        like the name is enough.
+        """
+        if not self.has_infos:
+            return False
+        with errors_name(self.source):  # without a look at each frame
+            return self.db.cursor.execute(
+                f'SELECT 1 FROM {TABLE} WHERE instr(COL_info, ?) LIMIT 1',
+                (json.dumps(name), )).fetchone() is not None
+
+    def origin(self, index: int) -> tuple[str, int]:
+        r"""As :meth:`torch_sake.datasets.Frames.origin`."""
+        return self.source, int(self.indices()[index])
 
     def known(self, name: str) -> Tensor:
         r"""As :meth:`torch_sake.datasets.Frames.known`."""

@@ -2,6 +2,8 @@ import difflib
 import os
 import os.path as osp
 from contextlib import suppress
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from torch_sake.utils.plain_checks import (
     check_positive_float,
     check_positive_int,
     check_seed,
+    require,
 )
 from torch_sake.utils.units import ASE_UNITS
 
@@ -38,7 +41,8 @@ FORMULAS = {
 def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
                temperature: float = 500.0, seed: int = 0,
                root: PathLike | None = None,
-               num_walkers: int = 4) -> Frames:
+               num_walkers: int = 4, *, charge: int | None = None,
+               spin: int | None = None) -> Frames:
     r"""Generates frames of a small molecule by molecular dynamics with the
     semi-empirical method GFN2-xTB, or reads them if they exist already.
 
@@ -66,6 +70,13 @@ def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
             ``~/.cache/torch_sake``. (default: :obj:`None`)
         num_walkers (int, optional): Number of independent trajectories.
             (default: :obj:`4`)
+        charge (int, optional): Total charge in units of e; that of ASE's
+            molecule, zero, if neither it nor the spin is given. Frames have
+            both as :obj:`info(index)['charge']` and :obj:`['spin']` if one of
+            them is given. (default: :obj:`None`)
+        spin (int, optional): Multiplicity :math:`2 S + 1`; with a charge, the
+            lowest that its number of electrons can have if not given.
+            (default: :obj:`None`)
 
     Raises:
         ImportError: If ASE or tblite are missing.
@@ -81,16 +92,21 @@ def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
         raise ValueError(f"'num_walkers' must be at most 'num_frames' = "
                          f"{num_frames} (got {num_walkers})")
     seed = check_seed('seed', seed)
+    if (charge, spin) != (None, None):
+        charge, spin = _check_state(formula, 0 if charge is None else charge,
+                                    spin)
 
     folder = local_path('root', root or os.environ.get('TORCH_SAKE_CACHE')
                         or osp.join('~', '.cache', 'torch_sake'))
     stem = osp.join(folder, f'gfn2-xtb_{formula}_{temperature:g}K_'
                     f'{num_frames}frames_{num_walkers}walkers_seed{seed}')
+    if spin is not None:
+        stem += f'_charge{charge}_spin{spin}'
     # The first walkers take one frame more where the number is not divisible.
     walkers = {
         f'{stem}_walker{i}.npz':
         Walker(formula, (num_frames + num_walkers - 1 - i) // num_walkers,
-               temperature, seed, i)
+               temperature, seed, i, charge, spin)
         for i in range(num_walkers)
     }
     arrays = compute_once(
@@ -102,7 +118,9 @@ def xtb_frames(molecule: str = 'ethanol', num_frames: int = 2000,
             os.remove(part)
     return molecule_frames(arrays['z'], arrays['pos'], arrays['energy'],
                            arrays['force'], name=molecule, units=ASE_UNITS,
-                           source=f'xtb:{molecule}')
+                           source=f'xtb:{molecule}',
+                           infos=None if spin is None else num_frames * [
+                               {'charge': charge, 'spin': spin}])
 
 
 def _generate(walkers: dict[str, Walker]) -> Arrays:
@@ -116,6 +134,23 @@ def _generate(walkers: dict[str, Walker]) -> Arrays:
              for part, walker in walkers.items()]
     return {**parts[0], **{key: np.concatenate([part[key] for part in parts])
                            for key in ('pos', 'energy', 'force')}}
+
+
+def _check_state(formula: str, charge: Any,
+                 spin: Any) -> tuple[int, int]:
+    r"""Returns charge and multiplicity, the lowest one if it is not given."""
+    from ase.build import molecule as build
+    if isinstance(charge, bool) or not isinstance(charge, Integral):
+        raise TypeError(f"'charge' must be an integer (got {charge!r})")
+    electrons = int(build(formula).numbers.sum()) - int(charge)
+    require(electrons > 0, f"'charge' must leave electrons (got {charge})")
+    if spin is None:
+        spin = 1 + electrons % 2
+    spin = check_positive_int('spin', spin)
+    require((electrons + 1 - spin) % 2 == 0,
+            f"'spin' must be a multiplicity of {electrons} electrons "
+            f"(got {spin})")
+    return int(charge), spin
 
 
 def _find_formula(molecule: str) -> str:

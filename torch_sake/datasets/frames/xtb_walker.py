@@ -28,17 +28,23 @@ BROKEN = 2.0
 class Walker:
     r"""One trajectory: the name of a molecule in :meth:`ase.build.molecule`,
     the number of frames to record, the temperature in K, the seed of all
-    walkers and the index of this one, which has random numbers of its own.
+    walkers and the index of this one, which has random numbers of its own;
+    the total charge and the multiplicity, those of ASE's molecule if they are
+    not given.
     """
     formula: str
     num_frames: int
     temperature: float
     seed: int
     index: int
+    charge: int | None = None
+    spin: int | None = None
 
     def metadata(self) -> dict[str, Any]:
         r"""Everything that the result depends on, but for versions."""
-        return {**asdict(self), 'method': 'GFN2-xTB', 'timestep': TIMESTEP,
+        about = {key: value for key, value in asdict(self).items()
+                 if value is not None}  # as older files have it
+        return {**about, 'method': 'GFN2-xTB', 'timestep': TIMESTEP,
                 'friction': FRICTION, 'equilibration': EQUILIBRATION,
                 'interval': INTERVAL}
 
@@ -66,7 +72,8 @@ def run_walker(walker: Walker,
     from tblite.library import get_version
 
     atoms = molecule(walker.formula)
-    atoms.calc = TBLite(method='GFN2-xTB', verbosity=0)
+    atoms.calc = TBLite(method='GFN2-xTB', verbosity=0, charge=walker.charge,
+                        multiplicity=walker.spin)
     where = f"Walker {walker.index} of '{walker.formula}'"
     try:
         relaxed = BFGS(atoms, logfile=None).run(fmax=0.01, steps=500)
@@ -76,6 +83,8 @@ def run_walker(walker: Walker,
     if not relaxed:
         raise RuntimeError(f'{where} did not relax in 500 steps')
     bonds = _bonds(atoms)
+    if not bonds:
+        raise RuntimeError(f'{where} has no bonds when it is relaxed')
 
     rng = np.random.default_rng(
         np.random.SeedSequence(walker.seed, spawn_key=(walker.index, )))

@@ -1,0 +1,1 @@
+r"""A look at the labels before a run: what is likely wrong with them."""

@@ -1,0 +1,72 @@
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torch_sake.datasets import Split
+
+SHOWN = 3  # numbers of frames in a line
+
+
+@dataclass(frozen=True)
+class Remark:
+    r"""What is likely wrong with labels, and what to do about it.
+
+    Args:
+        message (str): What was found, in one line, without the frames.
+        frames (tuple of int, optional): The frames that it is about, or none
+            if it is about all. (default: :obj:`()`)
+        is_outlier (bool, optional): Whether :obj:`--drop_outliers` leaves
+            these frames out. (default: :obj:`False`)
+    """
+    message: str
+    frames: tuple[int, ...] = ()
+    is_outlier: bool = False
+
+    def __str__(self) -> str:
+        return (f'{name_frames(self.frames)}: ' if self.frames else ''
+                ) + self.message
+
+    def line(self, source: str, dropped: bool = False) -> str:
+        r"""Returns the remark as a line with all that there is to do.
+
+        Args:
+            source (str): What the frames are of.
+            dropped (bool, optional): Whether outliers are left out already.
+                (default: :obj:`False`)
+        """
+        if not self.frames:
+            return f'{source}: {self}'
+        hint = '' if dropped or not self.is_outlier else (
+            "; '--drop_outliers true' leaves {} out".format(
+                'it' if len(self.frames) == 1 else 'them'))
+        return f'{source}, {self}{hint}'
+
+
+def name_frames(frames: Iterable[int]) -> str:
+    r"""Returns the numbers of frames in words, the first ones of many."""
+    numbers = [str(int(index)) for index in frames]
+    if len(numbers) == 1:
+        return f'frame {numbers[0]}'
+    more = len(numbers) - SHOWN
+    if more > 1:
+        return f"frames {', '.join(numbers[:SHOWN])} and {more} more"
+    return f"frames {', '.join(numbers[:-1])} and {numbers[-1]}"
+
+
+def outliers_of(remarks: Iterable[Remark]) -> list[int]:
+    r"""Returns the frames that :obj:`--drop_outliers` leaves out."""
+    return sorted({index for remark in remarks if remark.is_outlier
+                   for index in remark.frames})
+
+
+def leave_out(split: Split, frames: list[int]) -> Split:
+    r"""Returns a split without some frames."""
+    out = torch.tensor(frames, dtype=torch.long)
+    return Split(**{name: part[~torch.isin(part, out)]
+                    for name, part in vars(split).items()})
+
+
+def as_numbers(frames: Tensor) -> tuple[int, ...]:
+    return tuple(frames.tolist())

@@ -1,0 +1,79 @@
+r"""Units and signs of stresses."""
+
+import math
+
+import torch
+
+from torch_sake.training.inspection.pairs import Pairs, stress_slope
+from torch_sake.training.inspection.remark import Remark
+from torch_sake.training.inspection.sample import Sample
+from torch_sake.training.inspection.units import in_digits, is_sure
+from torch_sake.utils.units import ENERGIES, LENGTHS
+
+GPA = 6.241509074e-3  # in eV/Angstrom^3
+PRESSURES = {'GPa': GPA, 'kbar': 0.1 * GPA, 'Pa': 1e-9 * GPA}
+FITS, USUAL = 1.35, 2.0
+LARGE = 3.0  # eV/Angstrom^3
+
+
+def stress_remarks(sample: Sample, pairs: Pairs,
+                   by_force: float) -> list[Remark]:
+    r"""Returns remarks on the units and the sign of stresses.
+
+    Args:
+        sample (Sample): The frames.
+        pairs (Pairs): Those that are near to each other.
+        by_force (float): How much of a difference of energies there is for
+            what forces say.
+    """
+    if sample.stress is None:
+        return []
+    known = ~sample.stress.isnan().flatten(1).any(dim=1)
+    if not bool(known.any()):
+        return []
+    energy, length = sample.units['energy'], sample.units['length']
+    scale = ENERGIES[energy] / LENGTHS[length]**3
+    unit = f'{energy}/{length}^3'
+    slope = stress_slope(sample, pairs, by_force)
+    if slope is not None and is_sure(slope):
+        size, wrong_sign = abs(slope.slope), slope.slope < 0
+        volume = float(torch.linalg.det(sample.cell[known]).abs().median())
+        name = _name(size, scale, volume)
+        if 1 / USUAL < size < USUAL:
+            name = ''
+        what = 'Stresses do not fit to energies: where a cell is strained, '
+        facts, advice = [], []
+        if wrong_sign:
+            facts.append('energies fall where stresses say that they rise')
+            advice.append("multiply them by -1: they are positive where the "
+                          "cell wants to shrink, unlike in VASP's output")
+        if name != '':
+            facts.append(f'they change {in_digits(size)} times as much as '
+                         f'stresses say')
+            advice.append(name or f'convert them to {unit}')
+        if not facts:
+            return []
+        return [Remark(f'{what}{" and ".join(facts)}; '
+                       f'{" and ".join(advice)}')]
+    sizes = sample.stress[known].square().mean(dim=(1, 2)).sqrt()
+    half = float(sizes.median())
+    if half < LARGE:
+        return []
+    return [Remark(
+        f'Stresses do not look like {unit}: half of them are above '
+        f'{half / scale:.3g} on average, and those of solids '
+        f'below {0.5 / scale:.2g}. They are likely in kbar or GPa: 1 GPa is '
+        f'{GPA / scale:.6g} {unit}')]
+
+
+def _name(size: float, scale: float, volume: float) -> str | None:
+    r"""Returns what to do about stresses by how much too small energies are
+    for them.
+    """
+    for name, value in PRESSURES.items():
+        if abs(math.log(size / (value / scale))) < math.log(FITS):
+            return (f'they are likely in {name}, of which 1 is '
+                    f'{value / scale:.6g} in the unit of the others')
+    if abs(math.log(size * volume)) < math.log(FITS):
+        return 'they are likely virials, which are stresses times the volume'
+    return None
