@@ -121,7 +121,7 @@ def main():
     if not osp.exists(path):
         write_frames(path, args.number)
     frames = load_frames(path)
-    names = frames.info_entry('config_type')
+    names = [frames.info(index)['config_type'] for index in range(len(frames))]
     num_test = len(frames) // 6
     found = {}
     for embeds in (True, False):

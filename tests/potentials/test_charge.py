@@ -120,6 +120,17 @@ def test_isolated_atoms(model_class):
     assert torch.allclose(one, torch.full_like(one, -8.0), atol=1e-12)
     ion = potential.energy(Z[:1], pos[:1], charge=1, spin=2)
     assert not torch.allclose(ion, one)
+    # Whatever spin they have, if there is nothing else and no charge:
+    assert torch.equal(potential.energy(Z[:1], pos[:1], spin=3), one)
+    batch = torch.tensor([0, 1, 1])
+    energy = potential.energy(Z[:3], pos[:3], batch,
+                              spin=torch.tensor([3, 3]))
+    assert torch.allclose(energy[0], one[0])
+    pair = potential.energy(Z[1:3], pos[1:3])
+    assert not torch.allclose(energy[1], pair[0])
+    others, _ = build(model_class, isolated_atoms=[1, 6])
+    assert not torch.allclose(others.energy(Z[:1], pos[:1], spin=3),
+                              others.energy(Z[:1], pos[:1]))
 
 
 def test_ensembles_and_properties():

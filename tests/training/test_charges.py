@@ -14,10 +14,12 @@ from torch_sake import load_potential
 from torch_sake.checkpoint import load_checkpoint
 from torch_sake.datasets import Frames, load_frames
 from torch_sake.datasets.frames.charges import with_states
+from torch_sake.datasets.frames.duplicates import find_repeats
 from torch_sake.evaluation import evaluate as evaluation
 from torch_sake.evaluation.config import EvaluateConfig
 from torch_sake.evaluation.metrics import predict_batch
 from torch_sake.training import TrainConfig, Trainer
+from torch_sake.training.isolated import find_isolated
 from torch_sake.training.model import build_model
 
 lightning = pytest.importorskip('pytorch_lightning')
@@ -180,3 +182,50 @@ def test_evaluation(embedding, ions, tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match=r'was not trained on, \+3 and 2 \(it '
                       r'knows -1 and 2, 0 and 1, \+1 and 2\)'):
         evaluation.evaluate(config)
+
+
+def test_isolated_atoms(config):
+    """Atoms are references whatever spin they have, ions of one atom are
+    frames as any other."""
+    torch.manual_seed(0)
+    z = [[8], [1], *20 * [[8, 1], [8]]]
+    states = [(0, 3), (0, 2), *20 * [(-1, 1), (-1, 2)]]
+    frames = Frames(
+        [torch.tensor(one) for one in z], [torch.rand(len(one), 3).double()
+                                           for one in z],
+        [-2000.0, -13.0, *20 * [-2020.0, -2002.0]],
+        [torch.zeros(len(one), 3) for one in z], name='ions', source='ions',
+        units={'length': 'Angstrom', 'energy': 'eV'},
+        infos=[dict(zip(('charge', 'spin'), state)) for state in states])
+    config = replace(config, embed_charge=True, atomic_energies='isolated')
+    trainer = Trainer(config, frames=frames)
+    assert trainer.data.states == [[-1, 1], [-1, 2]]
+    parts = torch.cat([*vars(trainer.data.split).values()])
+    assert sorted(parts.tolist()) == [*range(2, 42)]
+    trainer.fit()
+    potential = load_potential(config.out)
+    for number, energy, spin in ((8, -2000.0, 3), (1, -13.0, 2)):
+        for state in ({}, {'charge': 0, 'spin': spin}):
+            found = potential.energy(torch.tensor([number]),
+                                     torch.zeros(1, 3), **state)
+            assert float(found.detach()) == pytest.approx(energy, abs=1e-9)
+    with pytest.raises(ValueError, match="'ions', frame 1: An isolated atom, "
+                       "as 'config_type' calls it, must be neutral"):
+        find_isolated(Frames(
+            [torch.tensor([1])] * 2, [torch.zeros(1, 3)] * 2, [0.0, 1.0],
+            name='ions', source='ions', units=frames.units, infos=[
+                {}, {'config_type': 'IsolatedAtom', 'total_charge': 1}]))
+
+
+def test_ions_are_no_duplicates(config, ions):
+    """One place of the atoms with two charges is two frames."""
+    data = [ions[0], ions[0], ions[1], ions[1]]
+    frames = Frames([one.z for one in data], [one.pos for one in data],
+                    [0.0, 1.0, 2.0, 3.0], name='ions', source='ions',
+                    units=ions.units, infos=[
+                        {'charge': 0}, {'charge': 1, 'spin': 2},
+                        {'charge': 0}, {'charge': 0}])
+    assert find_repeats(frames)[0] == [(1, 0), (3, 2)]
+    embedded, _ = with_states(frames, True)
+    assert find_repeats(embedded)[0] == [(3, 2)]
+    assert find_repeats(embedded[[1, 0]])[0] == []

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from torch_sake.models import MoleculeModel
@@ -12,6 +13,8 @@ from torch_sake.models.electronic import (
     check_state,
     count_graphs,
 )
+from torch_sake.ops.scatter import sum_edges
+from torch_sake.ops.segments import Segments
 
 NAMES = ('charge', 'spin')
 
@@ -44,15 +47,17 @@ def taken(model: Callable) -> tuple[str, ...]:
     return tuple(name for name in NAMES if takes_all or name in parameters)
 
 
-def prepare_state(model: Callable, kwargs: dict[str, Any], pos: Tensor,
-                  batch: Tensor | None, cell: Tensor | None) -> None:
+def prepare_state(potential: Any, kwargs: dict[str, Any], z: Tensor,
+                  pos: Tensor, batch: Tensor | None,
+                  cell: Tensor | None) -> None:
     r"""Makes tensors :math:`(B)` of the entries :obj:`"charge"` and
     :obj:`"spin"` of the arguments of a model, if one of them is given, and
     leaves out those of neutral singlets for a model that knows nothing else.
 
     Args:
-        model (callable): The model.
-        kwargs (dict): Its arguments.
+        potential (EnergyModel): What has the model.
+        kwargs (dict): The arguments.
+        z (torch.Tensor): The atomic numbers.
         pos (torch.Tensor): The positions.
         batch (torch.Tensor, optional): The graph of each atom.
         cell (torch.Tensor, optional): The cells, :math:`(B, 3, 3)`.
@@ -67,9 +72,30 @@ def prepare_state(model: Callable, kwargs: dict[str, Any], pos: Tensor,
     size = kwargs.get('batch_size')
     if size is None and cell is not None:
         size = cell.size(0)
-    charge, spin = check_state(charge, spin, count_graphs(batch, size), pos)
-    names = taken(model)
+    size = count_graphs(batch, size)
+    charge, spin = check_state(charge, spin, size, pos)
+    if potential.isolated is not None:
+        spin = settle_spins(potential.isolated.numbers, z, batch, charge, spin)
+    names = taken(potential.model)
     check_neutral(None if 'charge' in names else charge,
                   None if 'spin' in names else spin)
     kwargs.update({name: value for name, value in zip(NAMES, (charge, spin))
                    if name in names})
+
+
+def settle_spins(elements: Tensor, z: Tensor, batch: Tensor | None,
+                 charge: Tensor, spin: Tensor) -> Tensor:
+    r"""Returns multiplicities that are one where a graph is a neutral atom of
+    one of the elements: its energy is given, whatever spin it has.
+
+    Shapes:
+        - **input:** elements :math:`(K)`, atomic numbers :math:`(N)`, graphs
+          :math:`(N)`, charges and multiplicities :math:`(B)`
+        - **output:** multiplicities :math:`(B)`
+    """
+    graphs = Segments(torch.zeros_like(z) if batch is None else batch,
+                      spin.numel())
+    counts = sum_edges(torch.ones_like(z), graphs)
+    is_given = (counts == 1) & (charge == 0) & torch.isin(
+        sum_edges(z, graphs), elements)
+    return torch.where(is_given, torch.ones_like(spin), spin)

@@ -138,7 +138,7 @@ class EnergyModel(Compilable):
         cell, pbc = check_cell(cell, pbc, 1 if batch is None else None, pos)
         z, pos, batch, cell, kwargs = usable((z, pos, batch, cell, kwargs))
         model = self.model
-        prepare_state(model, kwargs, pos, batch, cell)
+        prepare_state(self, kwargs, z, pos, batch, cell)
 
         def find() -> Edges:
             if isinstance(model, MoleculeModel):

@@ -8,6 +8,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from torch_sake.datasets.frames.charges import charge_of
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.models.readout import NUM_ELEMENTS
 from torch_sake.training.config import TrainConfig
@@ -21,26 +22,33 @@ SAME = 1e-9, 1e-5
 
 
 def find_isolated(frames: AnyFrames) -> Tensor:
-    r"""Returns which frames are isolated atoms: those of one atom that is not
-    periodic, or whose :obj:`config_type` says so.
+    r"""Returns which frames are isolated atoms: those of one neutral atom that
+    is not periodic, or whose :obj:`config_type` says so.
 
     Shapes:
         - **output:** :math:`(M)`
 
     Raises:
-        ValueError: If one that is said to be an isolated atom has several.
+        ValueError: If one that is said to be an isolated atom has several, or
+            a charge.
     """
     isolated = torch.zeros(len(frames), dtype=torch.bool)
     is_single = frames.num_atoms == 1
     for index in is_single.nonzero().flatten().tolist():
         pbc = frames[index].get('pbc')
-        isolated[index] = pbc is None or not bool(pbc.any())
+        isolated[index] = (pbc is None or not bool(pbc.any())) and (
+            charge_of(frames, index) == 0)
     for index in range(len(frames)) if frames.has_infos else ():
         if is_mark(frames.info(index).get('config_type')):
             require(is_single[index],
                     f"{frames.where(index)}: An isolated atom, as "
                     f"'config_type' calls it, must be one atom "
                     f"(got {int(frames.num_atoms[index])})")
+            charge = charge_of(frames, index)
+            require(charge == 0,
+                    f"{frames.where(index)}: An isolated atom, as "
+                    f"'config_type' calls it, must be neutral (got a charge "
+                    f"of {charge})")
             isolated[index] = True
     return isolated
 

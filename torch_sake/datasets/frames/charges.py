@@ -133,6 +133,15 @@ def frame_states(frames: AnyFrames, embed_charge: bool) -> list[State]:
     return states
 
 
+def charge_of(frames: AnyFrames, index: int) -> int:
+    r"""Returns the total charge of a frame, zero if it does not say it."""
+    if 'charge' in frames.entries:
+        return int(frames.entries['charge'][int(frames.indices()[index])])
+    info = frames.info(index) if frames.has_infos else {}
+    said = {name: info[name] for name in CHARGES if name in info}
+    return state_of(said, frames.where(index)).full[0]
+
+
 def with_states(frames: AnyFrames,
                 embed_charge: bool) -> tuple[AnyFrames, Pairs]:
     r"""Returns frames whose batches have total charges :obj:`charge` and

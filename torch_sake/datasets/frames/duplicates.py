@@ -11,6 +11,8 @@ from torch_sake.datasets.frames.frames import Frames
 from torch_sake.datasets.frames.joined_frames import AnyFrames, JoinedFrames
 from torch_sake.datasets.frames.on_disk import FramesOnDisk
 
+# What tells ions apart, and its part of their numbers:
+STATE = {'charge': 0x1E3779B97F4A7C15, 'spin': 0x42B2AE3D27D4EB4F}
 TOLERANCE = 1e-6  # of positions and cells
 # Structures are compared by sums of all positions, in steps. One that was
 # written with few digits may be at the border of two of them, hardly at that
@@ -22,8 +24,8 @@ BLOCK, MAX_PAIRS = 100_000, 1000  # atoms at a time; pairs that are looked at
 def structure_keys(frames: AnyFrames) -> Tensor:
     r"""Returns two numbers for each frame, of which one is the same for those
     with the same atoms in the same order at the same places of the same cell,
-    as far as digits in files tell, and hardly for others: see
-    :func:`same_structure`.
+    as far as digits in files tell, and, if frames have these, with the same
+    charge and spin, and hardly for others: see :func:`same_structure`.
 
     Args:
         frames (Frames or FramesOnDisk): The frames, of which those on disk
@@ -32,11 +34,16 @@ def structure_keys(frames: AnyFrames) -> Tensor:
     Shapes:
         - **output:** :math:`(M, 2)`
     """
+    index = torch.as_tensor(frames.indices(), dtype=torch.long)
+    of_state = torch.zeros(len(frames), 1, dtype=torch.long)
+    for name, factor in STATE.items():
+        if name in frames.entries:
+            of_state += frames.entries[name][index].long()[:, None] * factor
     if isinstance(frames, JoinedFrames):
         out = torch.empty(len(frames), len(BEGINNINGS), dtype=torch.long)
         for part, rows in frames.of_parts():
             out[rows] = structure_keys(part)
-        return out
+        return out + of_state
     keys = [torch.empty(0, len(BEGINNINGS), dtype=torch.long)]
     size = int(frames.num_atoms.max()) if len(frames) else 0
     # Each of its own, to be the same whatever the size is:
@@ -58,7 +65,7 @@ def structure_keys(frames: AnyFrames) -> Tensor:
         atoms = z.new_zeros(len(num_atoms)).index_add(0, frame,
                                                       z * of_z[place])
         keys.append((steps * of_steps).sum(dim=2) + atoms.unsqueeze(1))
-    return torch.cat(keys)
+    return torch.cat(keys) + of_state
 
 
 def _blocks(frames: Frames | FramesOnDisk) -> Iterator[tuple[Tensor, ...]]:
@@ -130,9 +137,12 @@ def find_repeats(frames: AnyFrames) -> tuple[list[tuple[int, int]], bool]:
 
 def same_structure(data: Data, other: Data) -> bool:
     r"""Whether two frames have the same atoms in the same order, at places
-    and in cells that differ by rounding alone.
+    and in cells that differ by rounding alone, and the same charge and spin,
+    if they have some.
     """
-    if not data.z.equal(other.z):
+    if not data.z.equal(other.z) or any(
+            name in data and not data[name].equal(other[name])
+            for name in STATE):
         return False
     cells = [frame.get('cell', frame.pos.new_zeros(1, 3, 3))
              for frame in (data, other)]
