@@ -19,8 +19,9 @@ def test_train_and_evaluate(water_file, tmp_path, capsys, small):
     out = str(tmp_path / 'run')
     assert main(['train', '--data', water_file, '--out', out, *small]) == 0
     assert sorted(os.listdir(out)) == [
-        'best.safetensors', 'config.yaml', 'error_distribution.png',
-        'errors.csv', 'frames.csv', 'last.safetensors', 'learning_curve.png',
+        'best.safetensors', 'config.yaml', 'data.png',
+        'error_distribution.png', 'errors.csv', 'frames.csv',
+        'last.safetensors', 'learning_curve.png',
         'metrics.csv', 'parity.png', 'test.json'
     ]
     printed = capsys.readouterr().out

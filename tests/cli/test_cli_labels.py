@@ -58,6 +58,10 @@ def test_labels_of_other_names(molecules, run, tmp_path, capsys):
     assert main([*evaluate, '--data', out]) == 0
     assert main([*evaluate, *arguments, '--energy_key', 'mp2']) == 2
     assert "(got 'mp2'; it has ['dft_energy'" in capsys.readouterr().err
+    keys[-1] = 'none'
+    out = str(tmp_path / 'energies.frames')
+    assert main(['convert', *arguments, '--out', out, *keys]) == 0
+    assert ', with energies (eV,' in capsys.readouterr().out
 
 
 def test_some_forces_are_missing(molecules, run, tmp_path, capsys):

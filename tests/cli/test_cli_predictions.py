@@ -239,3 +239,19 @@ def test_output_that_nobody_reads(number):
     process.stdout = None
     assert process.communicate(timeout=120)[1] == ''
     assert process.returncode == 141
+
+
+def test_several_sources(run, water_file, tmp_path):
+    """Each frame has the number that it has in its own file."""
+    other, path = str(tmp_path / 'other.extxyz'), str(tmp_path / 'out.extxyz')
+    ase_io.write(other, ase_io.read(water_file, '3:5'))
+    out = str(tmp_path / 'out')
+    assert main(['evaluate', '--checkpoint', run, '--data',
+                 str([other, water_file]), '--part', 'all', '--out', out,
+                 '--predictions', path]) == 0
+    expected = [(other, 0), (other, 1)] + [(water_file, index)
+                                           for index in range(30)]
+    assert [(row['source'], int(row['frame'])) for row in read_rows(
+        out, 'frames.csv')] == expected
+    assert [(atoms.info['SAKE_source'], atoms.info['SAKE_frame'])
+            for atoms in ase_io.read(path, ':')] == expected

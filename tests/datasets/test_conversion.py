@@ -4,9 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from torch_sake.datasets import Frames, convert_frames, load_frames
+from torch_sake.datasets import (
+    Frames,
+    JoinedFrames,
+    convert_frames,
+    load_frames,
+)
 from torch_sake.datasets.frames.load import load_config_frames
-from torch_sake.utils.units import ASE_UNITS, ENERGIES, LENGTHS, find_unit
+from torch_sake.utils.units import (
+    ASE_UNITS,
+    ENERGIES,
+    LENGTHS,
+    check_given_units,
+    find_unit,
+)
 
 ase_io = pytest.importorskip('ase.io')
 ase_units = pytest.importorskip('ase.units')
@@ -97,6 +108,24 @@ def test_conversion(tmp_path, energy, length, where):
     check(load_config_frames(config, kept.units), kept)
 
 
+def test_files_of_different_units(tmp_path):
+    """They are converted before they are joined, and once more together."""
+    paths = [str(tmp_path / name) for name in ('a.frames', 'b.frames')]
+    ase_io.write(tmp_path / 'a.traj', structures())
+    ase_io.write(tmp_path / 'b.traj', structures(ase_units.Hartree))
+    for path, unit in zip(paths, ('eV', 'Hartree')):
+        convert_frames(path.replace('.frames', '.traj'), path, units=unit)
+    frames = load_config_frames({**CONFIG, 'data': paths}, ASE_UNITS)
+    expected = load_frames(tmp_path / 'a.traj')
+    check(frames[:4], expected)
+    check(frames[4:], expected)
+    units = {'energy': 'kJ/mol', 'length': 'nm'}
+    check(frames.in_units(units)[4:], expected.in_units(units))
+    check(frames[4:], expected)
+    joined = JoinedFrames([load_frames(paths[1]).in_units(ASE_UNITS)])
+    assert joined.source_units['energy'] == 'Hartree'
+
+
 def test_what_is_kept(tmp_path):
     frames = Frames([[1, 1], [8]], [np.ones((2, 3)), np.ones((1, 3))],
                     [1.0, None], [None, np.ones((1, 3))], name='some',
@@ -119,6 +148,9 @@ def test_what_is_kept(tmp_path):
                    units={'length': 'Angstrom', 'mu': 'D'})
     with pytest.raises(ValueError, match="p: The units must be .*cannot be"):
         label.in_units(ASE_UNITS)
+    with pytest.raises(ValueError, match="p: 'units' must not be given for "
+                       "data whose labels are no energies"):
+        check_given_units('p', {'energy': 'eV'}, label.units)
 
 
 def test_units_that_are_known(tmp_path):

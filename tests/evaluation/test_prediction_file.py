@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch_geometric.loader import DataLoader
 
-from torch_sake import Ensemble, Potential, VectorSAKE
+from torch_sake import Ensemble, Potential, Property, VectorSAKE
 from torch_sake.datasets import Frames, read_frames
 from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.evaluation.config import EvaluateConfig
@@ -221,3 +221,17 @@ def test_not_before_it_is_complete(mixed, tmp_path):
 def test_files_that_would_lose_arrays(path):
     with pytest.raises(ValueError, match="'predictions' must end with"):
         EvaluateConfig('run', predictions=path)
+
+
+def test_properties_that_are_no_energies(tmp_path):
+    frames = Frames([[1, 8], [8]], [numpy.eye(3)[:2], numpy.zeros((1, 3))],
+                    [1.5, None], name='any', source='any',
+                    units={'length': 'Angstrom', 'gap': 'eV'})
+    model = Property(VectorSAKE(hidden_channels=4, num_layers=1), name='gap')
+    outputs = write(model, frames, tmp_path / 'out.extxyz', size=2)
+    first, second = ase_io.read(tmp_path / 'out.extxyz', ':')
+    assert first.info['gap'] == 1.5 and 'gap' not in second.info
+    assert first.info['SAKE_gap'] == pytest.approx(
+        outputs['gap'].value.item())
+    assert set(second.info) == {'SAKE_gap', 'SAKE_frame'}
+    assert not any('forces' in name for name in first.arrays)

@@ -5,8 +5,11 @@ import os
 import pytest
 import torch
 
+from torch_sake.evaluation.breakdown import errors_by_group
 from torch_sake.evaluation.frame_errors import formulas, frame_rows, worst
 from torch_sake.evaluation.frame_texts import FrameTexts
+from torch_sake.evaluation.parity import plot_parity
+from torch_sake.evaluation.plots import plot_error_distribution
 from torch_sake.evaluation.predictions import Predicted, Predictions
 from torch_sake.evaluation.report import report_errors
 from torch_sake.evaluation.shown import (
@@ -95,6 +98,13 @@ def test_labels_of_forces_alone(tmp_path, capsys):
     assert 'Frames with labels: force 2\n' in capsys.readouterr().out
 
 
+def test_groups_are_in_the_order_of_their_numbers():
+    groups = ['300', '-', '50.5', '300', '1000', 'a']
+    found = errors_by_group(draw(6 * [2]), groups)
+    assert list(found) == ['50.5', '300', '1000', '-', 'a']
+    assert [group['num_frames'] for group in found.values()] == [1, 2, 1, 1, 1]
+
+
 def test_the_worst_frames():
     pytest.importorskip('ase')
     outputs = draw([3, 3, 3, 3])
@@ -107,3 +117,16 @@ def test_the_worst_frames():
     assert [row['energy_per_atom_error'] for row in found] == pytest.approx(
         [-1.0, 0.4])
     assert formulas(outputs) == 4 * ['CHO']
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('size', [3, 3000])
+def test_numbers_that_are_all_the_same(size, tmp_path):
+    """Such as forces of zero in perfect crystals."""
+    pytest.importorskip('matplotlib')
+    zeros = torch.zeros(size, 3, dtype=torch.double)
+    outputs = Predictions(torch.ones(size, dtype=torch.long),
+                          torch.full((size, ), 29), {
+        'force': Predicted(zeros, zeros, torch.arange(size))})
+    plot_parity(outputs, UNITS, str(tmp_path))
+    plot_error_distribution(outputs, UNITS, str(tmp_path))

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from contextlib import suppress
 
 import pytest
 from ase import Atoms
@@ -128,6 +129,25 @@ def test_constraints_of_a_database(tmp_path, marker, constraint):
     json.dump(content, open(path, 'w'))
     with pytest.raises(ValueError):
         read_structure(path, 'checkpoint')
+
+
+@pytest.mark.parametrize('entry', [
+    {'__ase_objtype__': 'os.system', 'command': 'echo > MARKER'},
+    {'__ase_objtype__': 'bandpath', 'labelseq': '__import__("os")'},
+    {'__ndarray__': [[1], 'object', ['x']]}, ['no', 'mapping'], 'text'],
+    ids=str)
+@pytest.mark.parametrize('key', ['data', 'key_value_pairs'])
+def test_data_of_a_database(tmp_path, marker, entry, key):
+    """What a row says beside its structure is read for its labels."""
+    path = str(tmp_path / 'a.json')
+    write(path, Atoms('H2', [[0, 0, 0], [0, 0, 0.7]]))
+    content = json.load(open(path))
+    text = json.dumps(entry if isinstance(entry, (str, list)) else
+                      {'x': entry}).replace('MARKER', str(marker))
+    content['1'][key] = json.loads(text)
+    json.dump(content, open(path, 'w'))
+    with suppress(ValueError):  # whether it is refused or nothing to us
+        assert load_frames(path).info(0) == {}
 
 
 @pytest.mark.parametrize('expression', [

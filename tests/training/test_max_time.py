@@ -3,8 +3,10 @@ No test waits, or depends on the time that anything takes.
 """
 
 import json
+import multiprocessing
 import os
 import signal
+import warnings
 from dataclasses import asdict, replace
 
 import pytest
@@ -12,6 +14,7 @@ import torch
 
 from torch_sake import load_potential
 from torch_sake.checkpoint import load_checkpoint, save_checkpoint
+from torch_sake.datasets import convert_frames
 from torch_sake.training import TrainConfig
 from torch_sake.utils.durations import seconds_of
 from torch_sake.utils.inputs import LAST
@@ -139,6 +142,24 @@ def test_rate_follows_the_time(timed):
             done, total = plan.position(step)
             assert following.step == step
             assert following.progress == pytest.approx(done / total)
+
+
+@pytest.mark.parametrize('changes', [
+    dict(num_workers=2), dict(data='disk', max_num_atoms=12)], ids=str)
+def test_batches_that_are_not_needed(timed, changes, tmp_path):
+    """The end comes between two validations, with batches made ahead."""
+    if 'data' in changes:
+        changes['data'] = str(tmp_path / 'water.frames')
+        convert_frames(timed.data, changes['data'])
+    clock = Clock(validation=0.0)
+    trainer = clock.watch(Trainer(replace(
+        timed, max_time='00:00:30', val_interval=20, **changes)))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        trainer.fit()
+    assert [row['step'] for row in trainer.history] == [20, trainer.step]
+    assert 26 <= trainer.step < 30
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize('max_time, steps', [

@@ -89,7 +89,7 @@ def errors(config, readout, name, monkeypatch):
     """Of atoms that do not see each other, on the test frames, in units of
     the mean absolute label."""
     monkeypatch.setattr(data, 'load_config_frames',
-                        lambda *_: charges(readout, name))
+                        lambda *args, **kwargs: charges(readout, name))
     trainer = Trainer(replace(
         config, data=name, cutoff=1e-3, num_train=32, num_val=8,
         num_steps=200, val_interval=50, batch_size=8, learning_rate=1e-2,
@@ -248,7 +248,8 @@ def test_fine_tuning_keeps_the_property(config, water_file, monkeypatch):
             Trainer(replace(tuning, **other))
     frames = charges('add', 'mu')
     frames.units['mu'] = 'mD'
-    monkeypatch.setattr(data, 'load_config_frames', lambda *_: frames)
+    monkeypatch.setattr(data, 'load_config_frames',
+                        lambda *args, **kwargs: frames)
     with pytest.raises(ValueError, match="readout .*'dipole' .got 'add'"):
         Trainer(tuning)
 

@@ -2,6 +2,7 @@ from torch_sake.cli.configs import ConvertConfig
 from torch_sake.datasets import convert_frames
 from torch_sake.datasets.frames.config import label_options
 from torch_sake.evaluation.report import describe_labels
+from torch_sake.training.inspection.look import look_at
 
 
 def convert(config: ConvertConfig) -> None:
@@ -14,3 +15,5 @@ def convert(config: ConvertConfig) -> None:
           f'{int(frames.num_atoms.max())} atoms, of atomic numbers '
           f'{frames.elements}, with {describe_labels(frames)} '
           f"({frames.units['energy']}, {frames.units['length']})")
+    for remark in look_at(frames):
+        print(remark.line(config.out, dropped=True))

@@ -1,5 +1,6 @@
 r"""Errors by target, by element, by number of atoms and by group."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,11 +69,18 @@ def errors_by_group(outputs: Predictions, groups: Sequence[str],
         seed (int, optional): Seed of the bootstrap. (default: :obj:`0`)
     """
     sums = outputs.frame_sums()
-    names = sorted(set(groups))
+    names = sorted(set(groups), key=_by_number)
     numbers = {name: number for number, name in enumerate(names)}
     group = torch.tensor([numbers[name] for name in groups])
     return {name: _summarize_part(sums, group == number, seed)
             for name, number in numbers.items()}
+
+
+def _by_number(name: str) -> tuple[float, str]:
+    try:
+        return float(name), name
+    except ValueError:
+        return math.inf, name
 
 
 def _summarize_part(sums: dict[str, Tensor], frames: Tensor,

@@ -1,9 +1,7 @@
-import os.path as osp
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch_sake.datasets.frames.joined_frames import JoinedFrames
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.utils.messages import one_line
 from torch_sake.utils.plain_checks import require
@@ -19,9 +17,10 @@ class FrameTexts:
     r"""What people call the frames of an evaluation.
 
     Args:
-        numbers (list of int): The number of each frame in the data.
+        numbers (list of int): The number of each frame in its source.
         names (dict): What is known of each frame, as text by its name, such as
-            :obj:`'config_type'`. (default: nothing)
+            :obj:`'config_type'`; of several sources, first of all the
+            :obj:`'source'`. (default: nothing)
         group_by (str, optional): The name in :obj:`names` by which frames are
             in groups. (default: :obj:`None`)
     """
@@ -57,13 +56,12 @@ def frame_texts(frames: AnyFrames,
     chosen = [name for name in NAMES if name in known][:1]
     if group_by is not None and group_by not in chosen:
         chosen.append(group_by)
-    names = {name: [one_line(str(info.get(name, ABSENT))) for info in infos]
-             for name in chosen}
-    if isinstance(frames, JoinedFrames):  # of which numbers say little
-        places = [frames.where(index) for index in range(len(frames))]
-        names = {'source': [osp.basename(place.replace("'", ''))
-                            for place in places], **names}
-    texts = FrameTexts(list(map(int, frames.indices())), names, group_by)
+    origins = [frames.origin(index) for index in range(len(frames))]
+    sources, numbers = zip(*origins)
+    names = {} if len(set(sources)) == 1 else {'source': list(sources)}
+    names.update({name: [one_line(str(info.get(name, ABSENT)))
+                         for info in infos] for name in chosen})
+    texts = FrameTexts(list(numbers), names, group_by)
     number = len(set(texts.groups or []))
     require(number <= MAX_GROUPS,
             f"'group_by' must have at most {MAX_GROUPS} different values "

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from torch_sake.datasets.frames.config import LabelConfig
+from torch_sake.datasets.frames.joined_frames import JoinedFrames
 from torch_sake.datasets.frames.label_keys import (
     NONE,
     PREDICTED,
@@ -50,7 +51,8 @@ class PredictionFile:
     the predictions, in the units of the data: :obj:`SAKE_energy`,
     :obj:`SAKE_forces`, for periodic frames :obj:`SAKE_stress`, and of an
     ensemble :obj:`SAKE_energy_std` and :obj:`SAKE_forces_std`. The number of
-    the frame in the data is :obj:`SAKE_frame`.
+    the frame in its source is :obj:`SAKE_frame`, and :obj:`SAKE_source` says
+    which one it is of several.
 
     Args:
         file (file): The open file.
@@ -66,7 +68,6 @@ class PredictionFile:
         if frames.units != frames.source_units:
             self.factors = conversion_factors(frames.units,
                                               frames.source_units)
-        self.numbers = list(map(int, frames.indices()))
         self.num_written = 0
 
     def write(self, data: Data, outputs: dict[str, Tensor]) -> None:
@@ -95,7 +96,9 @@ class PredictionFile:
             has_stress = bool(pbc.any() & ~empty_cells(cell[None])[0])
         number = self.num_written + row
         image.info.update(plain_info(self.frames.info(number)))
-        image.info[f'{PREDICTED}frame'] = self.numbers[number]
+        source, image.info[f'{PREDICTED}frame'] = self.frames.origin(number)
+        if isinstance(self.frames, JoinedFrames):
+            image.info[f'{PREDICTED}source'] = as_text(source)
         for name in (self.frames.label, 'force', 'stress'):
             if name in data:
                 self._put(image, self._label_name(name), name,

@@ -39,6 +39,7 @@ def plot_data(frames: AnyFrames, folder: str) -> None:
         _draw_forces(axes[1], sample)
     _draw_distances(axes[-1], sample.some(NUM_ATOMS_NEAR))
     for axis in axes:
+        axis.set_axisbelow(True)
         axis.grid(True, alpha=0.3)
     number = f'{len(frames)} frames' if len(sample) == len(frames) else (
         f'{len(sample)} of {len(frames)} frames')
@@ -53,8 +54,12 @@ def _draw_energies(axis: Any, sample: Sample) -> None:
     axis.set(xlabel=f'energy per atom, without the sum of\nreferences of the '
                     f'elements ({unit})', ylabel='number of frames')
     if rest.numel() > 0:
-        axis.hist(rest, bins=min(BINS, 10 + rest.numel() // 10), color='C0')
+        axis.hist(rest, bins=_num_bins(rest), color='C0')
         axis.set_yscale('log' if _is_wide(rest) else 'linear')
+
+
+def _num_bins(values: Tensor) -> int:
+    return min(BINS // 2, 10 + int(values.numel()**0.5))
 
 
 def _is_wide(values: Tensor) -> bool:
@@ -74,10 +79,13 @@ def _draw_forces(axis: Any, sample: Sample) -> None:
     axis.set(xlabel=f'length of the force on an atom ({unit})', xscale='log',
              ylabel='number of atoms')
     if not bool(there.any()):
+        axis.annotate('all are 0', (0.5, 0.5), xycoords='axes fraction',
+                      horizontalalignment='center')
         return
     low = float(size[there].sort().values[int(there.sum()) // 1000])
     high = float(size[there].max())
-    bins = numpy.geomspace(0.9 * max(low, 1e-8 * high), 1.1 * high, BINS // 2)
+    bins = numpy.geomspace(0.9 * max(low, 1e-8 * high), 1.1 * high,
+                           _num_bins(size[there]))
     elements, counts = sample.z[there].unique(return_counts=True)
     shown = elements[counts.argsort(descending=True)][:SEVERAL + 2].tolist()
     for color, element in enumerate(shown):
@@ -111,9 +119,11 @@ def _draw_distances(axis: Any, sample: Sample) -> None:
                           color=f'C{index}')
         axis.step(bins[:-1], curve, where='post', linewidth=1,
                   color=f'C{index}')
-        axis.annotate('-'.join(map(_symbol, kind)), (0.02 * bins[-1],
-                                                     index + 0.25))
-        axis.plot(float(found.min()), index, marker='|', color='black')
+        least = float(found.min())
+        axis.plot(least, index, marker='|', color='black')
+        name = '-'.join(map(_symbol, kind))
+        axis.annotate(f'{name}\nfrom {least:.3g}', (0.02, index + 0.4),
+                      xycoords=('axes fraction', 'data'), fontsize='small')
     axis.set(xlim=(0, bins[-1]), ylim=(-0.1, max(len(shown.t()), 1)))
 
 

@@ -179,7 +179,7 @@ class Trainer:
 
     @own_global_state()
     def fit(self, callbacks: Sequence[Any] = ()) -> None:
-        r"""Trains up to the last step.
+        r"""Trains up to the last step, or until the time is over.
 
         Args:
             callbacks (list of pytorch_lightning.Callback, optional): Callbacks

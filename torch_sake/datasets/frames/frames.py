@@ -207,14 +207,12 @@ class Frames(LabeledFrames, InMemoryDataset):
         """
         return any(name in info for info in self._infos or ())
 
-    def where(self, index: int) -> str:
-        r"""Returns what messages call a frame: where it comes from, and its
-        number there.
-        """
+    def origin(self, index: int) -> tuple[str, int]:
+        r"""Returns where a frame comes from, and its number there."""
         number = int(self.indices()[index])
         if self._numbers is not None:
             number = self._numbers[number]
-        return f"'{self.source}', frame {self._first_frame + number}"
+        return self.source, self._first_frame + number
 
     def known(self, name: str) -> Tensor:
         r"""Returns whether a label of each frame is known: its energy (or

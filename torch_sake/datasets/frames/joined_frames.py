@@ -97,10 +97,10 @@ class JoinedFrames(LabeledFrames, Dataset):
         r"""As :meth:`torch_sake.datasets.Frames.mentions`."""
         return any(part.mentions(name) for part in self.parts)
 
-    def where(self, index: int) -> str:
-        r"""As :meth:`torch_sake.datasets.Frames.where`."""
+    def origin(self, index: int) -> tuple[str, int]:
+        r"""As :meth:`torch_sake.datasets.Frames.origin`."""
         part, number = self._find(self.indices()[index])
-        return part.where(number)
+        return part.origin(number)
 
     def in_units(self, units: dict[str, str]) -> 'JoinedFrames':
         frames = copy.copy(self)

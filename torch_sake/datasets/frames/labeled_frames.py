@@ -82,6 +82,13 @@ class LabeledFrames:
         r"""Multiplies what frames consist of, by name."""
         raise NotImplementedError
 
+    def where(self, index: int) -> str:
+        r"""Returns what messages call a frame: where it comes from, and its
+        number there.
+        """
+        source, number = self.origin(index)  # type: ignore[attr-defined]
+        return f"'{source}', frame {number}"
+
     @property
     def label(self) -> str:
         r"""The name of what the frames are labeled with."""

@@ -117,9 +117,9 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
                 f'SELECT 1 FROM {TABLE} WHERE instr(COL_info, ?) LIMIT 1',
                 (json.dumps(name), )).fetchone() is not None
 
-    def where(self, index: int) -> str:
-        r"""As :meth:`torch_sake.datasets.Frames.where`."""
-        return f"'{self.source}', frame {int(self.indices()[index])}"
+    def origin(self, index: int) -> tuple[str, int]:
+        r"""As :meth:`torch_sake.datasets.Frames.origin`."""
+        return self.source, int(self.indices()[index])
 
     def known(self, name: str) -> Tensor:
         r"""As :meth:`torch_sake.datasets.Frames.known`."""

@@ -25,7 +25,7 @@ from torch_sake.utils.inputs import find_data_set
 from torch_sake.utils.units import ENERGIES, LENGTHS
 
 MOST_ATOMS = 2_000_000  # of which distances are measured
-MOST_IN_CELLS = 200_000  # of periodic frames, where it takes longer
+MOST_IN_CELLS = 100_000  # of periodic frames, where it takes longer
 
 
 def look_at(frames: AnyFrames, cutoff: float | None = None) -> list[Remark]:
@@ -38,7 +38,7 @@ def look_at(frames: AnyFrames, cutoff: float | None = None) -> list[Remark]:
 
     Of frames in a file of :func:`~torch_sake.datasets.convert_frames`, at most
     20,000 are looked at; of others, all energies and forces, and the distances
-    of two million atoms (200,000 if there is a cell).
+    of two million atoms (100,000 if there is a cell).
 
     Args:
         frames (Frames or FramesOnDisk): The structures.
@@ -87,7 +87,7 @@ def _unit_remarks(sample: Sample, near: Nearest) -> list[Remark]:
         middle = float(near.ratio[near.ratio.isfinite()].median())
         hint = '' if units is not None else (
             f": convert them ('--length_unit {length}')")
-        if length == 'Bohr' and evidence == (None, None, None):
+        if length == 'Bohr' and evidence[:2] == (None, None):
             hint += ", and look whether energies are in Hartree ('--units')"
         remarks.append(Remark(
             f'Lengths do not look like {declared}: neighbors are {middle:.2g} '

@@ -24,8 +24,12 @@ class Remark:
     frames: tuple[int, ...] = ()
     is_outlier: bool = False
 
+    def __str__(self) -> str:
+        return (f'{name_frames(self.frames)}: ' if self.frames else ''
+                ) + self.message
+
     def line(self, source: str, dropped: bool = False) -> str:
-        r"""Returns the remark as a line.
+        r"""Returns the remark as a line with all that there is to do.
 
         Args:
             source (str): What the frames are of.
@@ -33,14 +37,11 @@ class Remark:
                 (default: :obj:`False`)
         """
         if not self.frames:
-            return f'{source}: {self.message}'
+            return f'{source}: {self}'
         hint = '' if dropped or not self.is_outlier else (
             "; '--drop_outliers true' leaves {} out".format(
                 'it' if len(self.frames) == 1 else 'them'))
-        return f'{source}, {name_frames(self.frames)}: {self.message}{hint}'
-
-    def __str__(self) -> str:
-        return self.line('Frames')
+        return f'{source}, {self}{hint}'
 
 
 def name_frames(frames: Iterable[int]) -> str:

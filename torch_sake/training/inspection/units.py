@@ -53,10 +53,15 @@ class Evidence(NamedTuple):
             for what forces say.
         total (float, optional): Energies in units of those of the atoms with
             all electrons, in Hartree.
+        is_total (bool, optional): Whether that is no chance, as it may be of
+            few compositions with other energies: those of the GFN2-xTB of
+            ethanol in eV are twice the total ones in Hartree.
+            (default: :obj:`False`)
     """
     stiffness: float | None
     fit: float | None
     total: float | None
+    is_total: bool = False
 
 
 def find_evidence(sample: Sample, pairs: Pairs,
@@ -78,7 +83,7 @@ def find_evidence(sample: Sample, pairs: Pairs,
             'rises. They are likely gradients: multiply them by -1'))
     return Evidence(abs(bonds.slope) if bonds else None,
                     abs(fit.slope) if fit else None,
-                    total_energies(sample)), remarks
+                    *total_energies(sample)), remarks
 
 
 def is_sure(slope: Slope) -> bool:
@@ -86,14 +91,15 @@ def is_sure(slope: Slope) -> bool:
     return slope.correlation > 0.95
 
 
-def total_energies(sample: Sample) -> float | None:
+def total_energies(sample: Sample) -> tuple[float | None, bool]:
     r"""Returns energies in units of those of the atoms with all electrons, in
-    Hartree, if there is one factor for all frames.
+    Hartree, if there is one factor for all frames, and whether there are so
+    many compositions that this is no chance.
     """
     known = ~sample.energy.isnan() & ~sample.is_alone
     largest = int(sample.z.max())
     if not bool(known.any()) or largest == 1 or largest > len(ATOMS):
-        return None
+        return None, False
     atoms = torch.tensor((0.0, *ATOMS), dtype=torch.double)[sample.z]
     total = torch.zeros(len(sample), dtype=torch.double).index_add_(
         0, sample.batch, atoms)[known]
@@ -101,8 +107,12 @@ def total_energies(sample: Sample) -> float | None:
     middle = float(ratio.median())
     if middle <= 0 or float(
             ((ratio / middle - 1).abs() > 0.02).double().mean()) > 0.05:
-        return None
-    return middle
+        return None, False
+    kinds = torch.stack([total, sample.sizes[known].double()]).round(
+        decimals=3).unique(dim=1)
+    heavy = total / sample.sizes[known]  # differs if the elements' shares do
+    return middle, kinds.size(1) >= 4 and float(
+        heavy.max() - heavy.min()) > 0.2 * float(heavy.abs().mean())
 
 
 def find_units(evidence: Evidence, sample: Sample,
@@ -124,20 +134,21 @@ def find_units(evidence: Evidence, sample: Sample,
               for units in candidates}
     stiffness, fit, _ = errors[said]
     totals = [units for units in candidates if errors[units][2] == 0]
+    wrong = evidence.is_total and len(totals) > 0 and said not in totals
     usual = (USUAL_STIFFNESS if length == sample.units['length'] else
              TIGHT_STIFFNESS)
     if (stiffness < math.log(usual) and fit < math.log(USUAL_FIT)
-            and (said in totals or not totals)):
+            and not wrong):
         return None
-    if totals:
-        candidates = totals
-    if evidence.stiffness is None and evidence.total is None:
+    if evidence.stiffness is None and not evidence.is_total:
         # Nothing tells both: one is as it is said, or both are atomic units.
         candidates = [units for units in candidates if declared in units[:2]
                       or units[0] == units[1] in ATOMIC_UNITS]
     right = [units for units in candidates
              if errors[units][0] < math.log(STIFFNESS)
              and errors[units][1] < math.log(FITS)]
+    if evidence.total is not None:
+        right = [units for units in right if errors[units][2] == 0] or right
     simple = {units: _complexity(units, said) for units in right}
     least = min(simple.values(), default=0)
     return sorted((units for units in dict.fromkeys(right)
@@ -167,8 +178,8 @@ def _errors(units: Units, evidence: Evidence, said: dict[str, str],
     if evidence.fit is not None:
         fit = abs(math.log(evidence.fit * energy / (force * longer)))
     if evidence.total is not None:
-        total = float(not BOUND[0] < evidence.total * energy / HARTREE
-                      < BOUND[1])
+        total = float(units.energy == 'Ry' or not BOUND[0] <
+                      evidence.total * energy / HARTREE < BOUND[1])
     return stiffness, fit, total
 
 
@@ -197,7 +208,7 @@ def unit_remark(units: list[Units], evidence: Evidence, sample: Sample,
         else:
             facts.append(f'differences of energies are '
                          f'{in_digits(evidence.fit)} times what forces say')
-    if units and evidence.total is not None and _errors(
+    if units and evidence.is_total and _errors(
             units[0], evidence, sample.units, length)[2] == 0:
         facts.append(f'energies are those of all electrons in '
                      f'{units[0].energy}')
