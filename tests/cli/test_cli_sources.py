@@ -62,9 +62,9 @@ def test_several_files(files, capsys):
         capsys.readouterr().out)
     with open('run/evaluation/frames.csv') as file:
         of_frames = list(csv.DictReader(file))
-    assert [row['source'] for row in of_frames] == [
-        f"{'a.xyz' if i < 14 else 'b.frames' if i < 24 else 'c.xyz'}, frame "
-        f"{i - 14 * (i >= 14) - 10 * (i >= 24)}" for i in split[2]]
+    assert [(row['source'], int(row['frame'])) for row in of_frames] == [
+        ('a.xyz', i) if i < 14 else ('b.frames', i - 14) if i < 24 else
+        ('c.xyz', i - 24) for i in split[2]]
     # The run goes on, as it was asked for or as its file says:
     assert train('--data', '[a.xyz, b.frames, c.xyz]', '--resume') == 0
     assert main(['train', '--config', 'run/config.yaml', '--resume']) == 0

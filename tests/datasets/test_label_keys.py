@@ -125,8 +125,10 @@ def test_a_key_wins(tmp_path):
     frames = read_frames(path, **KEYS)
     check(frames)
     assert frames.info(0)['REF_energy'] == 8.0
-    assert read_frames(path, energy_key='energy', forces_key='none',
-                       stress_key='none').energy.tolist() == 4 * [7.0]
+    frames = read_frames(path, energy_key='energy', forces_key='none',
+                         stress_key='none')
+    assert frames.energy.tolist() == 4 * [7.0]
+    assert not frames.has_forces and not frames.has_stress
     with pytest.raises(ValueError, match="frame 0: 'energy' and 'REF_energy' "
                        "must be the same where a frame has both "
                        r"\(got 7.0 and 8.0; 'energy_key' chooses one\)"):

@@ -139,6 +139,33 @@ def test_nothing_is_said_of_slabs_among_crystals():
     assert lines(build({}, **dict(zip(names, map(list, zip(*rows)))))) == []
 
 
+def test_nothing_is_said_of_isolated_atoms_in_boxes():
+    data = list(copper(20))
+    cells = [15 * numpy.eye(3), *(one.cell[0] for one in data)]
+    frames = Frames(
+        [[29], *(one.z for one in data)],
+        [[[7.0, 7, 7]], *(one.pos for one in data)],
+        [33.0, *(float(one.energy) for one in data)],
+        [[[0.0, 0, 0]], *(one.force for one in data)],
+        cell=numpy.stack(cells), name='x', units=EV, source='x.xyz',
+        infos=[{'config_type': 'IsolatedAtom'}, *(20 * [{}])])
+    assert lines(frames) == []
+    frames._infos = None
+    assert len(lines(frames)) == 1
+
+
+def test_all_energies_are_zero():
+    remark, = look_at(copper(energy=times(0), stress=lambda _: None))
+    assert 'All energies are exactly 0' in str(remark)
+
+
+def test_nothing_is_known():
+    nothing = [None] * 12
+    assert lines(molecules(12, energy=lambda _: nothing,
+                           force=lambda _: nothing)) == []
+    assert lines(molecules(1)) == []
+
+
 def test_nothing_is_said_of_other_charges_of_the_same_structure():
     frames = molecules(30, pos=put(5, lambda _: molecules(30)[2].pos.numpy()))
     assert len(lines(frames)) == 1

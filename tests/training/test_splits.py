@@ -115,14 +115,17 @@ def test_small_data_are_split_without_a_word():
     frames = build(30)
     split = split_frames(frames, config())
     assert [part.numel() for part in vars(split).values()] == [24, 3, 3]
-    settled = settle_sizes(config(), {'train': 24, 'val': 3, 'test': 3})
+    drawn = {'train': 24, 'val': 3, 'test': 3}
+    settled = settle_sizes(config(), drawn)
     assert (settled.num_train, settled.num_val, settled.num_test) == (24, 3,
                                                                       None)
     assert parts(split_frames(frames, settled)) == parts(split)
     words = "{'train': 24, 'val': 3, 'test': 3} frames"
-    assert describe_sizes(config(), split) == (
+    assert describe_sizes(config(), split, drawn) == (
         f"{words} (80 % and 10 %, as 'num_train' and 'num_val' are not given)")
-    assert describe_sizes(settled, split) == words
+    assert describe_sizes(settled, split, drawn) == words
+    assert describe_sizes(config(), split, {**drawn, 'train': 950}) == words
+    assert describe_sizes(config(num_test=3), split, drawn) == words
     with pytest.raises(ValueError, match=r"at most 1, .*\(got 1 \+ 1\)"):
         split_frames(build(1), config())
 

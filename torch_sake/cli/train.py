@@ -20,8 +20,8 @@ def train(config: TrainConfig) -> None:
     data, number = trainer.data, config.num_processes
     parameters = sum(p.numel() for p in trainer.potential.parameters())
     if trainer.is_global_zero:
-        print(f'{data.frames.source}: {describe_sizes(config, data.split)} '
-              'with '
+        sizes = describe_sizes(config, data.split, data.drawn)
+        print(f'{data.frames.source}: {sizes} with '
               f'{describe_labels(data.frames)}, {parameters} parameters, on '
               f'{trainer.device}'
               + (f' ({number} processes)' if number > 1 else ''))

@@ -142,9 +142,10 @@ def load_data(config: EvaluateConfig,
     frames = load_config_frames(
         {**vars(config), 'data_seed': config.data_seed or 0},
         description['units'])
-    if frames.units != frames.source_units:
-        print(f'{frames.source}: converted from '
-              f'{in_a_row(frames.source_units)} to {in_a_row(frames.units)}')
+    for part in getattr(frames, 'parts', [frames]):
+        if part.units != part.source_units:
+            print(f'{part.source}: converted from '
+                  f'{in_a_row(part.source_units)} to {in_a_row(part.units)}')
     return frames
 
 

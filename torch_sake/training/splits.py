@@ -171,11 +171,15 @@ def settle_sizes(config: TrainConfig, drawn: Mapping[str, int]) -> TrainConfig:
     return config
 
 
-def describe_sizes(config: TrainConfig, split: Split) -> str:
-    r"""Returns how many frames there are in each part, and why."""
-    sizes = {name: part.numel() for name, part in vars(split).items()}
+def describe_sizes(config: TrainConfig, split: Split,
+                   drawn: Mapping[str, int]) -> str:
+    r"""Returns how many frames there are in each part, and why as many were
+    drawn.
+    """
+    sizes = {name: len(part) for name, part in vars(split).items()}
     words = f'{sizes} frames'
-    if config.num_train is None and not any(map(config.given_as, GIVEN)) and (
-            sizes['train'] != config.default_sizes[0]):
+    is_open = (config.num_train, config.num_val, config.num_test) == (
+        None, None, None) and not any(map(config.given_as, GIVEN))
+    if is_open and drawn['train'] != config.default_sizes[0]:
         words += " (80 % and 10 %, as 'num_train' and 'num_val' are not given)"
     return words

@@ -7,12 +7,12 @@ from torch_sake.utils.units import EnergyUnit, LengthUnit
 
 @dataclass(kw_only=True)
 class LabelConfig:
-    r"""What the labels of a file are called, and their units. Labels called
-    'none' are not read.
+    r"""What the labels of a file are called, and their units.
 
     Args:
         energy_key: Name of the energies in the file, if it is none of
-            'energy', 'REF_energy' and, where it is alone, 'free_energy'.
+            'energy', 'REF_energy' and, where it is alone, 'free_energy';
+            'none' reads none, as with the other names.
         forces_key: Name of the forces, if it is neither 'forces' nor
             'REF_forces'.
         stress_key: Name of the stresses, if it is neither 'stress' nor
@@ -21,9 +21,9 @@ class LabelConfig:
             none of 'virial', 'virials', 'REF_virial' and 'REF_virials'.
         units: Unit of the energies of the file, such as 'kcal/mol', if it is
             not the usual one. Forces are in this unit per unit of length. If
-            it is given, 'train' converts all to eV and Angstrom; 'evaluate'
-            converts to the units of the potential anyway; 'convert' keeps the
-            numbers.
+            it is given, 'train' converts all to eV and Angstrom, in which
+            other settings are then, too; 'evaluate' converts to the units of
+            the potential anyway; 'convert' keeps the numbers.
         length_unit: Unit of the lengths of the file, such as 'Bohr', if it is
             not the usual one. What is converted is the same.
     """

@@ -13,6 +13,7 @@ from torch_sake.utils.units import LENGTHS
 
 NOBLE = (2, 10, 18, 36, 54, 86)  # without bonds
 REACH = (3.5, 7.0, 14.0)  # of searches in cells, in Angstrom
+FURTHER = 100  # frames of the last one, which takes longer
 MOST_PAIRS = 1 << 22
 LARGEST = 256  # atoms of which all pairs are tested
 # In units of the sum of the covalent radii:
@@ -54,6 +55,8 @@ def nearest(sample: Sample) -> Nearest:
                 radii[:, :, None] + radii[:, None])).amin(dim=2)
     rest = (~small).nonzero()[:, 0]
     for reach in REACH:
+        if reach == REACH[-1]:
+            rest = rest[:FURTHER]
         if rest.numel() > 0:
             rest = _search(sample, rest, reach, out)
     return out
@@ -99,11 +102,9 @@ def likely_length(sample: Sample, near: Nearest) -> str | None:
         sample.z, torch.tensor(NOBLE))
     if int(counts.sum()) < 2:
         return None
-    low, middle, high = near.ratio[counts].quantile(
-        torch.tensor([0.1, 0.5, 0.9], dtype=torch.double)).tolist() if int(
-            counts.sum()) < 1e6 else near.ratio[counts][::int(
-                counts.sum() / 1e6) + 1].quantile(torch.tensor(
-                    [0.1, 0.5, 0.9], dtype=torch.double)).tolist()
+    ratio = near.ratio[counts].sort().values
+    low, middle, high = (float(ratio[int(share * (len(ratio) - 1))])
+                         for share in (0.1, 0.5, 0.9))
     declared = sample.units['length']
     if low < BONDED[1] and high > BONDED[0]:
         return None  # some are where bonds are: it is the right unit

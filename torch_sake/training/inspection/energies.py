@@ -74,6 +74,9 @@ def energy_remarks(sample: Sample, rest: Tensor) -> list[Remark]:
     r"""Returns remarks on energies that are zero, or far outside."""
     known = ~rest.isnan()
     usual = known & (sample.energy != 0)
+    if int(known.sum()) >= FEWEST and not bool(usual.any()):
+        return [Remark('All energies are exactly 0: they were likely not '
+                       'computed')]
     if int(usual.sum()) < FEWEST:
         return []
     remarks, unit = [], sample.units['energy']

@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -63,17 +64,17 @@ class Sample:
     def __len__(self) -> int:
         return self.energy.numel()
 
-    @property
+    @cached_property
     def sizes(self) -> Tensor:
         r"""The number of atoms of each frame."""
         return self.ptr.diff()
 
-    @property
+    @cached_property
     def batch(self) -> Tensor:
         r"""The frame of each atom."""
         return torch.arange(len(self)).repeat_interleave(self.sizes)
 
-    @property
+    @cached_property
     def is_alone(self) -> Tensor:
         r"""Whether a frame is one atom that has no images, or is said to be
         isolated in its cell.

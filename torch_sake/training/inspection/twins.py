@@ -35,7 +35,7 @@ def find_twins(sample: Sample) -> Tensor:
     reach = SAME * float(weight.abs().sum())
     pairs, step = [], 1
     first, second = torch.arange(len(key) - 1), torch.arange(1, len(key))
-    while first.numel() > 0 and step < 50:  # neighbors of neighbors
+    while first.numel() > 0 and step < 8:  # others may lie between
         near = key[second] - key[first] < reach
         first, second = first[near], second[near]
         pair = torch.stack([order[first], order[second]]).sort(dim=0).values
