@@ -40,8 +40,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize('page', [
-    'checkpoints', 'evaluation', 'parity', 'performance', 'quickstart',
-    'smoothness', 'testing', 'training', 'troubleshooting'])
+    'checkpoints', 'evaluation', 'labels', 'parity', 'performance',
+    'quickstart', 'smoothness', 'testing', 'training', 'troubleshooting'])
 def test_page(page, folder, monkeypatch):
     monkeypatch.chdir(folder)
     run(page)

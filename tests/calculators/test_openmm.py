@@ -319,7 +319,7 @@ def test_bad_input(monkeypatch):
             openmm_force(potential, z, units=units)
     with pytest.raises(ValueError, match=r"'energy' .* \(got 'Rydberg'\)"):
         openmm_force(potential, z,
-                     units={'length': 'nm', 'energy': 'Rydberg'})
+                     units={'length': 'nm', 'energy': 'Kelvin'})
     with pytest.raises(ValueError, match=r"'length' .* \(got 'foot'\)"):
         openmm_force(potential, z, units={'length': 'foot', 'energy': 'eV'})
     with pytest.raises(ValueError, match="'potential' must have a cutoff"):

@@ -506,7 +506,8 @@ def test_compiled(elements, pos, recwarn):
                                      torch.arange(3))
     assert torch.allclose(energy, ENERGIES[ELEMENTS], rtol=0, atol=1e-9)
     assert not forces.any()
-    assert compiled.compiled and not recwarn.list, recwarn.list
+    assert compiled.compiled and not [
+        one for one in recwarn if 'Compilation failed' in str(one.message)]
 
 
 def test_calculators():

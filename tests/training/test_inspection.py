@@ -229,6 +229,18 @@ def test_total_energies_tell_their_unit():
     assert lines(build({'energy': times(HARTREE)}, **arrays)) == []
 
 
+def test_total_energies_of_one_molecule_may_be_a_chance():
+    """Those of valence electrons in eV may be what all have in Hartree."""
+    ethanol = molecules(60)[2::3]
+    shift = -155.0 - float(ethanol[0].energy)
+    energy = [float(one.energy) + shift for one in ethanol]
+    arrays = {'z': [one.z for one in ethanol], 'energy': energy,
+              'pos': [one.pos for one in ethanol]}
+    assert lines(build({}, **arrays)) == []
+    assert lines(build({}, **arrays, force=[one.force for one in ethanol])
+                 ) == []
+
+
 # The factor of the stress, and what the line says.
 STRESSES = {'GPa': (160.2177, 'likely in GPa'),
             'kbar': (1602.177, 'likely in kbar'),

@@ -323,7 +323,7 @@ CASES = [
     (lambda entry: entry['config'].update(num_steps='7'),
      "'config.num_steps' must be of type int"),
     (lambda entry: entry['config'].update(max_time=None),
-     "'config' must have num_steps or max_time"),
+     "'config' must have num_steps or max_time .got a run of kind 'pot"),
 ]
 
 

@@ -21,7 +21,7 @@ from torch_sake.utils.hints import (
 from torch_sake.utils.messages import in_words
 from torch_sake.utils.names import is_import_path
 from torch_sake.utils.plain_checks import check_elements, require
-from torch_sake.utils.units import check_units, check_units_of_label
+from torch_sake.utils.units import LENGTHS, check_units, check_units_of_label
 
 Elements = Annotated[list[int], partial(check_elements, end=NUM_ELEMENTS)]
 LabelUnits = Annotated[dict[str, str], check_units_of_label]
@@ -116,7 +116,13 @@ class _Required(_Optional):
     elements: Elements
 
 
+class Bonds(TypedDict):
+    cutoff: PositiveFloat
+    length: Literal[tuple(LENGTHS)]
+
+
 class _OfPotential(_Required, total=False):
+    bonds: Bonds | None
     isolated_atoms: Elements  # that have exactly their energies
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_sake.checkpoint import load_checkpoint
 from torch_sake.models.readout import NUM_ELEMENTS
 from torch_sake.models.registry import MODELS, find_model
+from torch_sake.potentials.bonds import BondEnergy, Priors
 from torch_sake.potentials.description import (
     check_description,
     check_kind,
@@ -195,7 +196,17 @@ def assemble(model: torch.nn.Module, references: Tensor | None,
     if description.get('kind') == 'property':
         return Property(model, description['energy_scale'], references,
                         description['readout'], description['label'])
-    prior = description.get('prior')
     return Potential(model, description['energy_scale'], references,
-                     None if prior is None else ZBLRepulsion(**prior),
+                     build_prior(description),
                      isolated_atoms=description.get('isolated_atoms'))
+
+
+def build_prior(description: dict[str, Any]) -> torch.nn.Module | None:
+    r"""Returns the parts of an energy that are not learned."""
+    priors: list[torch.nn.Module] = []
+    if description.get('prior') is not None:
+        priors.append(ZBLRepulsion(**description['prior']))
+    if description.get('bonds') is not None:
+        energies = torch.zeros(NUM_ELEMENTS, dtype=torch.double)
+        priors.append(BondEnergy(energies, **description['bonds']))
+    return Priors(priors) if len(priors) > 1 else (priors or [None])[0]

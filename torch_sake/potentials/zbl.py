@@ -8,7 +8,7 @@ from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
 from torch_sake.utils.bounds import check_cutoff
 from torch_sake.utils.checks import MAX_ATOMIC_NUMBER
-from torch_sake.utils.units import BOHR, check_units
+from torch_sake.utils.units import BOHR, LENGTHS, check_units
 
 COULOMB = 14.399645478  # e^2 / (4 pi epsilon_0) in eV Angstrom
 # Of the universal screening function, with the exponents:
@@ -68,13 +68,12 @@ class ZBLRepulsion(torch.nn.Module):
                  energy: str = 'eV'):
         super().__init__()
         self.cutoff = check_cutoff('cutoff', cutoff)
-        length, energy = check_units({'length': length, 'energy': energy})
+        units = {'length': length, 'energy': energy}
+        length, energy = check_units(units)
         self.bohr = BOHR / length
         self.coulomb = COULOMB / length / energy
-        radii = torch.tensor([0.0, *COVALENT_RADII])
-        radii = torch.cat([radii, radii[-1:].expand(
-            MAX_ATOMIC_NUMBER + 1 - len(radii))])
-        self.register_buffer('radii', radii / length, persistent=False)
+        self.register_buffer('radii', covalent_radii(units['length']),
+                             persistent=False)
         self.envelope = PolynomialEnvelope(1.0)
 
     def forward(
@@ -110,3 +109,10 @@ class ZBLRepulsion(torch.nn.Module):
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}(cutoff={self.cutoff})'
+
+
+def covalent_radii(length: str = 'Angstrom') -> Tensor:
+    r"""Returns the covalent radii by atomic number in a unit of length."""
+    radii = torch.tensor([0.0, *COVALENT_RADII])
+    rest = radii[-1:].expand(MAX_ATOMIC_NUMBER + 1 - len(radii))
+    return torch.cat([radii, rest]) / LENGTHS[length]

@@ -19,7 +19,7 @@ from torch_sake.utils.hints import (
     check_entry,
 )
 from torch_sake.utils.inputs import LAST
-from torch_sake.utils.messages import errors_name
+from torch_sake.utils.messages import errors_name, in_words
 from torch_sake.utils.plain_checks import require
 
 if TYPE_CHECKING:
@@ -59,8 +59,9 @@ def keep_length(config: Any, names: tuple[str, ...]) -> Any:
         found = check_entry('config', description.get('config'),
                             dict[str, Any])
         found = {name: found.get(name) for name in names}
-        if all(value is None for value in found.values()):
-            raise ValueError(f"'config' must have {' or '.join(names)}")
+        require(any(value is not None for value in found.values()),
+                f"'config' must have {' or '.join(names)} (got a run of kind "
+                f"{in_words(description.get('kind'))})")
         return replace(config, **found)
 
 

@@ -152,8 +152,8 @@ class RunModule(LightningModule):
         loss = self.take_step(data, self.trainer.optimizers,
                               self.manual_backward)
         self.losses.append(loss)
-        self.timer.end_step()
         if self.max_time is not None:
+            self.timer.end_step()
             keep_time(self)
         return loss
 

@@ -49,6 +49,7 @@ class Pretrained:
             self.elements = description.get('old_elements', self.elements)
         self.description = {'model': description['model'],
                             'prior': description.get('prior'),
+                            'bonds': description.get('bonds'),
                             'old_elements': self.elements}
 
     def settle(self, config: TrainConfig) -> TrainConfig:

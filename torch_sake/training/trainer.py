@@ -15,6 +15,7 @@ from torch_sake.models.registry import find_model, name_of
 from torch_sake.potentials.load import assemble
 from torch_sake.runs.distributed import is_first_process
 from torch_sake.runs.length import keep_length
+from torch_sake.training.bonds import fit_bonds
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
@@ -238,8 +239,14 @@ class Trainer:
         if config.zbl:
             description['prior'] = {'cutoff': config.cutoff or 5.0,
                                     **data.frames.units}
-        return assemble(model, data.atomic_energies, {
-            **description, **data.description}), description
+        if data.isolated_atoms is not None:
+            description['bonds'] = {'cutoff': config.cutoff or 5.0,
+                                    'length': data.frames.units['length']}
+        potential = assemble(model, data.atomic_energies, {
+            **description, **data.description})
+        if data.isolated_atoms is not None:
+            fit_bonds(potential, data)
+        return potential, description
 
     def _build_loss(
         self, loss: Callable[[Tensor], Tensor] | type[WeightedLoss] | None

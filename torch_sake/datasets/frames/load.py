@@ -41,7 +41,7 @@ def load_frames(data: PathLike | Sequence[PathLike],
         load_frames(['a.xyz', 'b.frames'])                # JoinedFrames
 
     Args:
-        data (str, os.PathLike or list of them): A name as above
+        data (str or os.PathLike or list): A name as above
             (:obj:`'rmd17:NAME'` is a revised trajectory) or a file: one of
             :func:`~torch_sake.datasets.convert_frames`, an :obj:`.npz` file
             with the arrays of MD17 (in the units that it declares, or else in

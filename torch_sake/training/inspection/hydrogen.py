@@ -34,6 +34,8 @@ def bond_stiffness(sample: Sample, length: float = 1.0) -> Slope | None:
     usual = torch.zeros(int(part.z.max()) + 1, dtype=torch.double)
     for element, value in PARTNERS.items():
         usual[element:element + 1] = value / length
+    if not bool(usual.any()):  # nothing but hydrogen, say
+        return None
     source, target, dist, vec = _hydrogen_edges(part, float(usual.max()))
     usual = usual[part.z[source]]
     bonded = (dist - usual).abs() < WINDOW * usual
