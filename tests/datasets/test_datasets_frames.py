@@ -9,6 +9,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from torch_sake.datasets import Frames, FramesOnDisk, write_frames
+from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 SIZES = [3, 1, 4, 2]
@@ -180,6 +181,16 @@ def test_further_entries_of_frames():
     assert batch.weight.tolist() == [1.0, 2.0, 3.0]
     assert batch.charge.tolist() == [-1, 0, 1]
     assert 'weight' not in make()[0]
+
+
+def test_entries_of_a_copy():
+    frames = make().with_entries(charge=torch.tensor([0, 1, -1, 2]))
+    copied = frames[[3, 1]].copy()
+    assert copied.entries['charge'].tolist() == [2, 1]
+    assert [data.charge.tolist() for data in copied] == [[2], [1]]
+    assert frames_fingerprint(copied) == frames_fingerprint(make()[[3, 1]])
+    changed = copied.with_entries(charge=torch.tensor([5, 6]))
+    assert [data.charge.tolist() for data in changed] == [[5], [6]]
 
 
 def test_frames_copies():

@@ -171,6 +171,15 @@ def test_frames_given_for_a_part():
         7, 8, 12, 13]
 
 
+def test_joined_frames_are_joined_once_more():
+    a, b = (build(f'{name}.xyz', seed, test_start=2)
+            for seed, name in enumerate('ab'))
+    joined = JoinedFrames([a, b])
+    assert joined.assigned['test'].tolist() == [2, 3, 6, 7]
+    twice = JoinedFrames([a[:1], joined, a])
+    assert twice.assigned['test'].tolist() == [3, 4, 7, 8, 11, 12]
+
+
 def test_load_several(water_file, copper_file, tmp_path, monkeypatch):
     frames = load_frames([water_file, copper_file])
     assert len(frames) == 54

@@ -434,6 +434,15 @@ def test_without_memory():
     assert_exact(potential)
 
 
+def test_memory_of_loaded_weights():
+    potential = build(vector_sake)
+    empty = copy.deepcopy(potential).to('meta')
+    empty.load_state_dict(potential.state_dict(), assign=True)
+    state = {'charge': torch.zeros(1), 'spin': torch.ones(1)}
+    empty.energy(Z[:1], torch.zeros(1, 3).double(), **state)
+    assert_exact(empty)
+
+
 @pytest.mark.parametrize('options, error, match', [
     (dict(isolated_atoms=[]), ValueError, "'isolated_atoms' must be atomic"),
     (dict(isolated_atoms=[0]), ValueError, "'isolated_atoms' must be atomic"),

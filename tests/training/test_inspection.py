@@ -4,7 +4,13 @@ import torch
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 
-from torch_sake.datasets import Frames, FramesOnDisk, Split, write_frames
+from torch_sake.datasets import (
+    Frames,
+    FramesOnDisk,
+    JoinedFrames,
+    Split,
+    write_frames,
+)
 from torch_sake.training.data_plot import plot_data
 from torch_sake.training.inspection.look import look_at, look_at_own
 from torch_sake.training.inspection.remark import (
@@ -392,3 +398,39 @@ def test_no_picture_of_other_data(tmp_path):
                     units={'length': 'Angstrom', 'gap': 'eV'}, source='x')
     plot_data(frames, str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_of_several_sources():
+    """Frames are named by the numbers that they have in their own files."""
+    a, b = molecules(), molecules(rattle=0.06)
+    b.source = 'b.xyz'
+    rows = [b[index] for index in range(30)]
+    rows[7].energy += 500.0
+    rows[12] = a[15]
+    b = Frames([data.z for data in rows], [data.pos for data in rows],
+               [float(data.energy) for data in rows],
+               [data.force for data in rows], name='b', units=EV,
+               source='b.xyz')
+    remarks = look_at(JoinedFrames([a[3:], b]))
+    lines = [line for remark in remarks
+             for line in remark.lines(JoinedFrames([a[3:], b]))]
+    assert len(lines) == 2
+    assert lines[0].startswith('b.xyz, frame 7: the energy')
+    assert lines[1].startswith('b.xyz, frame 12: the same as x.xyz, frame 15')
+    assert outliers_of(remarks) == [57 + 7, 57 + 12]
+
+
+@pytest.mark.parametrize('name', ['total_charge', 'spin_multiplicity',
+                                  'total_spin'])
+def test_states_tell_structures_apart(name):
+    frames = molecules(20)
+    rows = [*frames, frames[4]]
+    rows[-1].energy = rows[-1].energy + 3.0
+    for infos, number in (([{name: 1}] * 21, 1),
+                          ([{name: 1}] * 20 + [{name: 3}], 0)):
+        same = Frames([data.z for data in rows], [data.pos for data in rows],
+                      [float(data.energy) for data in rows],
+                      [data.force for data in rows], name='x', units=EV,
+                      source='x.xyz', infos=infos)
+        assert len([remark for remark in look_at(same)
+                    if 'same structure' in str(remark)]) == number

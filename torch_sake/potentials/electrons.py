@@ -75,7 +75,8 @@ def prepare_state(potential: Any, kwargs: dict[str, Any], z: Tensor,
     size = count_graphs(batch, size)
     charge, spin = check_state(charge, spin, size, pos)
     if potential.isolated is not None:
-        spin = settle_spins(potential.isolated.numbers, z, batch, charge, spin)
+        spin = settle_spins(potential.isolated.choose(z), z, batch, charge,
+                            spin)
     names = taken(potential.model)
     check_neutral(None if 'charge' in names else charge,
                   None if 'spin' in names else spin)

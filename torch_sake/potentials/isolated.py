@@ -71,6 +71,8 @@ class IsolatedAtoms(torch.nn.Module):
             - **input:** atomic numbers :math:`(N)`
             - **output:** atomic numbers :math:`(K)`
         """
+        if self.numbers.is_meta and not z.is_meta:  # weights were assigned
+            self.numbers = torch.tensor(self.elements, device=z.device)
         numbers = self.numbers
         if (numbers.numel() <= FEW or z.is_meta or z.numel() == 0
                 or torch.compiler.is_compiling()

@@ -4,7 +4,11 @@ from torch_sake.evaluation.plots import plot_learning_curve
 from torch_sake.evaluation.report import report_errors
 from torch_sake.potentials.load import load_predictor
 from torch_sake.training.data_plot import plot_data
-from torch_sake.training.inspection.remark import name_frames, outliers_of
+from torch_sake.training.inspection.remark import (
+    by_source,
+    name_frames,
+    outliers_of,
+)
 from torch_sake.training.trainer import Trainer
 from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.global_state import (
@@ -40,14 +44,19 @@ def describe_references(trainer: Trainer) -> str | None:
 
 def _energy_of(number: int, energy: float) -> str:
     return f'{symbol_of(number)} {energy:.10g}'
+
+
 def report_data(trainer: Trainer) -> None:
     r"""Prints what is likely wrong with the data of a run, and draws them."""
     config, data = trainer.config, trainer.data
     outliers = outliers_of(data.remarks)
     for remark in data.remarks:
-        print(remark.line(data.frames.source, config.drop_outliers))
+        for line in remark.lines(data.frames, config.drop_outliers):
+            print(line)
     if config.drop_outliers:
-        which = f' ({name_frames(outliers)})' if outliers else ''
+        names = [f'{source}, {name_frames(numbers)}' for source, numbers in
+                 by_source(outliers, data.frames).items()]
+        which = f' ({"; ".join(names)})' if names else ''
         print(f"'drop_outliers': {len(outliers)} of {len(data.frames)} frames "
               f"are left out of the split{which}")
     with hold_folder(config.out):

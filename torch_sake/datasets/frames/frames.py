@@ -251,8 +251,11 @@ class Frames(LabeledFrames, InMemoryDataset):
     def copy(self, idx: Any | None = None) -> 'Frames':
         if idx is not None:
             return self.index_select(idx).copy()
-        frames = super().copy()  # the entries are there as labels are
-        frames.entries = {}
+        bare = copy(self)  # or entries would be there as labels are
+        bare.entries = {}
+        frames = super(Frames, bare).copy()
+        frames.entries = {name: values[self._index]
+                          for name, values in self.entries.items()}
         if frames.slices is None:  # PyG keeps none of a single frame
             frames.slices = {key: torch.tensor([0, value.size(0)])
                              for key, value in frames._data}

@@ -52,9 +52,6 @@ class JoinedFrames(LabeledFrames, Dataset):
                                      f"must have the same {what} (got {one} "
                                      f"and {other})")
         self.units, self.readout = first.units, first.readout
-        if all(part.source_units == first.source_units
-               for part in self.parts):
-            self._source_units = first.source_units
         source_units = [part.source_units for part in self.parts]
         if source_units.count(source_units[0]) == len(source_units):
             self._source_units = source_units[0]
@@ -73,10 +70,12 @@ class JoinedFrames(LabeledFrames, Dataset):
         self.elements = sorted(set().union(*(
             part.elements for part in self.parts)))
         self._num_atoms = torch.cat([part.num_atoms for part in self.parts])
-        own_tests = [torch.arange(end - len(part) + part.test_start, end)
-                     for part, end in zip(self.parts, self.ends)
-                     if part.test_start is not None]
-        self.assigned = {'test': torch.cat(own_tests)} if own_tests else {}
+        self.assigned = {}
+        for part, end in zip(self.parts, self.ends):
+            for name, index in own_parts(part).items():
+                index = index + end - len(part)
+                self.assigned[name] = torch.cat([
+                    self.assigned.get(name, index[:0]), index])
 
     @property
     def num_atoms(self) -> Tensor:
@@ -133,9 +132,6 @@ class JoinedFrames(LabeledFrames, Dataset):
                 data[key] = UNKNOWN[key].clone()
         return self._add_entries(data, idx)
 
-    def _multiply(self, factors: dict[str, float]) -> None:
-        self.parts = [part.in_units(self.units) for part in self.parts]
-
     def index_select(self, idx: Any) -> 'JoinedFrames':
         frames = super().index_select(idx)
         frames._indices = torch.as_tensor(frames._indices, dtype=torch.long)
@@ -157,6 +153,14 @@ def join_frames(parts: Sequence[AnyFrames]) -> AnyFrames:
     return parts[0] if len(parts) == 1 else JoinedFrames(parts)
 
 
+def own_parts(frames: AnyFrames) -> dict[str, Tensor]:
+    r"""Returns which frames are for a part of a split, by its name."""
+    parts = dict(frames.assigned)
+    if frames.test_start is not None:
+        parts['test'] = torch.arange(frames.test_start, len(frames))
+    return parts
+
+
 def assign_frames(frames: AnyFrames,
                   given: dict[str, AnyFrames]) -> AnyFrames:
     r"""Returns frames with those that are given for validation
@@ -166,9 +170,7 @@ def assign_frames(frames: AnyFrames,
     if not given:
         return frames
     joined = JoinedFrames([frames, *given.values()])
-    joined.assigned = dict(frames.assigned)
-    if frames.test_start is not None:
-        joined.assigned['test'] = torch.arange(frames.test_start, len(frames))
+    joined.assigned = own_parts(frames)
     for name, part, end in zip(given, given.values(), joined.ends[1:]):
         if name in joined.assigned:
             raise ValueError(f"'{name}' must not be given for data with test "

@@ -1,10 +1,11 @@
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from torch_sake.datasets import Split
+from torch_sake.datasets.frames.load import AnyFrames
 
 SHOWN = 3  # numbers of frames in a line
 
@@ -43,6 +44,13 @@ class Remark:
                 'it' if len(self.frames) == 1 else 'them'))
         return f'{source}, {self}{hint}'
 
+    def lines(self, frames: AnyFrames, dropped: bool = False) -> Iterator[str]:
+        r"""Yields such a line for each source of the frames."""
+        if not self.frames:
+            yield self.line(frames.source, dropped)
+        for source, numbers in by_source(self.frames, frames).items():
+            yield replace(self, frames=tuple(numbers)).line(source, dropped)
+
 
 def name_frames(frames: Iterable[int]) -> str:
     r"""Returns the numbers of frames in words, the first ones of many."""
@@ -53,6 +61,17 @@ def name_frames(frames: Iterable[int]) -> str:
     if more > 1:
         return f"frames {', '.join(numbers[:SHOWN])} and {more} more"
     return f"frames {', '.join(numbers[:-1])} and {numbers[-1]}"
+
+
+def by_source(indices: Iterable[int],
+              frames: AnyFrames) -> dict[str, list[int]]:
+    r"""Returns the numbers that some frames have in their sources, by these.
+    """
+    numbers: dict[str, list[int]] = {}
+    for index in indices:
+        source, number = frames.origin(index)
+        numbers.setdefault(source, []).append(number)
+    return numbers
 
 
 def outliers_of(remarks: Iterable[Remark]) -> list[int]:

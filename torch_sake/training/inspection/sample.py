@@ -39,6 +39,7 @@ class Sample:
     stress: Tensor | None
     units: dict[str, str]
     info: Callable[[int], dict[str, Any]]
+    origin: Callable[[int], tuple[str, int]]
 
     @classmethod
     def of(cls, frames: AnyFrames, number: int = ON_DISK) -> 'Sample':
@@ -59,7 +60,7 @@ class Sample:
         if columns.get('pbc') is None:
             columns['pbc'] = torch.zeros(num_frames, 3, dtype=torch.bool)
         return cls(torch.arange(0, len(frames), step), units=frames.units,
-                   info=frames.info, **columns)
+                   info=frames.info, origin=frames.origin, **columns)
 
     def __len__(self) -> int:
         return self.energy.numel()
@@ -73,6 +74,13 @@ class Sample:
     def batch(self) -> Tensor:
         r"""The frame of each atom."""
         return torch.arange(len(self)).repeat_interleave(self.sizes)
+
+    def name_beside(self, place: int, other: int) -> str:
+        r"""Returns what a frame is called beside another one."""
+        (source, number), (beside, _) = (
+            self.origin(int(self.numbers[index])) for index in (place, other))
+        name = f'frame {number}'
+        return name if source == beside else f'{source}, {name}'
 
     @cached_property
     def is_alone(self) -> Tensor:

@@ -3,6 +3,7 @@ r"""Frames that occur twice."""
 import torch
 from torch import Tensor
 
+from torch_sake.datasets.frames.charges import CHARGES, SPINS
 from torch_sake.training.inspection.remark import Remark, as_numbers
 from torch_sake.training.inspection.sample import Sample
 from torch_sake.utils.units import ENERGIES, LENGTHS
@@ -10,7 +11,6 @@ from torch_sake.utils.units import ENERGIES, LENGTHS
 SAME = 1e-6  # Angstrom
 # What labels of the same structure differ by, in eV per atom and eV/Angstrom:
 ENERGY, FORCE = 1e-4, 1e-2
-CHARGES = ('charge', 'total_charge', 'spin', 'multiplicity')
 
 
 def find_twins(sample: Sample) -> Tensor:
@@ -76,7 +76,7 @@ def twin_remarks(sample: Sample) -> list[Remark]:
     """
     pairs = find_twins(sample)
     numbers = sample.numbers[pairs].t().tolist()
-    charges = [{key: sample.info(index).get(key) for key in CHARGES}
+    charges = [{key: sample.info(index).get(key) for key in (*CHARGES, *SPINS)}
                for one in numbers for index in one]
     pairs = pairs[:, [charges[2 * index] == charges[2 * index + 1]
                       for index in range(len(numbers))]]
@@ -96,7 +96,7 @@ def twin_remarks(sample: Sample) -> list[Remark]:
         if not found.any():
             continue
         first = int(found.nonzero()[0])
-        before = f'frame {int(sample.numbers[one[first]])}'
+        before = sample.name_beside(int(one[first]), int(two[first]))
         values = (energies[:, first] / scale).tolist()
         gap = float(apart[first]) / scale * LENGTHS[length]
         text = (f'energies {values[0]:.9g} and {values[1]:.9g} {unit}'
@@ -109,8 +109,9 @@ def twin_remarks(sample: Sample) -> list[Remark]:
     copies = ~other & ~other_force & ~sample.is_alone[one]
     if copies.any():
         first = int(copies.nonzero()[0])
+        before = sample.name_beside(int(one[first]), int(two[first]))
         remarks.append(Remark(
-            f'the same as frame {int(sample.numbers[one[first]])}'
+            f'the same as {before}'
             f'{" and others" if int(copies.sum()) > 1 else ""}, once more: a '
             f'copy in a test set makes its errors look small',
             as_numbers(sample.numbers[two[copies]]), True))
