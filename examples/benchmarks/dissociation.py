@@ -1,8 +1,9 @@
 r"""Pulls molecules apart with potentials that know the energies of isolated
 atoms (``--atomic_energies isolated``) and with ones that do not (``fit``).
 
-Labels are of GFN2-xTB: H2, CH4 and ethanol, moved at random, with a bond of
-any length up to 4 Angstrom. Both potentials are trained on the same frames.
+Labels are of GFN2-xTB: H2, CH4 and ethanol, moved at random, half of them
+with a bond of any length up to 4 Angstrom and a tenth without the atom that
+would leave. Both potentials are trained on the same frames.
 
     python examples/benchmarks/dissociation.py --out dissociation
 
@@ -55,8 +56,11 @@ def write_frames(path, number):
     for name in BONDS:
         count = len(frames) + number
         while len(frames) < count:
-            atoms = stretched(name, rng.uniform(0.7, 4.0)) if (
-                rng.random() < 0.5) else molecule(name)
+            kind, atoms = rng.random(), molecule(name)
+            if kind < 0.5:
+                atoms = stretched(name, rng.uniform(0.7, 4.0))
+            elif kind < 0.6 and len(atoms) > 2:  # what is left behind
+                del atoms[BONDS[name][0]]
             atoms.positions += rng.normal(scale=0.05,
                                           size=atoms.positions.shape)
             with suppress(CalculationFailed):  # a few do not converge
