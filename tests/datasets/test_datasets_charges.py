@@ -48,10 +48,11 @@ def test_what_is_said(info, state):
     ({'charge': True}, r"'charge' must be an integer \(got True\)"),
     ({'charge': float('nan')}, r"'charge' must be an integer \(got nan\)"),
     ({'charge': np.ones(2)}, "'charge' must be an integer"),
+    ({'charge': 10**309}, "'charge' must be an integer"),
     ({'spin': 0}, r"'spin' must be a multiplicity 2S \+ 1, from 1 on, 1 for a "
                   r"singlet \(got 0\)"),
     ({'multiplicity': 1.5}, "'multiplicity' must be an integer"),
-], ids=str)
+], ids=lambda value: str(value)[:40])
 def test_what_cannot_be(info, message):
     with pytest.raises(ValueError, match=f'here: {message}'):
         state_of(info, 'here')

@@ -1,6 +1,5 @@
 r"""What files say of total charges and spins."""
 
-import math
 import warnings
 from collections.abc import Mapping
 from numbers import Real
@@ -89,8 +88,7 @@ def _integer(name: str, value: Any, where: str) -> int:
     except ValueError:
         pass
     if isinstance(number, bool) or not isinstance(number, Real) or not (
-            math.isfinite(number) and abs(number) < 1e6
-            and float(number).is_integer()):
+            abs(number) < 1e6 and float(number).is_integer()):
         raise _NoInteger(f"{where}: '{name}' must be an integer "
                          f"(got {in_words(value)})")
     return int(number)
