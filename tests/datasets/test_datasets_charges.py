@@ -5,7 +5,13 @@ import pytest
 import torch
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets import Frames, convert_frames, load_frames
+from torch_sake.datasets import (
+    Frames,
+    FramesOnDisk,
+    convert_frames,
+    load_frames,
+    write_frames,
+)
 from torch_sake.datasets.frames.charges import (
     State,
     frame_states,
@@ -198,3 +204,11 @@ def test_files(tmp_path):
         with pytest.raises(ValueError, match=r'got 0 in .*a.extxyz., frame 0 '
                            r'and -1 in .*b\..*., frame 0'):
             with_states(frames[[0, 2]], False)
+
+
+def test_frames_that_say_nothing_are_not_read(tmp_path, monkeypatch):
+    frames = build([{'config_type': 'a'}, {'config_type': 'b'}])
+    write_frames([frames], tmp_path / 'some.frames')
+    monkeypatch.setattr(FramesOnDisk, 'info', None)
+    frames = FramesOnDisk(tmp_path / 'some.frames')
+    assert frame_states(frames, True) == 2 * [State()]
