@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch_sake.models import SAKE, SAKENet, VectorSAKE
     from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
     from torch_sake.nn import SAKEConv, VectorSAKEConv
+    from torch_sake.potentials.bonds import BondEnergy
     from torch_sake.potentials.ensemble import Ensemble
     from torch_sake.potentials.load import load_potential, load_property
     from torch_sake.potentials.potential import Potential
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch_sake.potentials.zbl import ZBLRepulsion
 
 __all__ = [
+    'BondEnergy',
     'Ensemble',
     'Potential',
     'Property',
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, {
+    'BondEnergy': 'potentials.bonds',
     'Ensemble': 'potentials.ensemble',
     'Potential': 'potentials.potential',
     'Property': 'potentials.property',

@@ -110,7 +110,7 @@ def main():
                         for symbol in 'HCO'}}
     for kind in ('isolated', 'fit'):
         out = f'{args.out}_{kind}'
-        if not osp.exists(osp.join(out, 'test.json')):
+        if not osp.exists(osp.join(out, 'best.safetensors')):
             trainer = Trainer(TrainConfig(
                 path, atomic_energies=kind, num_train=1080, num_val=60,
                 num_test=60, num_steps=args.num_steps, out=out))

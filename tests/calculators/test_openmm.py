@@ -317,7 +317,7 @@ def test_bad_input(monkeypatch):
     for units in ({'length': 'nm'}, 'eV'):
         with pytest.raises(ValueError, match="'units' must have the keys"):
             openmm_force(potential, z, units=units)
-    with pytest.raises(ValueError, match=r"'energy' .* \(got 'Rydberg'\)"):
+    with pytest.raises(ValueError, match=r"'energy' .* \(got 'Kelvin'\)"):
         openmm_force(potential, z,
                      units={'length': 'nm', 'energy': 'Kelvin'})
     with pytest.raises(ValueError, match=r"'length' .* \(got 'foot'\)"):

@@ -98,7 +98,8 @@ def test_potential(molecules):
     assert_smooth_at_cutoff(potential, z[:2], pos, cutoff=CUTOFF)
     for number in (1, 6, 8):
         energy = potential.energy(torch.tensor([number]), pos[:1])
-        assert energy.item() == pytest.approx(float(10 * ENERGIES[number]), abs=1e-9)
+        assert energy.item() == pytest.approx(
+            float(10 * ENERGIES[number]), abs=1e-9)
 
 
 def test_single_precision(molecules):

@@ -20,6 +20,7 @@ from torch_sake.utils.durations import seconds_of
 from torch_sake.utils.inputs import LAST
 
 lightning = pytest.importorskip('pytorch_lightning')
+from torch_sake.runs import trial  # noqa: E402
 from torch_sake.training import Trainer  # noqa: E402
 
 
@@ -120,6 +121,34 @@ def test_run_ends_in_time(timed, cost, capfd):
     assert capfd.readouterr().err.count(f' {trainer.step}/{trainer.step} ') > 0
     clock.time += 100
     assert trainer.module.timer.used == pytest.approx(used)
+
+
+@pytest.mark.parametrize('busy, fits', [(0.5, True), (1.3, True),
+                                        (1.4, False), (10.0, False)])
+def test_time_to_compile(timed, busy, fits, monkeypatch):
+    """A busy machine takes longer, and compilation is not all of a run."""
+    clock = Clock()
+    trainer = clock.watch(Trainer(replace(timed, compile=None)))
+    monkeypatch.setattr(trial, 'process_time', lambda: clock.time / busy)
+    module, batch = trainer.module, next(iter(trainer.data.batches('train')))
+    assert module.compiles and trainer.potential.compiled
+    assert trial.has_time_to_compile(module, batch) == fits
+    assert trainer.potential.compiled
+    module.config = replace(timed, compile=True)
+    assert trial.has_time_to_compile(module, batch)
+
+
+def test_no_time_to_compile(timed, monkeypatch, capfd):
+    clock = Clock()
+    trainer = clock.watch(Trainer(replace(timed, compile=None)))
+    monkeypatch.setattr(trial, 'process_time', lambda: clock.time / 10)
+    begin = clock.time
+    trainer.fit()
+    assert not trainer.potential.compiled
+    said = capfd.readouterr().err
+    assert 'not compiled: on this machine' in said and (
+        'compiling, about' not in said)
+    assert 240 - 8 < clock.time - begin <= 240 + 3
 
 
 def test_rate_follows_the_time(timed):

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from statistics import median
+from time import process_time
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from torch_sake.utils.global_state import own_global_state
 NUM_TRIALS = 3
 FEWEST = 20  # steps of a run that is worth trials
 LARGEST = 0.01  # part of the time of a run that is worth trials
+COMPILATION = 45.0  # seconds of a processor
+PART_TO_COMPILE = 0.25  # of the time of a run
 
 
 class Trial(Callback):
@@ -38,6 +41,11 @@ class Trial(Callback):
         if module.max_time is None and (
                 module.num_steps - module.step < FEWEST):
             return
+        if module.compiles and not has_time_to_compile(module, batch):
+            module.compiles = module.learner.compiled = False
+            say(trainer, "not compiled: on this machine, as it is, that would "
+                         "take too much of 'max_time' ('compile' overrides "
+                         "this)")
         if module.compiles:
             say(trainer, 'compiling, about a minute')
         timer = module.timer
@@ -74,6 +82,26 @@ def describe(module: RunModule, seconds: float) -> str:
                 f'{the}{about(rest)} {left}'.rstrip())
     rest = number * (seconds + validation / module.val_interval)
     return f'{begin}{number} steps {left}take about {about(rest)}'
+
+
+def has_time_to_compile(module: Any, batch: Data) -> bool:
+    r"""Returns whether compilation, which is to be chosen, would take a small
+    part of the time of a run. A busy machine takes several times as long.
+    """
+    if module.max_time is None or module.config.compile is not None:
+        return True
+    module.learner.compiled, busy = False, 1.0
+    for _ in range(2):  # the second one tells
+        begin, began = module.timer.now(), process_time()
+        with nothing_changes(module):
+            wait_for(evaluate(module, batch))
+        used = process_time() - began
+        if module.device.type == 'cpu':
+            busy = max((module.timer.now() - begin) / used, 1.0)
+    module.learner.compiled = True
+    rest = module.max_time - module.timer.used
+    return bool(of_first_process(
+        int(COMPILATION * busy <= PART_TO_COMPILE * rest), module.device))
 
 
 def step_time(module: RunModule, batch: Data) -> float:
