@@ -5,7 +5,13 @@ import pytest
 import torch
 from torch_geometric.loader import DataLoader
 
-from torch_sake.datasets import Frames, convert_frames, load_frames
+from torch_sake.datasets import (
+    Frames,
+    FramesOnDisk,
+    convert_frames,
+    load_frames,
+    write_frames,
+)
 from torch_sake.datasets.frames.charges import (
     State,
     frame_states,
@@ -48,10 +54,11 @@ def test_what_is_said(info, state):
     ({'charge': True}, r"'charge' must be an integer \(got True\)"),
     ({'charge': float('nan')}, r"'charge' must be an integer \(got nan\)"),
     ({'charge': np.ones(2)}, "'charge' must be an integer"),
+    ({'charge': 10**309}, "'charge' must be an integer"),
     ({'spin': 0}, r"'spin' must be a multiplicity 2S \+ 1, from 1 on, 1 for a "
                   r"singlet \(got 0\)"),
     ({'multiplicity': 1.5}, "'multiplicity' must be an integer"),
-], ids=str)
+], ids=lambda value: str(value)[:40])
 def test_what_cannot_be(info, message):
     with pytest.raises(ValueError, match=f'here: {message}'):
         state_of(info, 'here')
@@ -197,3 +204,11 @@ def test_files(tmp_path):
         with pytest.raises(ValueError, match=r'got 0 in .*a.extxyz., frame 0 '
                            r'and -1 in .*b\..*., frame 0'):
             with_states(frames[[0, 2]], False)
+
+
+def test_frames_that_say_nothing_are_not_read(tmp_path, monkeypatch):
+    frames = build([{'config_type': 'a'}, {'config_type': 'b'}])
+    write_frames([frames], tmp_path / 'some.frames')
+    monkeypatch.setattr(FramesOnDisk, 'info', None)
+    frames = FramesOnDisk(tmp_path / 'some.frames')
+    assert frame_states(frames, True) == 2 * [State()]

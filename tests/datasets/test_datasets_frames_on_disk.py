@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 import pickle
@@ -206,6 +207,26 @@ def test_labels_that_are_not_known(tmp_path):
     assert frames[5:].with_entries(weight=weight[5:])[1].weight.tolist() == [6]
     write_frames([partly_labeled(4, 4)], tmp_path / 'n.frames')
     assert not FramesOnDisk(tmp_path / 'n.frames').has_forces
+
+
+@pytest.mark.parametrize('text', ['{', '', '[' * 10**5,
+                                  '{"a": ' + 5000 * '9' + '}'],
+                         ids=['open', 'empty', 'deep', 'huge'])
+def test_infos_that_cannot_be_read(text, tmp_path, monkeypatch):
+    path = tmp_path / 'some.frames'
+    with monkeypatch.context() as context:
+        context.setattr(
+            'torch_sake.datasets.frames.convert.json.dumps',
+            lambda value, dumps=json.dumps: text if
+            'type 1' in str(value) else dumps(value))
+        write_frames([partly_labeled(0, 4)], path)
+    infos = partly_labeled(0, 4)
+    wrong = [infos.info(i) for i in range(4)].index(
+        {'config_type': 'type 1', 'weight': 0.5})
+    frames = FramesOnDisk(path)
+    with pytest.raises(ValueError, match=f"some.frames', frame {wrong}: What "
+                       f"is known of it cannot be read"):
+        frames.info(wrong)
 
 
 def test_negative_zero(tmp_path):

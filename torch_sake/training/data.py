@@ -40,7 +40,7 @@ from torch_sake.training.splits import split_frames
 from torch_sake.training.weights import weigh_frames
 from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.plain_checks import require
-from torch_sake.utils.units import ENERGIES
+from torch_sake.utils.units import ENERGIES, check_units
 
 # More than any atom is bound by, in eV:
 LARGEST_BOND = 20.0
@@ -97,6 +97,7 @@ class TrainingData(Summary):
                     f"'atomic_energies' must be 'fit' for data of "
                     f"'{frames.label}', which is no energy "
                     f"(got {config.atomic_energies!r})")
+            check_units(frames.units)
             isolated = find_isolated(frames)
             candidates = (~isolated).nonzero().flatten()
         split = split_frames(frames, config, candidates)

@@ -38,7 +38,7 @@ def find_isolated(frames: AnyFrames) -> Tensor:
         pbc = frames[index].get('pbc')
         isolated[index] = (pbc is None or not bool(pbc.any())) and (
             charge_of(frames, index) == 0)
-    for index in range(len(frames)) if frames.has_infos else ():
+    for index in range(len(frames)) if frames.mentions('config_type') else ():
         if is_mark(frames.info(index).get('config_type')):
             require(is_single[index],
                     f"{frames.where(index)}: An isolated atom, as "

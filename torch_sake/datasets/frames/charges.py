@@ -1,6 +1,5 @@
 r"""What files say of total charges and spins."""
 
-import math
 import warnings
 from collections.abc import Mapping
 from numbers import Real
@@ -89,8 +88,7 @@ def _integer(name: str, value: Any, where: str) -> int:
     except ValueError:
         pass
     if isinstance(number, bool) or not isinstance(number, Real) or not (
-            math.isfinite(number) and abs(number) < 1e6
-            and float(number).is_integer()):
+            abs(number) < 1e6 and float(number).is_integer()):
         raise _NoInteger(f"{where}: '{name}' must be an integer "
                          f"(got {in_words(value)})")
     return int(number)
@@ -104,15 +102,16 @@ def frame_states(frames: AnyFrames, embed_charge: bool) -> list[State]:
     Raises:
         ValueError: As :func:`state_of`. The error names the frame.
     """
-    if not (frames.has_infos or frames.entries):
-        return [State()] * len(frames)
     given = {name: frames.entries[name][torch.as_tensor(frames.indices())]
              for name in State._fields if name in frames.entries}
     names = {*(() if 'charge' in given else CHARGES),
              *(() if 'spin' in given else SPINS)}
+    names = {name for name in names if frames.mentions(name)}
+    if not (names or given):  # without a look at each frame
+        return [State()] * len(frames)
     states, warned = [], False
     for index in range(len(frames)):
-        info = frames.info(index) if frames.has_infos else {}
+        info = frames.info(index) if names else {}
         info = {key: info[key] for key in info.keys() & names}
         info.update((key, value[index].item())
                     for key, value in given.items())

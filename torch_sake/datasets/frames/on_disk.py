@@ -98,9 +98,10 @@ class FramesOnDisk(LabeledFrames, OnDiskDataset):
         if not self.has_infos:
             return {}
         idx = int(self.indices()[index])
+        text = self._read(idx)['info']
         try:
-            infos = [json.loads(self._read(idx)['info'])]
-        except RecursionError as error:
+            infos = [json.loads(text)]
+        except (RecursionError, ValueError) as error:
             raise ValueError(f"'{self.source}', frame {idx}: What is known "
                              f"of it cannot be read") from error
         return (check_infos(Source(f"'{self.source}'", idx), infos, 1)
