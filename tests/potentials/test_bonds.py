@@ -159,3 +159,59 @@ def test_compiled(molecules):
     for value, other in zip(found, expected):
         assert torch.allclose(value, other, rtol=1e-3,
                               atol=1e-4 * float(other.abs().max()))
+
+
+class Learned(ZBLRepulsion):
+    """A prior with a parameter."""
+    def __init__(self):
+        super().__init__(3.0)
+        self.factor = torch.nn.Parameter(torch.tensor(2.0).double())
+
+    def forward(self, *args):
+        return self.factor * super().forward(*args)
+
+
+@pytest.mark.parametrize('periodic', [False, True])
+@pytest.mark.parametrize('kind', ['fixed', 'learned'])
+def test_prior_in_training(molecules, periodic, kind):
+    """It is not differentiated twice where nothing of it is learned."""
+    z, pos, batch = molecules
+    prior = Learned() if kind == 'learned' else Priors(
+        [BondEnergy(ENERGIES, CUTOFF), ZBLRepulsion(3.0)])
+    potential, pos = build(prior), 0.6 * pos
+    cell = None
+    if periodic:
+        cell = (5.0 * torch.eye(3).double()).expand(2, 3, 3) + (
+            0.2 * torch.randn(2, 3, 3).double())
+    inputs = (z, pos, batch, cell, None, periodic)
+    with torch.no_grad():
+        expected = potential(*inputs)
+
+    def derivatives(pos):
+        energy, forces, stress = potential(z, pos, batch, cell, None,
+                                           periodic)
+        loss = energy.sum() + forces.square().sum()
+        if periodic:
+            loss = loss + stress.square().sum()
+        for value, other in zip((energy, forces, stress), expected):
+            assert other is None or torch.allclose(value, other, atol=1e-9)
+        parameters = [parameter for name, parameter in
+                      potential.named_parameters() if 'embedding' in name
+                      or 'mlp' in name or 'factor' in name]
+        return torch.autograd.grad(loss, parameters, allow_unused=True)
+
+    # Positions that require a gradient have it all differentiated:
+    for value, other in zip(derivatives(pos),
+                            derivatives(pos.clone().requires_grad_())):
+        if other is not None:
+            assert torch.allclose(value, other, rtol=1e-9, atol=1e-9)
+    given = pos.clone().requires_grad_()
+    forces = potential(z, given, batch, cell)[1]
+    hessian = torch.autograd.grad(forces[0, 0], given)[0]
+    with torch.no_grad():
+        step = torch.zeros_like(pos)
+        step[1, 1] = 1e-5
+        change = (potential(z, pos + step, batch, cell)[1] -
+                  potential(z, pos - step, batch, cell)[1])[0, 0] / 2e-5
+    assert hessian[1, 1].item() == pytest.approx(change.item(), rel=1e-4,
+                                                 abs=1e-6)

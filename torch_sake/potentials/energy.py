@@ -191,10 +191,12 @@ class EnergyModel(Compilable):
         edge_index: Tensor | None = None,
         edge_shift: Tensor | None = None,
         alone: Tensor | None = None,
+        has_prior: bool = True,
         **kwargs,
     ) -> tuple[Tensor, Tensor | None]:
-        r"""Returns what depends on the positions, and what does not: the
-        references, in float64, less what the model says of atoms alone.
+        r"""Returns what depends on the positions, with the prior or without
+        it, and what does not: the references, in float64, less what the model
+        says of atoms alone.
         """
         single = batch is None
         if single:
@@ -212,7 +214,8 @@ class EnergyModel(Compilable):
         else:
             num_graphs = kwargs.get('batch_size')
             if num_graphs is None:
-                num_graphs = 1 if single else _count_graphs(batch)
+                num_graphs = 1 if single else (
+                    int(batch.max()) + 1 if batch.numel() > 0 else 0)
             if isinstance(self.model, MoleculeModel):
                 kwargs['batch_size'] = num_graphs
             energy, single_atoms = self.isolated.evaluate(
@@ -221,7 +224,7 @@ class EnergyModel(Compilable):
         energy = self.energy_scale * energy
         if single and energy.numel() == 0:  # a graph without atoms
             energy = energy.new_zeros(1)
-        if self.prior is not None:
+        if self.prior is not None and has_prior:
             energy = energy + self.prior(z, pos, batch, edge_index, edge_shift,
                                          energy.numel())
         if single_atoms is not None:
@@ -293,7 +296,3 @@ def _round(pos: Tensor, batch: Tensor,
     if dtype in (None, pos.dtype):
         return pos
     return center(pos, torch.ones_like(batch), batch).to(dtype)
-
-
-def _count_graphs(batch: Tensor) -> int:
-    return int(batch.max()) + 1 if batch.numel() > 0 else 0

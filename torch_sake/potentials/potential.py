@@ -12,6 +12,7 @@ from torch_sake.ops.autocast import without_autocast
 from torch_sake.ops.compilation import compile_function
 from torch_sake.ops.linear import constant_weights
 from torch_sake.potentials.energy import EnergyModel, total
+from torch_sake.potentials.prior import is_fixed, prior_and_derivatives
 from torch_sake.potentials.strain import cell_volumes
 
 
@@ -218,6 +219,12 @@ class Potential(EnergyModel):
                       energy_function: Callable = EnergyModel._parts,
                       ) -> tuple[Tensor, ...]:
         r"""Returns energies, forces and, with a strain, its gradient."""
+        # What nothing is learned of need not be differentiated twice.
+        given = (pos, kwargs.get('edge_shift'))
+        apart = differentiable and is_fixed(self.prior) and not any(
+            value is not None and value.requires_grad for value in given)
+        if apart:
+            kwargs = {**kwargs, 'has_prior': False}
         # A second name for the positions: their owner sees no change.
         pos = pos.view_as(pos) if pos.requires_grad else (
             pos.detach().requires_grad_())
@@ -231,6 +238,12 @@ class Potential(EnergyModel):
                 allow_unused=True)
         gradients = [torch.zeros_like(value) if gradient is None else gradient
                      for value, gradient in zip(inputs, gradients)]
+        if apart:
+            fixed, *values = prior_and_derivatives(
+                self.prior, z, given[0], batch, strain, energy.numel(), kwargs)
+            energy = energy + fixed
+            gradients = [gradient + value for gradient, value in
+                         zip(gradients, values)]
         return (total(energy, constant), -gradients[0], *gradients[1:])
 
 
