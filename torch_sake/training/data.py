@@ -16,6 +16,12 @@ from torch_sake.datasets.frames.charges import (
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
+from torch_sake.inspection.look import look_at_own
+from torch_sake.inspection.remark import (
+    Remark,
+    leave_out,
+    outliers_of,
+)
 from torch_sake.models.readout import NUM_ELEMENTS
 from torch_sake.training.batching import (
     EVAL_BATCH_SIZE,
@@ -24,12 +30,6 @@ from torch_sake.training.batching import (
 )
 from torch_sake.training.checks import check_labels, warn_of_shared_frames
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.inspection.look import look_at_own
-from torch_sake.training.inspection.remark import (
-    Remark,
-    leave_out,
-    outliers_of,
-)
 from torch_sake.training.isolated import find_isolated, find_references
 from torch_sake.training.label_statistics import (
     Summary,

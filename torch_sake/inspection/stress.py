@@ -4,10 +4,10 @@ import math
 
 import torch
 
-from torch_sake.training.inspection.pairs import Pairs, stress_slope
-from torch_sake.training.inspection.remark import Remark
-from torch_sake.training.inspection.sample import Sample
-from torch_sake.training.inspection.units import in_digits, is_sure
+from torch_sake.inspection.pairs import Pairs, stress_slope
+from torch_sake.inspection.remark import Remark
+from torch_sake.inspection.sample import Sample
+from torch_sake.inspection.units import in_digits, is_sure
 from torch_sake.utils.units import ENERGIES, LENGTHS
 
 GPA = 6.241509074e-3  # in eV/Angstrom^3

@@ -11,15 +11,15 @@ from torch_sake.datasets import (
     Split,
     write_frames,
 )
-from torch_sake.training.data_plot import plot_data
-from torch_sake.training.inspection.look import look_at, look_at_own
-from torch_sake.training.inspection.remark import (
+from torch_sake.inspection.look import look_at, look_at_own
+from torch_sake.inspection.remark import (
     Remark,
     leave_out,
     name_frames,
     outliers_of,
 )
-from torch_sake.training.inspection.sample import Sample
+from torch_sake.inspection.sample import Sample
+from torch_sake.training.data_plot import plot_data
 from torch_sake.utils.units import BOHR, ENERGIES
 
 EV = {'length': 'Angstrom', 'energy': 'eV'}

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import torch
 
-from torch_sake.training.inspection.hydrogen import USUAL, bond_stiffness
-from torch_sake.training.inspection.pairs import Pairs, Slope, force_slope
-from torch_sake.training.inspection.remark import Remark
-from torch_sake.training.inspection.sample import Sample
+from torch_sake.inspection.hydrogen import USUAL, bond_stiffness
+from torch_sake.inspection.pairs import Pairs, Slope, force_slope
+from torch_sake.inspection.remark import Remark
+from torch_sake.inspection.sample import Sample
 from torch_sake.utils.units import ENERGIES, LENGTHS
 
 HARTREE = ENERGIES['Hartree']

@@ -3,11 +3,12 @@ r"""Energies and forces far outside of the rest."""
 import torch
 from torch import Tensor
 
-from torch_sake.training.inspection.remark import Remark, as_numbers
-from torch_sake.training.inspection.sample import Sample
-from torch_sake.training.references import RCOND
+from torch_sake.inspection.remark import Remark, as_numbers
+from torch_sake.inspection.sample import Sample
 from torch_sake.utils.units import ENERGIES, LENGTHS
 
+# Smaller singular values, relative to the largest one, are rounding:
+RCOND = 1e-10
 ROBUST = 1.4826  # of a normal distribution, by the median deviation
 # What is outside, by the width of the rest, and at least, in eV per atom:
 WIDTHS, FLOOR = 20, 0.5

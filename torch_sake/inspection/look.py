@@ -1,21 +1,21 @@
 from torch_sake.datasets.frames.load import AnyFrames
-from torch_sake.training.inspection.distances import (
+from torch_sake.inspection.distances import (
     Nearest,
     distance_remarks,
     likely_length,
     nearest,
 )
-from torch_sake.training.inspection.energies import (
+from torch_sake.inspection.energies import (
     energies_per_atom,
     energy_remarks,
     force_remarks,
 )
-from torch_sake.training.inspection.pairs import near_pairs
-from torch_sake.training.inspection.remark import Remark
-from torch_sake.training.inspection.sample import Sample
-from torch_sake.training.inspection.stress import stress_remarks
-from torch_sake.training.inspection.twins import twin_remarks
-from torch_sake.training.inspection.units import (
+from torch_sake.inspection.pairs import near_pairs
+from torch_sake.inspection.remark import Remark
+from torch_sake.inspection.sample import Sample
+from torch_sake.inspection.stress import stress_remarks
+from torch_sake.inspection.twins import twin_remarks
+from torch_sake.inspection.units import (
     find_evidence,
     find_units,
     magnitude_remark,
