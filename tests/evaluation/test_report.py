@@ -59,7 +59,7 @@ def test_energies_per_atom_where_sizes_differ():
 
 
 @pytest.mark.parametrize('sizes, texts', [
-    ([2, 3, 2], None),
+    ([2, 3, 2, 1], None),
     (300 * [3], None),  # so many that their density is drawn
     ([1], FrameTexts([7], {'config_type': ['one']}, 'config_type')),
     (12 * [2], FrameTexts(range(12), {'a': [f'_${n}_' for n in range(12)]},
@@ -75,6 +75,7 @@ def test_reports_of_all_kinds(sizes, texts, tmp_path, capsys):
                   'Errors', texts=texts)
     printed = capsys.readouterr().out
     assert ('  energy [meV]' in printed) == (len(set(sizes)) == 1)
+    assert ('1 atom (1)' in printed) == (1 in sizes and len(sizes) > 1)
     assert ('The worst frames' in printed) == (len(sizes) > 1)
     assert os.path.getsize(tmp_path / 'parity.png') > 1000
 

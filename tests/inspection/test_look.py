@@ -394,6 +394,7 @@ PICTURES = {
 }
 
 
+@pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('name', PICTURES)
 def test_picture(name, tmp_path):
     matplotlib = pytest.importorskip('matplotlib.image')

@@ -42,8 +42,8 @@ from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.plain_checks import require
 from torch_sake.utils.units import ENERGIES
 
-# More than any atom is bound by, in eV:
-LARGEST_BOND = 20.0
+# Somewhat more than atoms are bound by, in eV:
+LARGEST_BOND = 10.0
 # Of frames that say how many neighbors an atom has:
 SAMPLE = 10000
 
@@ -124,7 +124,9 @@ class TrainingData(Summary):
         if config.embed_charge:
             states = learned_states(train)
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
-                            frames.label, frames.readout)
+                            frames.label, frames.readout, frames.units,
+                            all(remark.label != 'stress'
+                                for remark in remarks))
         given: dict[str, Any] = {}
         if isolated is not None:
             given['isolated_atoms'] = summary.elements
@@ -259,6 +261,16 @@ class TrainingData(Summary):
                           f" {self.frames.units['energy']} per atom away from "
                           f"'atomic_energies', more than bonds are: are both "
                           f"of one method, in one unit?")
+        # Those near zero have either sign with some pseudopotentials.
+        energies = {number: float(self.atomic_energies[number])
+                    for number in self.elements}
+        some = 0.1 * limit
+        positive = [f'{symbol_of(number)} {energy:.4g}' for number, energy
+                    in energies.items() if energy > some]
+        if positive and min(energies.values()) < -some:
+            warnings.warn(f"'atomic_energies' are positive for "
+                          f"{', '.join(positive)} and negative for others: "
+                          f"have they the right sign?")
 
     def check_elements(self) -> None:
         r"""Raises an error that names the first frame for validation or for
