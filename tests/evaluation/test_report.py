@@ -9,7 +9,10 @@ from torch_sake.evaluation.breakdown import errors_by_group
 from torch_sake.evaluation.frame_errors import formulas, frame_rows, worst
 from torch_sake.evaluation.frame_texts import FrameTexts
 from torch_sake.evaluation.parity import plot_parity
-from torch_sake.evaluation.plots import plot_error_distribution
+from torch_sake.evaluation.plots import (
+    plot_error_distribution,
+    plot_learning_curve,
+)
 from torch_sake.evaluation.predictions import Predicted, Predictions
 from torch_sake.evaluation.report import report_errors
 from torch_sake.evaluation.shown import (
@@ -131,3 +134,12 @@ def test_numbers_that_are_all_the_same(size, tmp_path):
         'force': Predicted(zeros, zeros, torch.arange(size))})
     plot_parity(outputs, UNITS, str(tmp_path))
     plot_error_distribution(outputs, UNITS, str(tmp_path))
+
+
+@pytest.mark.filterwarnings('error')
+def test_errors_that_are_zero_have_no_logarithm(tmp_path):
+    pytest.importorskip('matplotlib')
+    history = [{'step': step, 'energy_mae': 0.1, 'energy_rmse': 0.2,
+                'force_mae': 0.0, 'force_rmse': 0.0} for step in (1, 2)]
+    plot_learning_curve(history, UNITS, str(tmp_path))
+    assert os.path.getsize(tmp_path / 'learning_curve.png') > 1000

@@ -76,13 +76,12 @@ def _draw_forces(axis: Any, sample: Sample) -> None:
     scale = ENERGIES[sample.units['energy']] / LENGTHS[sample.units['length']]
     size = sample.force.norm(dim=1) / scale
     there = size > 0  # and known
-    axis.set(xlabel=f'length of the force on an atom ({unit})',
+    axis.set(xlabel=f'length of the force on an atom ({unit})', xscale='log',
              ylabel='number of atoms')
     if not bool(there.any()):
         axis.annotate('all are 0', (0.5, 0.5), xycoords='axes fraction',
                       horizontalalignment='center')
         return
-    axis.set_xscale('log')
     low = float(size[there].sort().values[int(there.sum()) // 1000])
     high = float(size[there].max())
     bins = numpy.geomspace(0.9 * max(low, 1e-8 * high), 1.1 * high,
