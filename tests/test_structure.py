@@ -28,6 +28,7 @@ FLOORS = [
     ['models'],
     ['potentials'],
     ['datasets'],
+    ['inspection'],
     ['optim'],
     ['runs'],
     ['calculators', 'evaluation', 'testing', 'graphgym', 'transforms'],

@@ -40,6 +40,26 @@ def test_train_and_evaluate(water_file, tmp_path, capsys, small):
     assert '(30)' in capsys.readouterr().out
 
 
+def test_evaluate_looks_at_labels(water_file, tmp_path, capsys, small):
+    from ase import io
+    out, wrong = str(tmp_path / 'run'), str(tmp_path / 'wrong.extxyz')
+    assert main(['train', '--data', water_file, '--out', out, *small]) == 0
+    structures = io.read(water_file, ':')
+    for atoms in structures:
+        for name in ('energy', 'forces'):
+            atoms.calc.results[name] = 23.06 * atoms.calc.results[name]
+    structures[4].calc.results['energy'] = 0.0
+    io.write(wrong, structures)
+    capsys.readouterr()
+    assert main(['evaluate', '--checkpoint', out, '--data', wrong]) == 0
+    printed = capsys.readouterr().out
+    lines, _, _ = printed.partition('Errors of')
+    assert f"{wrong}: Labels do not look like eV" in lines
+    assert "('--units kcal/mol')" in lines
+    assert f"{wrong}, frame 4: the energy is exactly 0" in lines
+    assert 'drop_outliers' not in printed
+
+
 @pytest.mark.slow
 def test_fine_tuning(water_file, tmp_path, capsys, small):
     out = str(tmp_path / 'run')

@@ -9,7 +9,10 @@ from torch_sake.evaluation.breakdown import errors_by_group
 from torch_sake.evaluation.frame_errors import formulas, frame_rows, worst
 from torch_sake.evaluation.frame_texts import FrameTexts
 from torch_sake.evaluation.parity import plot_parity
-from torch_sake.evaluation.plots import plot_error_distribution
+from torch_sake.evaluation.plots import (
+    plot_error_distribution,
+    plot_learning_curve,
+)
 from torch_sake.evaluation.predictions import Predicted, Predictions
 from torch_sake.evaluation.report import report_errors
 from torch_sake.evaluation.shown import (
@@ -59,7 +62,7 @@ def test_energies_per_atom_where_sizes_differ():
 
 
 @pytest.mark.parametrize('sizes, texts', [
-    ([2, 3, 2], None),
+    ([2, 3, 2, 1], None),
     (300 * [3], None),  # so many that their density is drawn
     ([1], FrameTexts([7], {'config_type': ['one']}, 'config_type')),
     (12 * [2], FrameTexts(range(12), {'a': [f'_${n}_' for n in range(12)]},
@@ -75,6 +78,7 @@ def test_reports_of_all_kinds(sizes, texts, tmp_path, capsys):
                   'Errors', texts=texts)
     printed = capsys.readouterr().out
     assert ('  energy [meV]' in printed) == (len(set(sizes)) == 1)
+    assert ('1 atom (1)' in printed) == (1 in sizes and len(sizes) > 1)
     assert ('The worst frames' in printed) == (len(sizes) > 1)
     assert os.path.getsize(tmp_path / 'parity.png') > 1000
 
@@ -130,3 +134,12 @@ def test_numbers_that_are_all_the_same(size, tmp_path):
         'force': Predicted(zeros, zeros, torch.arange(size))})
     plot_parity(outputs, UNITS, str(tmp_path))
     plot_error_distribution(outputs, UNITS, str(tmp_path))
+
+
+@pytest.mark.filterwarnings('error')
+def test_errors_that_are_zero_have_no_logarithm(tmp_path):
+    pytest.importorskip('matplotlib')
+    history = [{'step': step, 'energy_mae': 0.1, 'energy_rmse': 0.2,
+                'force_mae': 0.0, 'force_rmse': 0.0} for step in (1, 2)]
+    plot_learning_curve(history, UNITS, str(tmp_path))
+    assert os.path.getsize(tmp_path / 'learning_curve.png') > 1000

@@ -319,6 +319,20 @@ def test_energies_of_another_method(config):
         Trainer(replace(config, atomic_energies=given), frames=mixed())
 
 
+def test_an_isolated_atom_of_the_wrong_sign(config):
+    wrong = {**GIVEN, 'H': 13.6}
+    with pytest.warns(UserWarning) as found:
+        Trainer(replace(config, atomic_energies=wrong), frames=mixed())
+    texts = [str(one.message) for one in found]
+    assert any('positive for H 13.6 and negative' in text for text in texts)
+    # Less than 20 eV, and still more than bonds are:
+    assert any('per atom away from' in text for text in texts)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        Trainer(replace(config, atomic_energies=GIVEN,
+                        out=config.out + '2'), frames=mixed())
+
+
 def test_compositions_that_leave_a_choice(config):
     config = replace(config, atomic_energies='fit')
     with pytest.warns(UserWarning, match=(

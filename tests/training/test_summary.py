@@ -5,6 +5,7 @@ from torch_geometric.loader import DataLoader
 from torch_sake.datasets import Frames
 from torch_sake.evaluation.metrics import error_metrics, predict
 from torch_sake.training import TrainConfig, Trainer
+from torch_sake.training.data import TrainingData
 from torch_sake.training.label_statistics import summarize
 
 
@@ -35,10 +36,11 @@ def scale_of(frames):
 def test_noise_of_forces_is_no_scale():
     zero = scale_of(strained_copper(force=0.0))
     assert 0.1 < zero < 10
-    with pytest.warns(UserWarning, match='Labels of .* for noise'):
+    with pytest.warns(UserWarning, match='The forces are only .* for noise. '
+                      'The scale of training comes from the stresses'):
         noise = scale_of(strained_copper(force=1e-6))
     assert noise == zero  # those of the other labels
-    with pytest.warns(UserWarning, match='Labels of'):
+    with pytest.warns(UserWarning, match='for noise'):
         energies = scale_of(strained_copper(force=1e-6, stress=False))
     assert 0.01 < energies < zero
     # Forces that are none of these set the scale by themselves:
@@ -57,10 +59,37 @@ def test_a_few_wrong_labels_make_no_noise_of_forces():
     assert scale_of(frames) == expected
 
 
+def test_noise_is_named_with_units():
+    units = {'length': 'Angstrom', 'energy': 'eV'}
+    loader = DataLoader(strained_copper(force=1e-6), batch_size=5)
+    with pytest.warns(UserWarning, match=(
+            r'The forces are only .* eV/Angstrom on average, where the '
+            r'stresses of most frames say [\d.]+ eV per atom: they')):
+        summarize(loader, units=units)
+    with pytest.warns(UserWarning, match=(
+            r'where the energies of most frames say .* The scale of training '
+            r'comes from the energies')):
+        summarize(DataLoader(strained_copper(force=1e-6, stress=False),
+                             batch_size=5), units=units)
+
+
+@pytest.mark.filterwarnings('error')
+def test_stresses_in_another_unit_are_no_scale(tmp_path):
+    """The look at labels says so, and forces are not called noise."""
+    frames = strained_copper(force=0.02, num_frames=40)
+    expected = scale_of(frames)
+    frames.stress *= 1602.18
+    config = TrainConfig(data='x', out=str(tmp_path / 'run'), num_train=30,
+                         num_val=10, cutoff=4.0)
+    data = TrainingData.from_config(config, frames)
+    assert any('kbar' in str(remark) for remark in data.remarks)
+    assert data.scale == pytest.approx(expected, rel=0.3)
+
+
 def test_noise_of_energies_is_no_scale():
     virial = scale_of(strained_copper(energy=0.0))
     assert 0.1 < virial < 10
-    with pytest.warns(UserWarning, match='Labels of'):
+    with pytest.warns(UserWarning, match='for noise'):
         assert scale_of(strained_copper(energy=1e-7)) == virial
     # Rounding of equal energies is not even noise:
     assert scale_of(strained_copper(energy=1e-12)) == virial
@@ -70,7 +99,7 @@ def test_noise_of_energies_is_no_scale():
         float(strained_copper().energy.std(correction=0)), rel=1e-6)
 
 
-@pytest.mark.filterwarnings('ignore:Labels of')
+@pytest.mark.filterwarnings('ignore:The .* for noise')
 @pytest.mark.slow
 def test_noise_of_forces_does_not_spoil_energies(tmp_path):
     ase_io = pytest.importorskip('ase.io')

@@ -2,7 +2,7 @@ from torch_sake.cli.configs import ConvertConfig
 from torch_sake.datasets import convert_frames
 from torch_sake.datasets.frames.config import label_options
 from torch_sake.evaluation.report import describe_labels
-from torch_sake.training.inspection.look import look_at
+from torch_sake.inspection.look import look_at
 
 
 def convert(config: ConvertConfig) -> None:

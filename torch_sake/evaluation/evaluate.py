@@ -28,6 +28,7 @@ from torch_sake.evaluation.prediction_file import (
     prediction_file,
 )
 from torch_sake.evaluation.report import check_units, report_errors
+from torch_sake.inspection.look import look_at_own
 from torch_sake.potentials.description import RunDescription, trained_states
 from torch_sake.potentials.electrons import any_embeds_charge
 from torch_sake.potentials.load import load_checkpoints, load_predictor
@@ -74,6 +75,8 @@ def evaluate(config: EvaluateConfig) -> None:
     require(is_labeled or config.predictions is not None,
             f"'predictions' must be given for frames without labels "
             f"(got {config.data!r})")
+    for remark in look_at_own(frames, description['config'].get('cutoff')):
+        print(*remark.lines(frames, dropped=True), sep='\n')
     trivial = trivial_labels(potential, loader)
     file = nullcontext() if config.predictions is None else prediction_file(
         config.predictions, frames, config)

@@ -25,11 +25,14 @@ def plot_learning_curve(history: list[Metrics], units: dict[str, str],
     figure, axes = new_figure(len(properties))
     for axis, (name, (unit, factor)) in zip(axes, properties.items()):
         steps = [metrics['step'] for metrics in history]
+        is_positive = False  # forces may be zero by symmetry
         for kind in ('mae', 'rmse'):
-            axis.plot(steps, [metrics[f'{name}_{kind}'] * factor
-                              for metrics in history], label=kind.upper(),
+            errors = [metrics[f'{name}_{kind}'] * factor
+                      for metrics in history]
+            is_positive |= any(error > 0 for error in errors)
+            axis.plot(steps, errors, label=kind.upper(),
                       marker='o' if len(history) < FEW else None, markersize=3)
-        axis.set(xlabel='step', yscale='log',
+        axis.set(xlabel='step', yscale='log' if is_positive else 'linear',
                  ylabel=f'validation error of the {name} ({unit})')
         axis.legend()
         axis.grid(True, which='both', alpha=0.3)

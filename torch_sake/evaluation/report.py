@@ -152,9 +152,8 @@ def format_report(outputs: Predictions, trivial: Tensor,
             continue
         largest = sorted(groups, key=lambda key: groups[key]['num_frames'])
         shown = set(largest[-MAX_ROWS:])
-        entry = '{} atoms' if kind == 'sizes' else '{}'
         parts.append(format_table(f'\nBy {name} (number of frames)', [
-            (f'{entry.format(key)} ({group["num_frames"]})', group)
+            (f'{_entry(kind, key)} ({group["num_frames"]})', group)
             for key, group in groups.items() if key in shown], properties))
         if len(groups) > MAX_ROWS:
             parts.append(f"The {MAX_ROWS} largest of {len(groups)}; all are "
@@ -166,6 +165,12 @@ def format_report(outputs: Predictions, trivial: Tensor,
                 f"\nThe worst frames by the {KINDS[kind]} of the "
                 f"{name.replace('_', ' ')}", frames[:NUM_PRINTED], units))
     return '\n'.join(parts)
+
+
+def _entry(kind: str, key: Any) -> str:
+    if kind != 'sizes':
+        return str(key)
+    return f'{key} atom' if int(key) == 1 else f'{key} atoms'
 
 
 def check_units(units: dict[str, str], expected: dict[str, str]) -> None:

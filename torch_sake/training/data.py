@@ -16,6 +16,12 @@ from torch_sake.datasets.frames.charges import (
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.datasets.frames.load import AnyFrames, load_config_frames
+from torch_sake.inspection.look import look_at_own
+from torch_sake.inspection.remark import (
+    Remark,
+    leave_out,
+    outliers_of,
+)
 from torch_sake.models.readout import NUM_ELEMENTS
 from torch_sake.training.batching import (
     EVAL_BATCH_SIZE,
@@ -24,12 +30,6 @@ from torch_sake.training.batching import (
 )
 from torch_sake.training.checks import check_labels, warn_of_shared_frames
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.inspection.look import look_at_own
-from torch_sake.training.inspection.remark import (
-    Remark,
-    leave_out,
-    outliers_of,
-)
 from torch_sake.training.isolated import find_isolated, find_references
 from torch_sake.training.label_statistics import (
     Summary,
@@ -42,8 +42,8 @@ from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.plain_checks import require
 from torch_sake.utils.units import ENERGIES, check_units
 
-# More than any atom is bound by, in eV:
-LARGEST_BOND = 20.0
+# Somewhat more than atoms are bound by, in eV:
+LARGEST_BOND = 10.0
 # Of frames that say how many neighbors an atom has:
 SAMPLE = 10000
 
@@ -125,7 +125,9 @@ class TrainingData(Summary):
         if config.embed_charge:
             states = learned_states(train)
         summary = summarize(BatchLimit(EVAL_BATCH_SIZE).batches(train),
-                            frames.label, frames.readout)
+                            frames.label, frames.readout, frames.units,
+                            all(remark.label != 'stress'
+                                for remark in remarks))
         given: dict[str, Any] = {}
         if isolated is not None:
             given['isolated_atoms'] = summary.elements
@@ -260,6 +262,16 @@ class TrainingData(Summary):
                           f" {self.frames.units['energy']} per atom away from "
                           f"'atomic_energies', more than bonds are: are both "
                           f"of one method, in one unit?")
+        # Those near zero have either sign with some pseudopotentials.
+        energies = {number: float(self.atomic_energies[number])
+                    for number in self.elements}
+        some = 0.1 * limit
+        positive = [f'{symbol_of(number)} {energy:.4g}' for number, energy
+                    in energies.items() if energy > some]
+        if positive and min(energies.values()) < -some:
+            warnings.warn(f"'atomic_energies' are positive for "
+                          f"{', '.join(positive)} and negative for others: "
+                          f"have they the right sign?")
 
     def check_elements(self) -> None:
         r"""Raises an error that names the first frame for validation or for

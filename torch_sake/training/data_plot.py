@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from torch_sake.datasets.frames.load import AnyFrames
+from torch_sake.inspection.energies import energies_per_atom
+from torch_sake.inspection.sample import Sample
 from torch_sake.neighbors import neighbor_list
-from torch_sake.training.inspection.energies import energies_per_atom
-from torch_sake.training.inspection.sample import Sample
 from torch_sake.utils.figures import new_figure, save_figure
 from torch_sake.utils.units import ENERGIES, LENGTHS
 

@@ -49,7 +49,8 @@ class Summary:
 
 
 def summarize(loader: Iterable[Data], label: str = 'energy',
-              readout: str = 'add') -> Summary:
+              readout: str = 'add', units: dict[str, str] | None = None,
+              use_stress: bool = True) -> Summary:
     r"""Returns the summary of the frames in batches, of which one at a time is
     in memory.
 
@@ -59,6 +60,11 @@ def summarize(loader: Iterable[Data], label: str = 'energy',
             (default: :obj:`"energy"`)
         readout (str, optional): How atoms make it up.
             (default: :obj:`"add"`)
+        units (dict, optional): The names of the units, for messages.
+            (default: :obj:`None`)
+        use_stress (bool, optional): Whether stresses may tell the scale, as
+            they may not if they are likely in another unit.
+            (default: :obj:`True`)
     """
     kind, fit, elements = find_readout(readout), AtomicEnergyFit(), set()
     learned, arms, virials = MeanSquare(), MeanSquare(), torch.empty(0)
@@ -90,9 +96,11 @@ def summarize(loader: Iterable[Data], label: str = 'energy',
         if not has_forces:
             scale = rest
         if label == 'energy':
-            scale = find_scale(scale, rest * fit.num_frames / max(num_atoms, 1)
-                               if has_forces else 0.0, virials, lambda: (
-                                   energies_per_atom(loader, atomic_energies)))
+            scale = find_scale(
+                scale, rest * fit.num_frames / max(num_atoms, 1)
+                if has_forces else 0.0, virials[:None if use_stress else 0],
+                lambda: energies_per_atom(loader, atomic_energies),
+                'forces' if has_forces else 'energies', units)
     volume, count = map(sum, zip((0.0, 0), *volumes))
     return Summary(atomic_energies, scale or 1.0, arms.root**(2 * kind.power),
                    volume / max(count, 1), sorted(elements),
@@ -116,7 +124,8 @@ class MeanSquare:
 
 
 def find_scale(size: float, energy: float, virials: Tensor,
-               energies: Callable[[], Tensor]) -> float:
+               energies: Callable[[], Tensor], name: str = 'forces',
+               units: dict[str, str] | None = None) -> float:
     r"""Returns the size of what is learned: that of the first labels, forces
     or else energies, unless they are zero but for numerical noise. They are if
     most frames say by their other labels, in units of energy per atom, that
@@ -131,20 +140,31 @@ def find_scale(size: float, energy: float, virials: Tensor,
             frames with stresses.
         energies (callable): Returns the energies per atom of all frames. It is
             called where a few wrong ones could make the difference.
+        name (str, optional): What the first labels are.
+            (default: :obj:`"forces"`)
+        units (dict, optional): The names of the units.
+            (default: :obj:`None`)
     """
     virial = float(virials.square().mean().sqrt()) if len(virials) else 0.0
     if size >= 2 * NEGLIGIBLE * max(energy, virial):  # no median is larger
         return size
     others = float(virials.median()) if len(virials) else 0.0
+    source = 'stresses'
     if energy > 0:
         rest = energies()
-        others = max(others, float((rest - rest.median()).abs().median()))
+        by_energy = float((rest - rest.median()).abs().median())
+        if by_energy > others:
+            others, source = by_energy, 'energies'
     if size >= NEGLIGIBLE * others:
         return size
     if size > 0:
-        warnings.warn(f'Labels of {size:.2g} on average are taken for noise, '
-                      f'next to {others:.2g} that most frames say of an atom '
-                      f'by other labels, of which the scale of training comes')
+        energy_unit = f" {units['energy']}" if units else ''
+        per = f"/{units['length']}" if units and name == 'forces' else ''
+        warnings.warn(f'The {name} are only {size:.2g}{energy_unit}{per} on '
+                      f'average, where the {source} of most frames say '
+                      f'{others:.2g}{energy_unit} per atom: they are taken '
+                      f'for noise. The scale of training comes from the '
+                      f'{source}: look whether these are in their unit')
     return others
 
 

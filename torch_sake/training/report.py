@@ -2,13 +2,13 @@ from torch_sake.evaluation.frame_texts import frame_texts
 from torch_sake.evaluation.metrics import predict, trivial_labels
 from torch_sake.evaluation.plots import plot_learning_curve
 from torch_sake.evaluation.report import report_errors
-from torch_sake.potentials.load import load_predictor
-from torch_sake.training.data_plot import plot_data
-from torch_sake.training.inspection.remark import (
+from torch_sake.inspection.remark import (
     by_source,
     name_frames,
     outliers_of,
 )
+from torch_sake.potentials.load import load_predictor
+from torch_sake.training.data_plot import plot_data
 from torch_sake.training.trainer import Trainer
 from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.global_state import (

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import torch
 
-from torch_sake.training.inspection.hydrogen import USUAL, bond_stiffness
-from torch_sake.training.inspection.pairs import Pairs, Slope, force_slope
-from torch_sake.training.inspection.remark import Remark
-from torch_sake.training.inspection.sample import Sample
+from torch_sake.inspection.hydrogen import USUAL, bond_stiffness
+from torch_sake.inspection.pairs import Pairs, Slope, force_slope
+from torch_sake.inspection.remark import Remark
+from torch_sake.inspection.sample import Sample
 from torch_sake.utils.units import ENERGIES, LENGTHS
 
 HARTREE = ENERGIES['Hartree']
@@ -23,6 +23,8 @@ ATOMS = (-0.5, -2.904, -7.478, -14.667, -24.654, -37.845, -54.589, -75.067,
 BOUND = (0.985, 1.035)  # a molecule, in units of its atoms
 # By what factor each observation may miss what is usual:
 STIFFNESS, FITS = 1.65, 1.25
+# Where nothing fits, as frames are so far from each other:
+LOOSE_FIT = 1.5
 # Up to where nothing is said, the first one where lengths are as declared:
 USUAL_STIFFNESS, TIGHT_STIFFNESS, USUAL_FIT = 2.5, 1.4, 1.6
 # What programs write beside energies per Angstrom:
@@ -144,9 +146,11 @@ def find_units(evidence: Evidence, sample: Sample,
         # Nothing tells both: one is as it is said, or both are atomic units.
         candidates = [units for units in candidates if declared in units[:2]
                       or units[0] == units[1] in ATOMIC_UNITS]
-    right = [units for units in candidates
-             if errors[units][0] < math.log(STIFFNESS)
-             and errors[units][1] < math.log(FITS)]
+    right: list[Units] = []
+    for fits in (FITS, LOOSE_FIT):
+        right = right or [units for units in candidates
+                          if errors[units][0] < math.log(STIFFNESS)
+                          and errors[units][1] < math.log(fits)]
     if evidence.total is not None:
         right = [units for units in right if errors[units][2] == 0] or right
     simple = {units: _complexity(units, said) for units in right}
@@ -225,8 +229,28 @@ def unit_remark(units: list[Units], evidence: Evidence, sample: Sample,
         return Remark(f'{text}. They are likely in {first.energy}{others}: '
                       f'convert them ({option})')
     others = ''.join(f', or {one}' for one in units[1:])
-    return Remark(f'{text}. They are likely in {first}{others}: convert the '
-                  f'file to units that fit together')
+    return Remark(f'{text}. They are likely in {first}{others}: '
+                  f'{_conversion(first, sample.units, length)}')
+
+
+def _conversion(units: Units, said: dict[str, str], length: str) -> str:
+    r"""Returns how labels get to be in units that fit together."""
+    declared = said['energy']
+    target = units.energy if units.energy in ENERGIES else 'eV'
+    if declared in units[:2]:
+        target = declared
+    energy = ALL_ENERGIES[units.energy] / ENERGIES[target]
+    force = ALL_ENERGIES[units.force] / ENERGIES[target] * (
+        LENGTHS[length] / LENGTHS[units.per])
+    steps = [f'multiply {name} by {factor:.6g} for {unit}'
+             for name, factor, unit in (
+                 ('energies', energy, target),
+                 ('forces', force, f'{target}/{length}')) if factor != 1]
+    options = [f"'--units {target}'"] if target != declared else []
+    if length != said['length']:
+        options.append(f"'--length_unit {length}'")
+    then = f', then {" and ".join(options)}' if options else ''
+    return ' and '.join(steps) + then
 
 
 def in_digits(number: float) -> str:

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torch_sake.inspection.remark import Remark, as_numbers
+from torch_sake.inspection.sample import Sample
 from torch_sake.neighbors import neighbor_list
 from torch_sake.potentials.zbl import COVALENT_RADII
-from torch_sake.training.inspection.remark import Remark, as_numbers
-from torch_sake.training.inspection.sample import Sample
 from torch_sake.utils.units import LENGTHS
 
 NOBLE = (2, 10, 18, 36, 54, 86)  # without bonds

@@ -1,21 +1,26 @@
+from dataclasses import replace
+
+import torch
+
+from torch_sake.datasets.frames.joined_frames import JoinedFrames
 from torch_sake.datasets.frames.load import AnyFrames
-from torch_sake.training.inspection.distances import (
+from torch_sake.inspection.distances import (
     Nearest,
     distance_remarks,
     likely_length,
     nearest,
 )
-from torch_sake.training.inspection.energies import (
+from torch_sake.inspection.energies import (
     energies_per_atom,
     energy_remarks,
     force_remarks,
 )
-from torch_sake.training.inspection.pairs import near_pairs
-from torch_sake.training.inspection.remark import Remark
-from torch_sake.training.inspection.sample import Sample
-from torch_sake.training.inspection.stress import stress_remarks
-from torch_sake.training.inspection.twins import twin_remarks
-from torch_sake.training.inspection.units import (
+from torch_sake.inspection.pairs import near_pairs
+from torch_sake.inspection.remark import Remark
+from torch_sake.inspection.sample import Sample
+from torch_sake.inspection.stress import stress_remarks
+from torch_sake.inspection.twins import twin_remarks
+from torch_sake.inspection.units import (
     find_evidence,
     find_units,
     magnitude_remark,
@@ -51,7 +56,7 @@ def look_at(frames: AnyFrames, cutoff: float | None = None) -> list[Remark]:
     in_cells = bool(sample.pbc.any())
     part = sample.some(MOST_IN_CELLS if in_cells else MOST_ATOMS)
     near = nearest(part)
-    remarks = _unit_remarks(part, near)
+    remarks = _remarks_by_source(frames, part, near)
     if not any(remark.message.startswith('Lengths') for remark in remarks):
         remarks += distance_remarks(part, near, cutoff)
     remarks += energy_remarks(sample, energies_per_atom(sample))
@@ -71,6 +76,27 @@ def look_at_own(frames: AnyFrames,
     """
     own = find_data_set(str(frames.source))[0] is None
     return look_at(frames, cutoff) if own else []
+
+
+def _remarks_by_source(frames: AnyFrames, sample: Sample,
+                       near: Nearest) -> list[Remark]:
+    r"""Returns what there is to say about units and signs, of each source by
+    itself, in the units that it is said to be in. If there is nothing, all of
+    them together may tell more.
+    """
+    parts = list(frames.of_parts()) if isinstance(frames, JoinedFrames) else []
+    remarks = []
+    for part, rows in parts if len(parts) > 1 else ():
+        places = torch.isin(sample.numbers, rows).nonzero()[:, 0]
+        if places.numel() > 0:
+            atoms = sample.atoms_of(places)
+            remarks += [replace(remark, source=part.source) for remark in
+                        _unit_remarks(replace(sample.select(places),
+                                              units=part.source_units),
+                                      Nearest(near.dist[atoms],
+                                              near.ratio[atoms]))]
+    return remarks or _unit_remarks(
+        replace(sample, units=frames.source_units), near)
 
 
 def _unit_remarks(sample: Sample, near: Nearest) -> list[Remark]:

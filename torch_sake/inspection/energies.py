@@ -3,11 +3,12 @@ r"""Energies and forces far outside of the rest."""
 import torch
 from torch import Tensor
 
-from torch_sake.training.inspection.remark import Remark, as_numbers
-from torch_sake.training.inspection.sample import Sample
-from torch_sake.training.references import RCOND
+from torch_sake.inspection.remark import Remark, as_numbers
+from torch_sake.inspection.sample import Sample
 from torch_sake.utils.units import ENERGIES, LENGTHS
 
+# Smaller singular values, relative to the largest one, are rounding:
+RCOND = 1e-10
 ROBUST = 1.4826  # of a normal distribution, by the median deviation
 # What is outside, by the width of the rest, and at least, in eV per atom:
 WIDTHS, FLOOR = 20, 0.5
@@ -16,6 +17,9 @@ ZERO_WIDTHS, ZERO_FLOOR = 8, 0.05
 SHARE = 0.02
 FEWEST = 10  # frames that tell what is usual
 LARGE_FORCE = 50.0  # eV/Angstrom
+# That energies or forces are, in eV per atom and eV/Angstrom, where the
+# others are exactly zero in at least some frames:
+SOME_ENERGY, SOME_FORCE, FEW_ZEROS = 1e-4, 1e-2, 3
 TIMES = 5  # the largest usual force
 ITERATIONS = 30
 
@@ -77,6 +81,10 @@ def energy_remarks(sample: Sample, rest: Tensor) -> list[Remark]:
     if int(known.sum()) >= FEWEST and not bool(usual.any()):
         return [Remark('All energies are exactly 0: they were likely not '
                        'computed')]
+    if int(known.sum()) >= FEW_ZEROS and not bool(usual.any()) and bool(
+            (_largest_forces(sample)[known] > SOME_FORCE).any()):
+        return [Remark('All energies are exactly 0, while forces are not: '
+                       'they were likely not written')]
     if int(usual.sum()) < FEWEST:
         return []
     remarks, unit = [], sample.units['energy']
@@ -88,7 +96,7 @@ def energy_remarks(sample: Sample, rest: Tensor) -> list[Remark]:
         first = int(zero.nonzero()[0])
         usual_one = (middle - float(rest[first])) * int(sample.sizes[first])
         remarks.append(Remark(
-            f'the energy is exactly 0, where the others let expect about '
+            f'the energy is exactly 0, where the other frames suggest about '
             f'{usual_one / scale:.5g} {unit}: it was likely not computed',
             as_numbers(sample.numbers[zero]), True))
     far = usual & (away > max(WIDTHS * width, FLOOR))
@@ -96,17 +104,44 @@ def energy_remarks(sample: Sample, rest: Tensor) -> list[Remark]:
         first = int(far.nonzero()[0])
         remarks.append(Remark(
             f'the energy is {float(rest[first] - middle) / scale:+.3g} {unit} '
-            f'per atom from the usual one of these elements, that of others '
-            f'{width / scale:.2g}: look at it',
+            f'per atom from the usual one of these elements, while others '
+            f'differ by {width / scale:.2g}: look at it',
             as_numbers(sample.numbers[far]), True))
     return remarks
+
+
+def _largest_forces(sample: Sample) -> Tensor:
+    r"""Returns the largest force of each frame, NaN if it is not known."""
+    if sample.force is None:
+        return torch.full_like(sample.energy, torch.nan)
+    return sample.per_frame(sample.force.norm(dim=1))
+
+
+def all_forces_are_zero(sample: Sample) -> bool:
+    r"""Returns whether the forces of all molecules are exactly zero, while
+    those of the same atoms have energies that differ. In crystals they may be
+    zero by symmetry, and in single frames that are relaxed by rounding.
+    """
+    largest, energy = _largest_forces(sample), sample.energy
+    use = ~sample.pbc.any(dim=1) & (sample.sizes > 1) & ~largest.isnan()
+    if int(use.sum()) < FEW_ZEROS or bool((largest[use] > 0).any()):
+        return False
+    use &= ~energy.isnan()
+    kind = _compositions(sample)[use].unique(dim=0, return_inverse=True)[1]
+    first = torch.full((len(sample), ), torch.inf, dtype=torch.double)
+    first = first.scatter_reduce(0, kind, energy[use], 'amin')
+    gap = (energy[use] - first[kind]) / sample.sizes[use]
+    return int((gap > SOME_ENERGY).sum()) >= FEW_ZEROS - 1
 
 
 def force_remarks(sample: Sample) -> list[Remark]:
     r"""Returns remarks on forces that are zero, or far outside."""
     if sample.force is None:
         return []
-    largest = sample.per_frame(sample.force.norm(dim=1))
+    if all_forces_are_zero(sample):
+        return [Remark('All forces of molecules are exactly 0, while their '
+                       'energies differ: they were likely not written')]
+    largest = _largest_forces(sample)
     known = ~largest.isnan() & ~sample.is_alone
     if int(known.sum()) < FEWEST:
         return []
@@ -121,8 +156,9 @@ def force_remarks(sample: Sample) -> list[Remark]:
         first = int(far.nonzero()[0])
         remarks.append(Remark(
             f'a force is {float(largest[first]) / scale:.3g} {unit}/{length}, '
-            f'the largest of nearly all other frames {usual / scale:.2g}: '
-            f'look at the structure, or whether its calculation converged',
+            f'while nearly all other frames have none above '
+            f'{usual / scale:.2g}: look at the structure, or whether its '
+            f'calculation converged',
             as_numbers(sample.numbers[far]), True))
     # In crystals they may be zero by symmetry.
     zero = known & (largest == 0) & (sample.sizes > 2) & ~sample.pbc.any(dim=1)

@@ -4,10 +4,10 @@ import math
 
 import torch
 
-from torch_sake.training.inspection.pairs import Pairs, stress_slope
-from torch_sake.training.inspection.remark import Remark
-from torch_sake.training.inspection.sample import Sample
-from torch_sake.training.inspection.units import in_digits, is_sure
+from torch_sake.inspection.pairs import Pairs, stress_slope
+from torch_sake.inspection.remark import Remark
+from torch_sake.inspection.sample import Sample
+from torch_sake.inspection.units import in_digits, is_sure
 from torch_sake.utils.units import ENERGIES, LENGTHS
 
 GPA = 6.241509074e-3  # in eV/Angstrom^3
@@ -45,16 +45,16 @@ def stress_remarks(sample: Sample, pairs: Pairs,
         facts, advice = [], []
         if wrong_sign:
             facts.append('energies fall where stresses say that they rise')
-            advice.append("multiply them by -1: they are positive where the "
+            advice.append("Multiply them by -1: they are positive where the "
                           "cell wants to shrink, unlike in VASP's output")
         if name != '':
-            facts.append(f'they change {in_digits(size)} times as much as '
+            facts.append(f'energies change {in_digits(size)} times as much as '
                          f'stresses say')
-            advice.append(name or f'convert them to {unit}')
+            advice.append(name or f'Convert them to {unit}')
         if not facts:
             return []
-        return [Remark(f'{what}{" and ".join(facts)}; '
-                       f'{" and ".join(advice)}')]
+        return [Remark(f'{what}{" and ".join(facts)}. {". ".join(advice)}',
+                       label='stress')]
     sizes = sample.stress[known].square().mean(dim=(1, 2)).sqrt()
     half = float(sizes.median())
     if half < LARGE:
@@ -63,7 +63,7 @@ def stress_remarks(sample: Sample, pairs: Pairs,
         f'Stresses do not look like {unit}: half of them are above '
         f'{half / scale:.3g} on average, and those of solids '
         f'below {0.5 / scale:.2g}. They are likely in kbar or GPa: 1 GPa is '
-        f'{GPA / scale:.6g} {unit}')]
+        f'{GPA / scale:.6g} {unit}', label='stress')]
 
 
 def _name(size: float, scale: float, volume: float) -> str | None:
@@ -72,8 +72,8 @@ def _name(size: float, scale: float, volume: float) -> str | None:
     """
     for name, value in PRESSURES.items():
         if abs(math.log(size / (value / scale))) < math.log(FITS):
-            return (f'they are likely in {name}, of which 1 is '
+            return (f'They are likely in {name}, of which 1 is '
                     f'{value / scale:.6g} in the unit of the others')
     if abs(math.log(size * volume)) < math.log(FITS):
-        return 'they are likely virials, which are stresses times the volume'
+        return 'They are likely virials, which are stresses times the volume'
     return None

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from torch_sake.datasets.frames.charges import CHARGES, SPINS
-from torch_sake.training.inspection.remark import Remark, as_numbers
-from torch_sake.training.inspection.sample import Sample
+from torch_sake.inspection.remark import Remark, as_numbers
+from torch_sake.inspection.sample import Sample
 from torch_sake.utils.units import ENERGIES, LENGTHS
 
 SAME = 1e-6  # Angstrom

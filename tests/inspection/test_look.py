@@ -11,15 +11,15 @@ from torch_sake.datasets import (
     Split,
     write_frames,
 )
-from torch_sake.training.data_plot import plot_data
-from torch_sake.training.inspection.look import look_at, look_at_own
-from torch_sake.training.inspection.remark import (
+from torch_sake.inspection.look import look_at, look_at_own
+from torch_sake.inspection.remark import (
     Remark,
     leave_out,
     name_frames,
     outliers_of,
 )
-from torch_sake.training.inspection.sample import Sample
+from torch_sake.inspection.sample import Sample
+from torch_sake.training.data_plot import plot_data
 from torch_sake.utils.units import BOHR, ENERGIES
 
 EV = {'length': 'Angstrom', 'energy': 'eV'}
@@ -165,6 +165,20 @@ def test_all_energies_are_zero():
     assert 'All energies are exactly 0' in str(remark)
 
 
+def test_all_forces_are_zero():
+    remark, = look_at(molecules(12, force=times(0)))
+    assert 'All forces of molecules are exactly 0' in str(remark)
+    # Of relaxed molecules, and of crystals, it may be right:
+    assert lines(molecules(3, force=times(0))) == []
+    assert lines(copper(rattle=0, force=times(0))) == []
+
+
+def test_few_energies_are_zero():
+    remark, = look_at(molecules(4, energy=times(0)))
+    assert 'All energies are exactly 0, while forces are not' in str(remark)
+    assert lines(molecules(4, energy=times(0), force=times(0))) == []
+
+
 def test_nothing_is_known():
     nothing = [None] * 12
     assert lines(molecules(12, energy=lambda _: nothing,
@@ -258,7 +272,8 @@ STRESSES = {'GPa': (160.2177, 'likely in GPa'),
 def test_units_of_stresses(name, rattle):
     factor, text = STRESSES[name]
     found, = lines(copper(rattle=rattle, stress=times(factor)))
-    assert text in found and 'Stresses do not fit to energies' in found
+    assert text.lower() in found.lower()
+    assert 'Stresses do not fit to energies' in found
 
 
 def test_stresses_of_single_frames_that_are_too_large():
@@ -379,6 +394,7 @@ PICTURES = {
 }
 
 
+@pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('name', PICTURES)
 def test_picture(name, tmp_path):
     matplotlib = pytest.importorskip('matplotlib.image')
@@ -418,6 +434,38 @@ def test_lines_of_several_sources():
     assert lines[0].startswith('b.xyz, frame 7: the energy')
     assert lines[1].startswith('b.xyz, frame 12: the same as x.xyz, frame 15')
     assert outliers_of(remarks) == [57 + 7, 57 + 12]
+
+
+def test_units_of_several_sources():
+    """Each is looked at by itself, in the units it is said to be in."""
+    a, b = molecules(), in_kcal()
+    b.units, b.source = EV, 'b.xyz'
+
+    def found(*parts):
+        frames = JoinedFrames(list(parts))
+        return [line for remark in look_at(frames)
+                for line in remark.lines(frames) if 'same str' not in line]
+    line, = found(a, b)
+    assert line.startswith('b.xyz: Labels do not look like eV')
+    assert "likely in kcal/mol: convert them ('--units kcal/mol')" in line
+    # Their numbers may not be looked at together:
+    line, = found(a, b[torch.arange(0, 60, 5)])
+    assert line.startswith('b.xyz: Labels do not look like eV')
+    # Of those that were converted by what was said of both:
+    a.units = b.units = {**EV, 'energy': 'kcal/mol'}
+    line, = found(a.in_units(EV), b.in_units(EV))
+    assert line.startswith('x.xyz: Labels do not look like kcal/mol')
+    assert "('--units eV')" in line
+
+
+def test_units_by_frames_that_are_far_from_each_other():
+    factor = KCAL / HARTREE
+    far = molecules(rattle=0.12, energy=times(1 / HARTREE),
+                    force=times(BOHR / HARTREE))
+    found, = lines(far)
+    assert factor < 1 and 'likely in Hartree and Hartree/Bohr' in found
+    assert ("multiply forces by 1.88973 for Hartree/Angstrom, then "
+            "'--units Hartree'") in found
 
 
 @pytest.mark.parametrize('name', ['total_charge', 'spin_multiplicity',

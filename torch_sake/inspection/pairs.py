@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_sake.training.inspection.sample import Sample
+from torch_sake.inspection.sample import Sample
 
 MOST_ROWS = 20_000  # pairs of frames in a row
 MOST_NEAR = 800  # frames of one kind among which the nearest are searched

@@ -5,9 +5,9 @@ and methods, and the forces of any frames that are not relaxed tell it.
 import torch
 from torch import Tensor
 
+from torch_sake.inspection.pairs import Slope
+from torch_sake.inspection.sample import Sample
 from torch_sake.neighbors import neighbor_list
-from torch_sake.training.inspection.pairs import Slope
-from torch_sake.training.inspection.sample import Sample
 
 USUAL = 33.0  # eV/Angstrom^2
 PARTNERS = {6: 1.09, 7: 1.01, 8: 0.97}  # Angstrom

@@ -20,10 +20,16 @@ class Remark:
             if it is about all. (default: :obj:`()`)
         is_outlier (bool, optional): Whether :obj:`--drop_outliers` leaves
             these frames out. (default: :obj:`False`)
+        source (str, optional): The source that it is about, of several.
+            (default: :obj:`None`)
+        label (str, optional): The label whose unit or sign is likely wrong, if
+            it is one alone. (default: :obj:`None`)
     """
     message: str
     frames: tuple[int, ...] = ()
     is_outlier: bool = False
+    source: str | None = None
+    label: str | None = None
 
     def __str__(self) -> str:
         return (f'{name_frames(self.frames)}: ' if self.frames else ''
@@ -47,7 +53,7 @@ class Remark:
     def lines(self, frames: AnyFrames, dropped: bool = False) -> Iterator[str]:
         r"""Yields such a line for each source of the frames."""
         if not self.frames:
-            yield self.line(frames.source, dropped)
+            yield self.line(self.source or frames.source, dropped)
         for source, numbers in by_source(self.frames, frames).items():
             yield replace(self, frames=tuple(numbers)).line(source, dropped)
 
