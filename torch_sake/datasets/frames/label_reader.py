@@ -4,6 +4,12 @@ from typing import Any
 import numpy
 
 from torch_sake.datasets.frames.ase_labels import Entries, infos_of, labels_of
+from torch_sake.datasets.frames.label_guesses import (
+    GUESSED,
+    describe_guesses,
+    find_fitting,
+    guesses,
+)
 from torch_sake.datasets.frames.label_keys import (
     FREE_ENERGY,
     NONE,
@@ -41,6 +47,8 @@ class LabelReader:
         # them without the label: how many and the first.
         self.others: dict[str, dict[str, str]] = {}
         self.missed: dict[str, tuple[int, int]] = {}
+        # Names of what fits them by its type and shape alone:
+        self.fitting: dict[str, dict[str, None]] = {}
         self.difference = 0.0  # of the two energies of an atom
 
     def read(self, atoms: Any) -> dict[str, Any]:
@@ -67,6 +75,11 @@ class LabelReader:
         if any(getattr(self.keys, f'{kind}_key') for kind in kinds) or (
                 label == 'stress' and not atoms.pbc.any()):
             return
+        # Most frames are like the first ones.
+        if label in GUESSED and self.num_frames < MANY_NAMES:
+            self.fitting.setdefault(label, {}).update(dict.fromkeys(
+                find_fitting(label, entries.per_frame, entries.all,
+                             len(atoms))))
         others = {name: kind for kind in kinds for name in find_candidates(
             kind, entries.per_frame, entries.all, len(atoms))}
         if others:
@@ -95,6 +108,9 @@ class LabelReader:
         """
         self._check_given()
         self._check_others()
+        missed = guesses(self.keys, self.found, self.fitting)
+        if missed:
+            warnings.warn(describe_guesses(self.path, missed))
         energies = self.found.get('energy', {})
         if FREE_ENERGY in energies and len(energies) > 1:
             raise ValueError(f"'{self.path}': 'energy_key' must be given: "
