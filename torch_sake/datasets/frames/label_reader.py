@@ -4,6 +4,10 @@ from typing import Any
 import numpy
 
 from torch_sake.datasets.frames.ase_labels import Entries, infos_of, labels_of
+from torch_sake.datasets.frames.initial_charges import (
+    describe_unsaid,
+    unsaid_charge,
+)
 from torch_sake.datasets.frames.label_guesses import (
     GUESSED,
     describe_guesses,
@@ -49,6 +53,9 @@ class LabelReader:
         self.missed: dict[str, tuple[int, int]] = {}
         # Names of what fits them by its type and shape alone:
         self.fitting: dict[str, dict[str, None]] = {}
+        # Sums of initial charges, and the first frame that has each of them,
+        # of frames that do not say their charge:
+        self.charges: dict[int, int] = {}
         self.difference = 0.0  # of the two energies of an atom
 
     def read(self, atoms: Any) -> dict[str, Any]:
@@ -67,6 +74,9 @@ class LabelReader:
             else:
                 self._look_for(label, entries)
         self._compare(entries, names, labels)
+        charge = unsaid_charge(atoms)
+        if charge:
+            self.charges.setdefault(charge, self.num_frames)
         self.num_frames += 1
         return {**labels, 'info': infos_of(entries, names)}
 
@@ -108,6 +118,10 @@ class LabelReader:
         """
         self._check_given()
         self._check_others()
+        if self.charges:
+            charge, first = next(iter(self.charges.items()))
+            warnings.warn(describe_unsaid(f"'{self.path}', frame {first}",
+                                          charge, self.charges))
         missed = guesses(self.keys, self.found, self.fitting)
         if missed:
             warnings.warn(describe_guesses(self.path, missed))
