@@ -79,3 +79,42 @@ def test_what_a_file_has(tmp_path):
     with pytest.raises(ValueError, match=r"see 'energy_key'; a frame has "
                        r"'momenta', 'step'\)"):
         check_labels(frames, split)
+
+
+def join(path, *parts):
+    path.write_text(''.join(part.read_text() for part in parts))
+    return path
+
+
+def test_some_frames_have_other_names(tmp_path):
+    one = write(tmp_path / 'a.xyz', ['energy'], number=2)
+    other = write(tmp_path / 'b.xyz', ['dft_energy'])
+    path = join(tmp_path / 'm.xyz', one, other)
+    for keys, message in (
+            ({}, "3 of 5 frames, the first of them 2, have no 'energy' but "
+                 "'dft_energy', which is not read"),
+            ({'energy_key': 'dft_energy'},
+             "2 of 5 frames, the first of them 0, have no 'dft_energy' but "
+             "'energy', which is not read")):
+        assert said(path, **keys) == [f"'{path}': {message}"]
+    assert said(path, energy_key='none') == []
+    assert said(other, energy_key='dft_energy') == []
+
+
+def test_files_of_different_names(tmp_path):
+    from torch_sake.datasets import convert_frames, load_frames
+    paths = [write(tmp_path / 'a.xyz', ['energy'], number=2),
+             write(tmp_path / 'b.xyz', ['dft_energy'])]
+    with pytest.raises(ValueError, match="'energy_key' must be the name of .*"
+                       r"a.xyz --out NAME.frames --energy_key NAME\) and give "
+                       "the .frames files together"):
+        load_frames(paths, energy_key='dft_energy')
+    with pytest.raises(ValueError, match="'energy_key' must be the name") as e:
+        load_frames(paths[0], energy_key='dft_energy')
+    assert 'convert' not in str(e.value)
+    both = [convert_frames(paths[0], tmp_path / 'a.frames').source,
+            convert_frames(paths[1], tmp_path / 'b.frames',
+                           energy_key='dft_energy').source]
+    assert load_frames(both).known('energy').all()
+    frames = load_frames([both[0], paths[1]], energy_key='dft_energy')
+    assert frames.known('energy').all()

@@ -32,6 +32,13 @@ MISSED = {'energy': ('energy', ), 'forces': ('forces', ),
           'stress': ('stress', 'virial')}
 
 
+class NoSuchLabel(ValueError):
+    r"""No frame of a file has a label of the name that is given."""
+    def __init__(self, argument: str, message: str):
+        super().__init__(message)
+        self.argument = argument
+
+
 class LabelReader:
     r"""Reads the labels of the frames of a file, one after the other. Frames
     without some label are read, too. What makes labels of other names lost
@@ -82,11 +89,11 @@ class LabelReader:
 
     def _look_for(self, label: str, entries: Entries) -> None:
         atoms, kinds = entries.atoms, MISSED[label]
-        if any(getattr(self.keys, f'{kind}_key') for kind in kinds) or (
-                label == 'stress' and not atoms.pbc.any()):
+        given = self._key(label)
+        if given == NONE or label == 'stress' and not atoms.pbc.any():
             return
         # Most frames are like the first ones.
-        if label in GUESSED and self.num_frames < MANY_NAMES:
+        if label in GUESSED and not given and self.num_frames < MANY_NAMES:
             self.fitting.setdefault(label, {}).update(dict.fromkeys(
                 find_fitting(label, entries.per_frame, entries.all,
                              len(atoms))))
@@ -146,14 +153,20 @@ class LabelReader:
                 # A virial of molecules alone is there, but is none.
                 if key in self.names and label in ('stress', 'virial'):
                     continue
-                raise ValueError(
+                raise NoSuchLabel(
+                    argument,
                     f"'{self.path}': '{argument}' must be the name of "
                     f"{_PLURALS[label]} in the file (got {key!r}; it has "
                     f"{one_line(sorted(self.names), 1000)})")
 
+    def _key(self, label: str) -> str | None:
+        r"""Returns the name that is given for a label."""
+        keys = (getattr(self.keys, f'{kind}_key') for kind in MISSED[label])
+        return next(filter(None, keys), None)
+
     def _check_others(self) -> None:
         lost = {label: others for label, others in self.others.items()
-                if label not in self.found}
+                if label not in self.found and self._key(label) is None}
         if lost:
             first = {f'{kind}_key': name for name, kind in (
                 next(iter(others.items())) for others in lost.values())}
@@ -168,7 +181,8 @@ class LabelReader:
             count, first = self.missed[label]
             warnings.warn(
                 f"'{self.path}': {count} of {self.num_frames} frames, the "
-                f"first of them {first}, have no '{label}' but "
+                f"first of them {first}, have no "
+                f"'{self._key(label) or label}' but "
                 f"{_list(others)}, which is not read")
 
 
