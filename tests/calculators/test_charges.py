@@ -199,3 +199,31 @@ def test_cells():
     stress = atoms.get_stress()
     atoms.info['charge'] = 0
     assert not numpy.allclose(atoms.get_stress(), stress)
+
+
+def said_of(atoms, calculator):
+    atoms.calc = calculator
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        atoms.get_potential_energy()
+        atoms.rattle(0.01)
+        atoms.get_potential_energy()
+    return [str(warning.message) for warning in caught]
+
+
+def test_initial_charges_and_numbers_of_electrons():
+    water = molecule('H2O')
+    water.set_initial_charges([1, 0, 0])
+    line, = said_of(water, SAKECalculator(build()))
+    assert line == ("The structure: the initial charges add up to 1, but "
+                    "'charge' is not given in info: it is taken as 0")
+    water.info = {'charge': 1, 'spin': 2}
+    assert said_of(water, SAKECalculator(build())) == []
+    water.info = {}
+    assert said_of(water, SAKECalculator(build(), charge=0)) == []
+    assert said_of(water, SAKECalculator(build(False))) == []
+    line, = said_of(molecule('OH'), SAKECalculator(build()))
+    assert ('9 electrons cannot have the multiplicity 2S + 1 = 1 (it has a '
+            'charge of 0 and no spin' in line)
+    assert said_of(molecule('OH'), SAKECalculator(build(), spin=2)) == []
+    assert said_of(molecule('OH'), SAKECalculator(build(False))) == []

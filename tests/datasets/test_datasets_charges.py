@@ -212,3 +212,33 @@ def test_frames_that_say_nothing_are_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(FramesOnDisk, 'info', None)
     frames = FramesOnDisk(tmp_path / 'some.frames')
     assert frame_states(frames, True) == 2 * [State()]
+
+
+def test_initial_charges(tmp_path):
+    from ase.build import molecule
+    from ase.io import write
+    frames = []
+    for charges, info in (([0, 0, 0], {}), ([-0.8, 0.4, 0.4], {}),
+                          ([1, 0, 0], {'charge': 1}), ([0.6, 0.2, 0.2], {}),
+                          ([-1, 0, 0], {}), ([1, 0, 0], {})):
+        frames.append(molecule('H2O'))
+        frames[-1].set_initial_charges(charges)
+        frames[-1].info.update(info)
+    for name in ('ions.xyz', 'ions.traj'):
+        path = str(tmp_path / name)
+        write(path, frames)
+        with pytest.warns(UserWarning) as found:
+            load_frames(path)
+        assert [str(warning.message) for warning in found] == [
+            f"'{path}', frame 3: the initial charges add up to 1 (those of "
+            f"others to -1), but 'charge' is not given in info: it is taken "
+            f"as 0"]
+        write(path, frames[:3])
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            load_frames(path)
+
+
+def test_numbers_of_electrons_where_nothing_is_said():
+    with pytest.warns(UserWarning, match='frame 1: 9 electrons cannot'):
+        with_states(build([{}, {}], [[8], [8, 1]]), True)

@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 
@@ -77,3 +79,46 @@ def test_checkpoints_without_a_common_element(checkpoint):
              checkpoint('b', torch.float, [1, 8])]
     with pytest.raises(ValueError, match=r"elements in common \(got .*a.safe"):
         load_checkpoints(paths)
+
+
+def write_member(path, seed, hydrogen=None, unit='eV'):
+    arguments = {'hidden_channels': 8, 'num_layers': 1, 'cutoff': 2.5}
+    torch.manual_seed(seed)
+    energies = None
+    if hydrogen is not None:
+        energies = torch.zeros(100)
+        energies[1] = hydrogen
+    potential = Potential(SAKE(**arguments), atomic_energies=energies)
+    save_checkpoint(path, {
+        f'potential.{key}': value
+        for key, value in potential.state_dict().items()
+    }, {'model': {'name': 'SAKE', 'arguments': arguments},
+        'energy_scale': 1.0, 'elements': [1, 8],
+        'units': {'length': 'Angstrom', 'energy': unit}})
+    return str(path)
+
+
+def test_members_that_do_not_make_an_ensemble(tmp_path):
+    def said(*paths):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            load_checkpoints(paths)
+        return [str(warning.message) for warning in caught]
+
+    a, b, c = (write_member(tmp_path / f'{name}.safetensors', seed, energy)
+               for name, seed, energy in (('a', 0, -13.6), ('b', 1, -13.0),
+                                          ('c', 2, -0.5)))
+    same = write_member(tmp_path / 'same.safetensors', 0, -13.6)
+    assert said(a, b) == []
+    line, = said(a, b, a)
+    assert f"'{a}' and '{a}' are the same potential" in line
+    line, = said(a, same)
+    assert f"'{a}' and '{same}' are the same" in line
+    line, = said(a, b, c)
+    assert f"'{a}' and '{c}' have atomic energies of H of -13.6 and" in line
+    small = [write_member(tmp_path / f'{seed}.safetensors', seed, 300.0 * seed,
+                          'meV') for seed in (3, 4)]
+    assert said(*small) == []
+    bare = [write_member(tmp_path / f'bare{seed}.safetensors', seed)
+            for seed in (5, 6)]
+    assert said(*bare) == []

@@ -87,3 +87,18 @@ def test_what_a_state_must_hold(name, value, match, settings):
     with pytest.raises(ValueError, match=match) as caught:
         Simulation(MDConfig(**settings))
     assert '\n' not in str(caught.value) and path in str(caught.value)
+
+
+def test_what_to_type_to_go_on(tmp_path):
+    from torch_sake.utils.checks import check_same_settings
+    settings = {'out': str(tmp_path), 'cutoff': 5.0, 'num_train': 950}
+    found = {'out': str(tmp_path), 'cutoff': 5.0, 'num_train': 48}
+    with pytest.raises(ValueError, match=r"'num_train' must be 48 \(got 950\);"
+                       " repeat its command with '--resume'$"):
+        check_same_settings(settings, found, set())
+    path = tmp_path / 'config.yaml'
+    path.touch()
+    with pytest.raises(ValueError, match="repeat its command with '--resume', "
+                       f"or give '--config {path} --resume'"):
+        check_same_settings(settings, found, set())
+    check_same_settings(found, found, set())

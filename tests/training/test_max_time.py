@@ -414,3 +414,9 @@ def test_settings():
     with pytest.raises(TypeError, match="'max_time' must be text"):
         TrainConfig(max_time=1200)
     assert seconds_of('00:00:01') == 1
+
+
+def test_what_takes_the_time_back():
+    from torch_sake.training.config import TrainConfig
+    with pytest.raises(ValueError, match="'--max_time null' or "):
+        TrainConfig(num_steps=10, max_time='00:01:00')

@@ -15,7 +15,7 @@ except ImportError as error:
                       "pip install 'torch-sake[train]'") from error
 
 from torch_sake.calculators.evaluator import Evaluator, Source
-from torch_sake.datasets.frames.charges import CHARGES, SPINS
+from torch_sake.datasets.frames.charges import CHARGES, SPINS, State
 from torch_sake.utils.thread_lock import ThreadLock, one_thread_at_a_time
 
 
@@ -132,6 +132,7 @@ class SAKECalculator(Calculator):
         # after the forces, and it comes with them at little cost.
         self._wants_stress |= 'stress' in properties
         state = self.state(atoms)
+        self.evaluator.states.look_at(atoms, State(**state))
         out = self.evaluator(*structure, compute_stress=has_volume
                              and self._wants_stress, **state)
         self.results = {'energy': out.energy, 'free_energy': out.energy,

@@ -5,8 +5,13 @@ from typing import Any
 from torch_sake.datasets.frames.charges import (
     NEUTRAL,
     State,
+    is_possible,
     names_of,
     state_of,
+)
+from torch_sake.datasets.frames.initial_charges import (
+    describe_unsaid,
+    unsaid_charge,
 )
 
 WHERE = 'The structure'
@@ -45,6 +50,28 @@ class States:
                        + f", which the potential does not know of: "
                        f"{self._about()}")
         return state._replace(**dict.fromkeys(wrong))
+
+    def look_at(self, atoms: Any, state: State) -> None:
+        r"""Warns once of initial charges that are not read, and of a number
+        of electrons that cannot have the multiplicity, if they are embedded.
+
+        Args:
+            atoms (ase.Atoms): A structure.
+            state (State): What it is computed with.
+        """
+        if not self.embeds:
+            return
+        charge = 0 if state.charge is not None else unsaid_charge(atoms)
+        if charge:
+            self._warn('initial charges', describe_unsaid(WHERE, charge))
+        protons, (charge, spin) = int(atoms.numbers.sum()), state.full
+        alone = len(atoms) == 1 and charge == 0
+        if not alone and not is_possible(protons, state):
+            says = f'a spin of {spin}' if state.spin is not None else (
+                'no spin, which counts as 1')
+            self._warn('parity', f'{WHERE}: {protons - charge} electrons '
+                       f'cannot have the multiplicity 2S + 1 = {spin} (it has '
+                       f'a charge of {charge} and {says})')
 
     def inputs(self, charge: Any, spin: Any) -> dict[str, float]:
         r"""Returns the arguments of the potential for a charge and a spin that

@@ -16,6 +16,7 @@ from torch_sake.datasets.frames.charges import (
     counting,
     frame_states,
     names_of,
+    warn_of_parity,
     with_entries,
 )
 from torch_sake.datasets.frames.fingerprint import frames_fingerprint
@@ -116,7 +117,10 @@ def with_states_of(potential: Predictor, frames: AnyFrames,
         warnings.warn(f"The data have charges and spins that the potential "
                       f"was not trained on, {names_of(other - known)} (it "
                       f"knows {names_of(known)})")
-    return with_entries(frames, states) if embeds else frames
+    if not embeds:
+        return frames
+    warn_of_parity(frames, states, embeds)
+    return with_entries(frames, states)
 
 
 def load_data(config: EvaluateConfig,

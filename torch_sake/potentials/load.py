@@ -17,6 +17,7 @@ from torch_sake.potentials.description import (
     trained_states,
 )
 from torch_sake.potentials.ensemble import Ensemble
+from torch_sake.potentials.members import warn_of_members
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.property import Property
 from torch_sake.potentials.zbl import ZBLRepulsion
@@ -121,6 +122,7 @@ def load_trained(paths: PathLike | Sequence[PathLike],
     states = set.intersection(*map(trained_states, descriptions))
     if len(paths) == 1:
         return Trained(potentials[0], units, elements, states)
+    warn_of_members(list(map(str, paths)), potentials, elements, units)
     # Members are called with the same numbers: those of the most exact one.
     dtypes = {parameter.dtype for potential in potentials
               for parameter in potential.parameters()}

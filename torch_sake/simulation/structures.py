@@ -1,3 +1,4 @@
+import warnings
 from typing import Any
 
 import numpy
@@ -20,6 +21,10 @@ from torch_sake.datasets.frames.frame_arrays import (
     check_values,
 )
 from torch_sake.datasets.frames.frames import Frames
+from torch_sake.datasets.frames.initial_charges import (
+    describe_unsaid,
+    unsaid_charge,
+)
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
 from torch_sake.potentials.description import check_kind
 from torch_sake.utils.bounds import MAX_LABEL
@@ -68,6 +73,9 @@ def read_structure(path: PathLike | None, checkpoint: PathLike,
         raise ValueError(f"'structure' must be one that the file has "
                          f"(got '{path}')") from None
     _check_structure(atoms, name, index)
+    unsaid = 0 if charge is not None else unsaid_charge(atoms)
+    if unsaid:  # they do not stay
+        warnings.warn(describe_unsaid(f"'{name}', frame {index}", unsaid))
     return _with_state(_without_labels(atoms), charge, spin)
 
 

@@ -11,6 +11,7 @@ from torch_sake.datasets.frames.duplicates import (
     same_structure,
     structure_keys,
 )
+from torch_sake.datasets.frames.label_guesses import names_in
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.utils.plain_checks import require
 
@@ -31,8 +32,11 @@ def check_labels(frames: AnyFrames, split: Split) -> list[str]:
     """
     train, val = (known_labels(frames[part])
                   for part in (split.train, split.val))
-    require(train, f"The training frames must have labels (there are none in "
-                   f"{frames.source}: see 'energy_key')")
+    if not train:
+        there = names_in(*frames.origin(int(split.train[0])))
+        raise ValueError(f"The training frames must have labels (there are "
+                         f"none in {frames.source}: see 'energy_key'"
+                         + (f'; a frame has {there})' if there else ')'))
     require({*train} & {*val},
             f"The validation frames must have labels that the training frames "
             f"have, of {train} (got {split.val.numel()} frames with "

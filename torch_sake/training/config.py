@@ -199,7 +199,8 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
         require(self.num_steps is None or self.max_time is None,
                 f"'num_steps' must not be given beside 'max_time': one of "
                 f"them must be null (got {self.num_steps} and "
-                f"{self.max_time!r})")
+                f"{self.max_time!r}; '--max_time null' or '--num_steps null' "
+                f"takes back that of a configuration)")
         if self.num_steps is None and self.max_time is None and (
                 not self.resume):  # else as many as the run has
             self.num_steps = NUM_STEPS

@@ -8,6 +8,7 @@ the device anyway, and everything that reads files always look at the values.
 """
 
 import json
+import os.path as osp
 from collections.abc import Iterable
 from typing import Any
 
@@ -165,7 +166,13 @@ def check_same_settings(settings: dict[str, Any], found: dict[str, Any],
         if key not in free and value != found.get(key, value):
             raise ValueError(f"'resume' needs the settings of the {what}: "
                              f"'{key}' must be {found[key]!r} "
-                             f"(got {value!r})")
+                             f"(got {value!r}); repeat its command with "
+                             f"'--resume'{_or_its_file(settings.get('out'))}")
+
+
+def _or_its_file(out: Any) -> str:
+    path = osp.join(out, 'config.yaml') if isinstance(out, str) else ''
+    return f", or give '--config {path} --resume'" if osp.isfile(path) else ''
 
 
 def check_same_data(fingerprint: str, found: str | None, data: str) -> None:

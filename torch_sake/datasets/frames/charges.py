@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch_geometric.loader import DataLoader
 
+from torch_sake.datasets.frames.initial_charges import CHARGES
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.ops.scatter import sum_edges
 from torch_sake.ops.segments import Segments
 from torch_sake.utils.messages import in_words
 
-# What files call the total charge in units of e and the multiplicity 2S + 1:
-CHARGES = ('charge', 'total_charge')
+# What files call the multiplicity 2S + 1:
 SPINS = ('spin', 'multiplicity', 'spin_multiplicity', 'total_spin')
 NEUTRAL = (0, 1)  # what is not said
 BATCH_SIZE = 64
@@ -157,10 +157,9 @@ def with_states(frames: AnyFrames,
         ValueError: If there are several, with two frames.
     """
     states = frame_states(frames, embed_charge)
-    if any(state != State() for state in states):
-        warn_of_parity(frames, states, embed_charge)
-    elif not embed_charge:
+    if not embed_charge and all(state == State() for state in states):
         return frames, []
+    warn_of_parity(frames, states, embed_charge)
     if embed_charge:
         return with_entries(frames, states), []
     full = [state.full for state in states]
@@ -230,7 +229,7 @@ def warn_of_parity(frames: AnyFrames, states: list[State],
             charge, spin = states[index].full
             said = states[index].spin is not None
             if index in counts and (said or embed_charge) and (
-                    number - charge + 1 - spin) % 2:
+                    not is_possible(number, states[index])):
                 says = f'a spin of {spin}' if said else (
                     'no spin, which counts as 1')
                 warnings.warn(
@@ -240,6 +239,12 @@ def warn_of_parity(frames: AnyFrames, states: list[State],
                     f"warning is for the first such frame)")
                 return
         start += data.num_graphs
+
+
+def is_possible(protons: int, state: State) -> bool:
+    r"""Whether a number of electrons can have a multiplicity."""
+    charge, spin = state.full
+    return (protons - charge + 1 - spin) % 2 == 0
 
 
 def names_of(pairs: Any) -> str:

@@ -99,7 +99,7 @@ def find_candidates(label: str, per_frame: Mapping[str, Any],
     """
     return [name for name, value in (
         per_frame if label == 'energy' else entries).items()
-        if _may_be(label, name) and _has_shape(label, value, num_atoms)]
+        if _may_be(label, name) and has_shape(label, value, num_atoms)]
 
 
 def _may_be(label: str, name: Any) -> bool:
@@ -111,7 +111,8 @@ def _may_be(label: str, name: Any) -> bool:
                 word in lower for word in OTHERS)
 
 
-def _has_shape(label: str, value: Any, num_atoms: int) -> bool:
+def has_shape(label: str, value: Any, num_atoms: int) -> bool:
+    r"""Whether a value is of the type and the shape of a label."""
     try:
         array = numpy.asarray(value)
     except ValueError:  # rows of different lengths

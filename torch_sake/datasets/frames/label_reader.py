@@ -4,6 +4,16 @@ from typing import Any
 import numpy
 
 from torch_sake.datasets.frames.ase_labels import Entries, infos_of, labels_of
+from torch_sake.datasets.frames.initial_charges import (
+    describe_unsaid,
+    unsaid_charge,
+)
+from torch_sake.datasets.frames.label_guesses import (
+    GUESSED,
+    describe_guesses,
+    find_fitting,
+    guesses,
+)
 from torch_sake.datasets.frames.label_keys import (
     FREE_ENERGY,
     NONE,
@@ -20,6 +30,13 @@ NEGLIGIBLE = 1e-3
 # The labels that are missed, and those that stand for them:
 MISSED = {'energy': ('energy', ), 'forces': ('forces', ),
           'stress': ('stress', 'virial')}
+
+
+class NoSuchLabel(ValueError):
+    r"""No frame of a file has a label of the name that is given."""
+    def __init__(self, argument: str, message: str):
+        super().__init__(message)
+        self.argument = argument
 
 
 class LabelReader:
@@ -41,6 +58,11 @@ class LabelReader:
         # them without the label: how many and the first.
         self.others: dict[str, dict[str, str]] = {}
         self.missed: dict[str, tuple[int, int]] = {}
+        # Names of what fits them by its type and shape alone:
+        self.fitting: dict[str, dict[str, None]] = {}
+        # Sums of initial charges, and the first frame that has each of them,
+        # of frames that do not say their charge:
+        self.charges: dict[int, int] = {}
         self.difference = 0.0  # of the two energies of an atom
 
     def read(self, atoms: Any) -> dict[str, Any]:
@@ -59,14 +81,22 @@ class LabelReader:
             else:
                 self._look_for(label, entries)
         self._compare(entries, names, labels)
+        charge = unsaid_charge(atoms)
+        if charge:
+            self.charges.setdefault(charge, self.num_frames)
         self.num_frames += 1
         return {**labels, 'info': infos_of(entries, names)}
 
     def _look_for(self, label: str, entries: Entries) -> None:
         atoms, kinds = entries.atoms, MISSED[label]
-        if any(getattr(self.keys, f'{kind}_key') for kind in kinds) or (
-                label == 'stress' and not atoms.pbc.any()):
+        given = self._key(label)
+        if given == NONE or label == 'stress' and not atoms.pbc.any():
             return
+        # Most frames are like the first ones.
+        if label in GUESSED and not given and self.num_frames < MANY_NAMES:
+            self.fitting.setdefault(label, {}).update(dict.fromkeys(
+                find_fitting(label, entries.per_frame, entries.all,
+                             len(atoms))))
         others = {name: kind for kind in kinds for name in find_candidates(
             kind, entries.per_frame, entries.all, len(atoms))}
         if others:
@@ -95,6 +125,13 @@ class LabelReader:
         """
         self._check_given()
         self._check_others()
+        if self.charges:
+            charge, first = next(iter(self.charges.items()))
+            warnings.warn(describe_unsaid(f"'{self.path}', frame {first}",
+                                          charge, self.charges))
+        missed = guesses(self.keys, self.found, self.fitting)
+        if missed:
+            warnings.warn(describe_guesses(self.path, missed))
         energies = self.found.get('energy', {})
         if FREE_ENERGY in energies and len(energies) > 1:
             raise ValueError(f"'{self.path}': 'energy_key' must be given: "
@@ -116,14 +153,20 @@ class LabelReader:
                 # A virial of molecules alone is there, but is none.
                 if key in self.names and label in ('stress', 'virial'):
                     continue
-                raise ValueError(
+                raise NoSuchLabel(
+                    argument,
                     f"'{self.path}': '{argument}' must be the name of "
                     f"{_PLURALS[label]} in the file (got {key!r}; it has "
                     f"{one_line(sorted(self.names), 1000)})")
 
+    def _key(self, label: str) -> str | None:
+        r"""Returns the name that is given for a label."""
+        keys = (getattr(self.keys, f'{kind}_key') for kind in MISSED[label])
+        return next(filter(None, keys), None)
+
     def _check_others(self) -> None:
         lost = {label: others for label, others in self.others.items()
-                if label not in self.found}
+                if label not in self.found and self._key(label) is None}
         if lost:
             first = {f'{kind}_key': name for name, kind in (
                 next(iter(others.items())) for others in lost.values())}
@@ -138,7 +181,8 @@ class LabelReader:
             count, first = self.missed[label]
             warnings.warn(
                 f"'{self.path}': {count} of {self.num_frames} frames, the "
-                f"first of them {first}, have no '{label}' but "
+                f"first of them {first}, have no "
+                f"'{self._key(label) or label}' but "
                 f"{_list(others)}, which is not read")
 
 

@@ -11,6 +11,7 @@ from torch_sake.datasets.frames.joined_frames import (
     join_frames,
 )
 from torch_sake.datasets.frames.label_keys import LabelKeys
+from torch_sake.datasets.frames.label_reader import NoSuchLabel
 from torch_sake.datasets.frames.npz_file import npz_frames
 from torch_sake.datasets.frames.on_disk import FramesOnDisk
 from torch_sake.utils.inputs import FRAMES, check_data, find_data_set
@@ -84,8 +85,7 @@ def load_frames(data: PathLike | Sequence[PathLike],
                        stress_key=stress_key, virial_key=virial_key,
                        units=units, length_unit=length_unit)
         return join_frames([
-            load_frames(one, root, seed, **options_of(one, data, options))
-            for one in data])
+            load_one_of(data, one, root, seed, options) for one in data])
     data = local_path('data', data)
     given = given_units(units, length_unit)
     keys = LabelKeys(energy_key, forces_key, stress_key, virial_key)
@@ -113,6 +113,24 @@ def load_frames(data: PathLike | Sequence[PathLike],
     if given:
         check_given_units(f"'{data}'", given, frames.units)
     return frames
+
+
+def load_one_of(every: Sequence[PathLike], one: PathLike,
+                root: PathLike | None, seed: int,
+                options: dict[str, Any]) -> AnyFrames:
+    r"""Returns the frames of one of several sources, see
+    :func:`options_of`.
+    """
+    try:
+        return load_frames(one, root, seed, **options_of(one, every, options))
+    except NoSuchLabel as error:
+        if len(every) == 1:
+            raise
+        raise ValueError(
+            f"{error}. Names of labels are those of all files: rename "
+            f"labels with ASE, or convert each file by itself (torch-sake "
+            f"convert --data {one} --out NAME.frames --{error.argument} NAME) "
+            f"and give the .frames files together") from error
 
 
 def options_of(one: PathLike, data: Sequence[PathLike],
@@ -159,10 +177,8 @@ def load_config_frames(config: dict[str, Any],
     every = [one for part in sources.values() for one in part]
     parts = {}
     for name, part in sources.items():
-        loaded = [load_frames(one, root=config['root'],
-                              seed=config['data_seed'],
-                              **options_of(one, every, options))
-                  for one in part]
+        loaded = [load_one_of(every, one, config['root'],
+                              config['data_seed'], options) for one in part]
         parts[name] = join_frames([one if units is None else
                                    one.in_units(units) for one in loaded])
     if frames is None:
