@@ -508,6 +508,15 @@ def test_units_by_frames_that_are_far_from_each_other():
             "'--units Hartree'") in found
 
 
+def test_forces_per_bohr_that_are_said_to_be_in_hartree():
+    frames = molecules(rattle=0.1, energy=times(1 / HARTREE),
+                       force=times(0.95 * BOHR / HARTREE))
+    frames.units['energy'] = 'Hartree'
+    found, = lines(frames)
+    assert 'multiply forces by 1.88973 for Hartree/Angstrom' in found
+    assert '--units' not in found
+
+
 @pytest.mark.parametrize('name', ['total_charge', 'spin_multiplicity',
                                   'total_spin'])
 def test_states_tell_structures_apart(name):

@@ -19,7 +19,9 @@ GPA = 6.241509074e-3  # in eV/Angstrom^3
 PRESSURES = {'GPa': GPA, 'kbar': 0.1 * GPA, 'Pa': 1e-9 * GPA,
              **{f'{name}/Bohr^3': ALL_ENERGIES[name] / LENGTHS['Bohr']**3
                 for name in ATOMIC_UNITS}}
-FITS, LOOSE_FITS, USUAL = 1.35, 2.0, 2.0
+FITS, USUAL = 1.35, 2.0
+# Where atoms move far, so that factors are less exact:
+LOOSE_FITS, LOOSE_USUAL = 2.0, 4.0
 LARGE = 3.0  # eV/Angstrom^3
 
 
@@ -49,7 +51,8 @@ def stress_remarks(sample: Sample, pairs: Pairs,
         size, wrong_sign = abs(slope.slope), slope.slope < 0
         volume = float(torch.linalg.det(sample.cell[known]).abs().median())
         name = _name(size, scale, volume, FITS if is_exact else LOOSE_FITS)
-        if 1 / USUAL < size < USUAL:
+        usual = USUAL if is_exact else LOOSE_USUAL
+        if 1 / usual < size < usual:
             name = ''
         what = 'Stresses do not fit to energies: where a cell is strained, '
         facts, advice = [], []
