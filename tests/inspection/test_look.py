@@ -276,6 +276,46 @@ def test_units_of_stresses(name, rattle):
     assert 'Stresses do not fit to energies' in found
 
 
+def strained(element='Cu', number=40, seed=0, stress=1.0, unit='eV'):
+    """Returns cells with random strains and atoms that moved far, all in
+    units of energy that go together."""
+    rng, rows = numpy.random.default_rng(seed), []
+    for _ in range(number):
+        atoms = bulk(element, cubic=True)
+        strain = numpy.eye(3) + 0.02 * rng.standard_normal((3, 3))
+        atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+        atoms.positions += 0.08 * rng.standard_normal((4, 3))
+        atoms.calc = EMT()
+        size = 1 / ENERGIES[unit]
+        rows.append((atoms.numbers, atoms.positions,
+                     size * atoms.get_potential_energy(),
+                     size * atoms.get_forces(), atoms.cell.array,
+                     stress * size * atoms.get_stress(voigt=False)))
+    return build({}, {**EV, 'energy': unit}, **dict(zip(
+        ('z', 'pos', 'energy', 'force', 'cell', 'stress'),
+        map(list, zip(*rows)))))
+
+
+@pytest.mark.parametrize('unit', ['eV', 'kcal/mol'])
+@pytest.mark.parametrize('factor, texts', [
+    (160.2177, ['likely in GPa']),
+    (-1602.177, ['likely in kbar', 'Multiply them by -1']),
+    (-1.0, ['Multiply them by -1']),
+    (1 / 91.8158, ['likely in Ry/Bohr^3']),
+])
+def test_stresses_where_atoms_move_far(unit, factor, texts):
+    if abs(factor) != 1:
+        factor *= ENERGIES[unit]  # of the same stresses
+    found, = lines(strained(stress=factor, unit=unit))
+    assert all(text in found for text in texts)
+
+
+@pytest.mark.parametrize('element', ['Cu', 'Al'])
+@pytest.mark.parametrize('seed', range(3))
+def test_nothing_is_said_of_right_stresses(element, seed):
+    assert lines(strained(element, seed=seed)) == []
+
+
 def test_stresses_of_single_frames_that_are_too_large():
     found, = lines(copper(4, stress=times(1602.177)))
     assert 'likely in kbar or GPa' in found
@@ -466,6 +506,15 @@ def test_units_by_frames_that_are_far_from_each_other():
     assert factor < 1 and 'likely in Hartree and Hartree/Bohr' in found
     assert ("multiply forces by 1.88973 for Hartree/Angstrom, then "
             "'--units Hartree'") in found
+
+
+def test_forces_per_bohr_that_are_said_to_be_in_hartree():
+    frames = molecules(rattle=0.1, energy=times(1 / HARTREE),
+                       force=times(0.95 * BOHR / HARTREE))
+    frames.units['energy'] = 'Hartree'
+    found, = lines(frames)
+    assert 'multiply forces by 1.88973 for Hartree/Angstrom' in found
+    assert '--units' not in found
 
 
 @pytest.mark.parametrize('name', ['total_charge', 'spin_multiplicity',

@@ -17,6 +17,8 @@ KINDS = 6  # of frames with the same atoms
 LONGEST = 0.5  # Angstrom that an atom moves from one to the other
 LARGEST = 0.15  # strain
 FEWEST = 8  # pairs that tell
+JOINT_FEWEST, JOINT_SHARE = 10, 0.2  # of those that move the least
+JOINT_SURE, JOINT_FIT = 5, 0.85  # standard errors, and what is explained
 
 
 class Slope(NamedTuple):
@@ -176,6 +178,40 @@ def stress_slope(sample: Sample, pairs: Pairs,
     strained = change < -1e-4
     return _slope(pairs.by_stress[strained], gap[strained],
                   pairs.moved[strained])
+
+
+def joint_slope(sample: Sample, pairs: Pairs,
+                by_force: float = 1.0) -> Slope | None:
+    r"""Returns by what factor energies differ from what stresses say, where
+    atoms move so far that what forces say is not exact: both have a factor,
+    that of stresses far from zero, and that of forces about as given. It is
+    right up to a factor of about two.
+
+    Args:
+        sample (Sample): The frames.
+        pairs (Pairs): Those that are near to each other.
+        by_force (float, optional): The factor of forces. (default: :obj:`1.0`)
+    """
+    gap = sample.energy[pairs.two] - sample.energy[pairs.one]
+    rows = torch.stack([by_force * pairs.by_force, pairs.by_stress], dim=1)
+    use = rows.isfinite().all(dim=1) & (rows != 0).all(dim=1)
+    rows, gap, moved = rows[use], gap[use], pairs.moved[use]
+    number = max(JOINT_FEWEST, int(JOINT_SHARE * len(gap)))
+    if len(gap) < number:
+        return None
+    near = moved.argsort()[:number]
+    size = rows[near].square().mean(dim=0).sqrt()
+    rows, gap = rows[near] / size, gap[near]
+    inverse = torch.linalg.pinv(rows.mT @ rows, hermitian=True)
+    found = inverse @ (rows.mT @ gap)
+    rest = float((gap - rows @ found).square().sum())
+    error = (inverse.diagonal() * rest / (number - 2)).sqrt()
+    explained = 1 - rest / float(gap.square().sum())
+    force, stress = (found / size).tolist()
+    if not (explained > JOINT_FIT and 0.5 < force < 1.5
+            and abs(float(found[1])) > JOINT_SURE * float(error[1])):
+        return None
+    return Slope(stress, explained**0.5, number)
 
 
 def _slope(expected: Tensor, found: Tensor, moved: Tensor) -> Slope | None:

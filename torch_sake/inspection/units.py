@@ -27,6 +27,8 @@ STIFFNESS, FITS = 1.65, 1.25
 LOOSE_FIT = 1.5
 # Up to where nothing is said, the first one where lengths are as declared:
 USUAL_STIFFNESS, TIGHT_STIFFNESS, USUAL_FIT = 2.5, 1.4, 1.6
+# Of both, where each may be a chance, but hardly both are:
+USUAL_BOTH = 2.2
 # What programs write beside energies per Angstrom:
 ATOMIC_UNITS = ('Hartree', 'Ry')
 # Root mean square forces of the usual frame, in eV/Angstrom:
@@ -140,7 +142,7 @@ def find_units(evidence: Evidence, sample: Sample,
     usual = (USUAL_STIFFNESS if length == sample.units['length'] else
              TIGHT_STIFFNESS)
     if (stiffness < math.log(usual) and fit < math.log(USUAL_FIT)
-            and not wrong):
+            and stiffness + fit < math.log(USUAL_BOTH) and not wrong):
         return None
     if evidence.stiffness is None and not evidence.is_total:
         # Nothing tells both: one is as it is said, or both are atomic units.
