@@ -242,3 +242,17 @@ def test_initial_charges(tmp_path):
 def test_numbers_of_electrons_where_nothing_is_said():
     with pytest.warns(UserWarning, match='frame 1: 9 electrons cannot'):
         with_states(build([{}, {}], [[8], [8, 1]]), True)
+
+
+def test_numbers_of_electrons_in_an_evaluation():
+    from torch_sake import Potential, VectorSAKE
+    from torch_sake.evaluation.evaluate import with_states_of
+    frames = build([{}], [[8, 1]])
+    for embeds in (True, False):
+        potential = Potential(VectorSAKE(8, num_layers=1, cutoff=3.0,
+                                         embed_charge=embeds))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            with_states_of(potential, frames, {})
+        assert ['9 electrons cannot' in str(warning.message)
+                for warning in caught] == [True] * embeds

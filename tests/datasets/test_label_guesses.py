@@ -36,8 +36,8 @@ def test_names_that_say_nothing(tmp_path):
                  ['dft_F', 'momenta', 'dft_dipole'], step=3)
     lines = said(path)
     assert len(lines) == 1
-    assert ("no 'energy' is read, and 'dft_E' is not, which might be "
-            "(--energy_key dft_E," in lines[0])
+    assert ("there is no 'energy' of a known name, and 'dft_E', which might "
+            "be some, is not read (--energy_key dft_E," in lines[0])
     assert "(--forces_key dft_F," in lines[0]
     for name in ('momenta', 'dipole', 'temperature', 'step'):
         assert name not in lines[0]

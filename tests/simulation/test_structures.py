@@ -144,3 +144,21 @@ def test_lost_atoms_are_named(checkpoint, tmp_path, capsys):
                      str(tmp_path / str(distance))]) == 0
         assert ('Atoms [2] have no neighbor' in capsys.readouterr().out) == (
             distance > 3)
+
+
+def test_initial_charges(tmp_path):
+    import warnings
+
+    import ase.io
+    from ase.build import molecule
+    atoms = molecule('H2O')
+    atoms.set_initial_charges([1, 0, 0])
+    path = str(tmp_path / 'ion.xyz')
+    ase.io.write(path, atoms)
+    with pytest.warns(UserWarning, match=r"ion.xyz', frame .*: the initial "
+                      'charges add up to 1'):
+        read_structure(path, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert read_structure(path, None, charge=1).info[
+            'charge'] == 1

@@ -126,7 +126,7 @@ def test_small_data_are_split_without_a_word():
     assert describe_sizes(settled, split, drawn) == words
     assert describe_sizes(config(), split, {**drawn, 'train': 950}) == words
     assert describe_sizes(config(num_test=3), split, drawn) == words
-    with pytest.raises(ValueError, match=r"at most 1, .*\(got 1 \+ 1\)"):
+    with pytest.raises(ValueError, match=r"at least 2 frames, .*\(got 1 in"):
         split_frames(build(1), config())
 
 

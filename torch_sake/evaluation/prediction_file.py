@@ -41,7 +41,8 @@ def check_prediction_file(path: str) -> str:
         ValueError: If there is one.
     """
     require(not osp.lexists(path),
-            f"'predictions' must not exist (got {path!r})")
+            f"'predictions' must not exist, but there is one already: choose "
+            f"another name (got {path!r})")
     return path
 
 

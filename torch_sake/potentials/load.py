@@ -21,6 +21,7 @@ from torch_sake.potentials.members import warn_of_members
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.property import Property
 from torch_sake.potentials.zbl import ZBLRepulsion
+from torch_sake.utils.elements import symbols_of
 from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.messages import errors_name, in_words
 from torch_sake.utils.paths import PathLike
@@ -117,8 +118,9 @@ def load_trained(paths: PathLike | Sequence[PathLike],
     trained = [description['elements'] for description in descriptions]
     elements = sorted(set.intersection(*map(set, trained)))
     if not elements:
+        named = dict(zip(map(str, paths), map(symbols_of, trained)))
         raise ValueError(f"Checkpoints must have elements in common (got "
-                         f"{dict(zip(map(str, paths), trained))})")
+                         f"{named}, atomic numbers {trained})")
     states = set.intersection(*map(trained_states, descriptions))
     if len(paths) == 1:
         return Trained(potentials[0], units, elements, states)

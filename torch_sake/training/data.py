@@ -38,7 +38,7 @@ from torch_sake.training.label_statistics import (
 )
 from torch_sake.training.splits import split_frames
 from torch_sake.training.weights import weigh_frames
-from torch_sake.utils.elements import symbol_of
+from torch_sake.utils.elements import symbol_of, symbols_of
 from torch_sake.utils.plain_checks import require
 from torch_sake.utils.units import ENERGIES, check_units
 
@@ -285,5 +285,5 @@ class TrainingData(Summary):
                                  {*self.elements})
                 require(not unknown,
                         f"The split must have all elements in 'train' (got "
-                        f"atomic numbers {unknown} in "
+                        f"{symbols_of(unknown)}, atomic numbers {unknown} in "
                         f"{self.frames.where(index)}, of '{name}' only)")

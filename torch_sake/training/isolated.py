@@ -53,6 +53,14 @@ def find_isolated(frames: AnyFrames) -> Tensor:
     return isolated
 
 
+def marked_isolated(frames: AnyFrames) -> list[int]:
+    r"""Returns the frames of one atom that are said to be isolated atoms."""
+    if frames.label != 'energy' or not frames.has_infos:
+        return []
+    return [index for index in (frames.num_atoms == 1).nonzero().flatten()
+            .tolist() if is_mark(frames.info(index).get('config_type'))]
+
+
 def is_mark(config_type: object) -> bool:
     r"""Whether a :obj:`config_type` is that of isolated atoms."""
     return re.sub('[-_ ]', '', str(config_type)).lower() == MARK

@@ -9,6 +9,7 @@ from torch_sake.inspection.remark import (
 )
 from torch_sake.potentials.load import load_predictor
 from torch_sake.training.data_plot import plot_data
+from torch_sake.training.isolated import marked_isolated
 from torch_sake.training.trainer import Trainer
 from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.global_state import (
@@ -53,6 +54,13 @@ def report_data(trainer: Trainer) -> None:
     for remark in data.remarks:
         for line in remark.lines(data.frames, config.drop_outliers):
             print(line)
+    if config.atomic_energies == 'fit':
+        marked = marked_isolated(data.frames)
+        if marked:
+            print(f"{data.frames.where(marked[0])}: {len(marked)} frames are "
+                  f"isolated atoms, as 'config_type' says, and are used as "
+                  f"all others: '--atomic_energies isolated' takes their "
+                  f"energies for those of the elements")
     if config.drop_outliers:
         names = [f'{source}, {name_frames(numbers)}' for source, numbers in
                  by_source(outliers, data.frames).items()]

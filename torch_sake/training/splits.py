@@ -17,6 +17,7 @@ from torch_sake.datasets import (
 )
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.training.config import TrainConfig
+from torch_sake.training.isolated import is_mark
 from torch_sake.training.parts_config import GIVEN
 from torch_sake.utils.plain_checks import require
 
@@ -69,6 +70,14 @@ def draw_split(frames: AnyFrames, config: TrainConfig,
     if start is not None:
         start = int((rest < start).sum())
     number = len(rest) if start is None else start
+    require(len(candidates) > 0,
+            f"There must be frames to train on: all {len(frames)} frames of "
+            f"{frames.source} are isolated atoms, which give 'atomic_energies'"
+            f" alone (got {config.atomic_energies!r})")
+    require(number != 1 or (config.num_train, config.num_val) != (None, None)
+            or 'val' in given,
+            f"Training needs at least 2 frames, one of them to validate on "
+            f"(got {number} in {frames.source})")
     require(number > 0, f"There must be frames to train on (got "
                         f"{len(candidates)} in all, of which {{}})".format(
                             ' and '.join(f"{len(part)} in '{name}'"
@@ -93,6 +102,11 @@ def find_given(frames: AnyFrames, config: TrainConfig,
     """
     given = {name: part[torch.isin(part, candidates)]
              for name, part in frames.assigned.items()}
+    for name, part in given.items():
+        require(len(part) > 0 or len(frames.assigned[name]) == 0,
+                f"'{name}' must have frames that are no isolated atoms, which "
+                f"give 'atomic_energies' alone (got "
+                f"{len(frames.assigned[name])} isolated atoms)")
     settings = {name: getattr(config, f'{name}_config_type')
                 for name in ('val', 'test')}
     if not any(settings.values()):
@@ -108,6 +122,11 @@ def find_given(frames: AnyFrames, config: TrainConfig,
                                        None),
                 f"'{setting}' must not be given for data with test frames of "
                 f"their own (got {wanted})")
+        marked = [*filter(is_mark, wanted)]
+        require(len(candidates) == len(frames) or not {*marked} - {*kinds},
+                f"'{setting}' must not be that of isolated atoms, which give "
+                f"'atomic_energies' alone (got {marked}; "
+                f"'atomic_energies' is {config.atomic_energies!r})")
         check_types(setting, wanted, kinds)
         given[name] = others[torch.tensor([kind in wanted for kind in kinds])]
     return given

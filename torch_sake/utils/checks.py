@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_sake.utils.elements import symbols_of
 from torch_sake.utils.pyg import torch_geometric
 
 INTEGERS = (torch.int32, torch.int64)  # others are no index to torch
@@ -133,8 +134,9 @@ def check_known_elements(subject: str, numbers: Iterable[int],
                          elements: Iterable[int] | None) -> None:
     unknown = sorted(set(numbers) - set(elements or numbers))
     if unknown:
-        raise ValueError(f"{subject} atomic numbers {unknown}, which the "
-                         f"potential was not trained on (it knows "
+        raise ValueError(f"{subject} {symbols_of(unknown)}, atomic numbers "
+                         f"{unknown}, which the potential was not trained on, "
+                         f"as it was on {symbols_of(elements)} (it knows "
                          f"{list(elements)})")
 
 

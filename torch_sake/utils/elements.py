@@ -2,7 +2,7 @@ r"""Elements by their symbols and numbers."""
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch_sake.utils.messages import in_words
@@ -13,6 +13,16 @@ def symbol_of(number: int) -> str:
     r"""Returns the symbol of an element."""
     from ase.data import chemical_symbols
     return chemical_symbols[number]
+
+
+def symbols_of(numbers: Iterable[int]) -> str:
+    r"""Returns the symbols of elements as a text, or their numbers where
+    there is no ASE to know them.
+    """
+    try:
+        return ', '.join(map(symbol_of, numbers))
+    except ImportError:
+        return ', '.join(map(str, numbers))
 
 
 def number_of(name: str, element: Any) -> int:
@@ -39,6 +49,10 @@ def check_atomic_energies(name: str, value: Any) -> str | dict[str, float]:
     are given by symbol, in the order of atomic numbers.
     """
     if not isinstance(value, Mapping):
+        require(value != 'average',
+                f"'{name}' must be 'fit', which fits the energies of the "
+                f"elements to those of the frames, as averages of other "
+                f"programs do (got 'average')")
         require(value in ('fit', 'isolated'),
                 f"'{name}' must be 'fit', 'isolated' or energies of elements "
                 f"such as '{{H: -13.6, O: -2041.8}}' (got {in_words(value)})")

@@ -23,6 +23,7 @@ ASE_UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 KNOWN = {'length': LENGTHS, 'energy': ENERGIES}
 # Usual spellings, in lower case, which stand for any. That of 'meV' matters.
 SPELLINGS = {
+    'a': 'Angstrom', 'å': 'Angstrom',
     'ang': 'Angstrom', 'angstrom': 'Angstrom', 'a0': 'Bohr', 'bohr': 'Bohr',
     'nm': 'nm', 'ev': 'eV', 'kcal/mol': 'kcal/mol', 'kj/mol': 'kJ/mol',
     'ha': 'Hartree', 'hartree': 'Hartree', 'ry': 'Rydberg',
@@ -72,8 +73,10 @@ def find_unit(kind: str, spelling: str, name: str) -> str:
     known = KNOWN[kind]
     unit = spelling if spelling in known else SPELLINGS.get(
         str(spelling).lower())
+    meant = f'{str(spelling).lower()}/mol'  # as of no mole
+    hint = f": '{SPELLINGS[meant]}'?" if SPELLINGS.get(meant) in known else ''
     require(unit in known,
-            f"{name} must be one of {sorted(known)} (got {spelling!r})")
+            f"{name} must be one of {sorted(known)} (got {spelling!r}{hint})")
     return unit
 
 

@@ -198,6 +198,8 @@ def _check_format(name: str) -> str:
 def _filetype(path: str) -> str:
     from ase.io.formats import UnknownFileTypeError, filetype, ioformats
     path = osp.abspath(path)  # a name may look like an address
+    if osp.getsize(path) == 0:
+        raise FrameError('It is empty')
     try:
         kind = filetype(path)
         if kind in ioformats:

@@ -122,7 +122,8 @@ def write_frames(blocks: Iterable[Frames], out: PathLike) -> None:
     out = osp.abspath(local_path('out', out))
     with hold_file(out):
         if osp.exists(out):
-            raise ValueError(f"'out' must not exist (got '{out}')")
+            raise ValueError(f"'out' must not exist, but there is one "
+                             f"already: choose another name (got '{out}')")
         remove_incomplete(*osp.split(out))
         with replace_when_complete(out) as temporary, closing(
                 SQLiteDatabase(temporary, TABLE, SCHEMA)) as database:

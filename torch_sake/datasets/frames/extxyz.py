@@ -78,7 +78,10 @@ def _read_comment(comment: str, read: Set[str]) -> dict[str, Any]:
         if keys.count(key) > 1:
             raise FrameError(f"'{key}' must be given once "
                              f"(got it {keys.count(key)} times)")
-    info = key_val_str_to_dict(comment) if comment else {}
+    try:
+        info = key_val_str_to_dict(comment) if comment else {}
+    except ValueError as error:
+        raise _of_nine(error) or error from None
     for key in info.keys() - read:
         for known in ('Lattice', 'Properties', 'pbc'):
             if key.lower() == known.lower():
@@ -97,6 +100,18 @@ def _read_comment(comment: str, read: Set[str]) -> dict[str, Any]:
         raise FrameError(f"'stress' must be symmetric "
                          f"(got {in_words(stress)})")
     return info
+
+
+def _of_nine(error: ValueError) -> FrameError | None:
+    r"""Returns what to do where ASE expects a matrix."""
+    found = re.search(r'item (\w+), expecting special 3x3', str(error))
+    if found is None:
+        return None
+    key, advice = found[1], 'row by row'
+    if key in ('stress', 'virial'):
+        advice = (f"row by row; the six numbers of Voigt need another name, "
+                  f"such as 'REF_{key}' or one for '--{key}_key'")
+    return FrameError(f"'{key}' must have nine numbers, {advice}")
 
 
 def _check_columns(properties: Any, atoms: list[str]) -> None:

@@ -91,9 +91,9 @@ def describe_guesses(path: str, missed: Mapping[str, list[str]]) -> str:
     for label, names in missed.items():
         quoted = ', '.join(f"'{name}'" for name in names[:MANY])
         which = 'is' if len(names) == 1 else 'are'
-        texts.append(f"no '{label}' is read, and {quoted} {which} not, which "
-                     f"might be (--{label}_key {names[0]}, or '{NONE}' to go "
-                     f"without)")
+        texts.append(f"there is no '{label}' of a known name, and {quoted}, "
+                     f"which might be some, {which} not read (--{label}_key "
+                     f"{names[0]}, or '{NONE}' to go without)")
     return f"'{path}': {'; '.join(texts)}"
 
 
