@@ -71,6 +71,8 @@ def test_nothing_but_isolated_atoms(tmp_path):
     with pytest.raises(ValueError, match='frames to train on: all 2 frames of '
                        '.* are isolated atoms'):
         data(alone, **isolated)
+    with pytest.raises(ValueError, match='several atoms to train on: all 2 '):
+        data(alone)
     with pytest.raises(ValueError, match="'val' must have frames that are no "
                        r"isolated atoms, .* \(got 2 isolated atoms"):
         data(path, val=alone, **isolated)
@@ -90,7 +92,7 @@ def test_symbols():
 
 
 def test_averages():
-    with pytest.raises(ValueError, match="'atomic_energies' must be 'fit'"):
+    with pytest.raises(ValueError, match="must be 'fit', which fits"):
         TrainConfig(data='m.xyz', atomic_energies='average')
 
 

@@ -30,7 +30,11 @@ from torch_sake.training.batching import (
 )
 from torch_sake.training.checks import check_labels, warn_of_shared_frames
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.isolated import find_isolated, find_references
+from torch_sake.training.isolated import (
+    find_isolated,
+    find_references,
+    marked_isolated,
+)
 from torch_sake.training.label_statistics import (
     Summary,
     energies_per_atom,
@@ -91,6 +95,11 @@ class TrainingData(Summary):
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")
+        require(config.atomic_energies != 'fit'
+                or int(frames.num_atoms.max()) > 1
+                or len(marked_isolated(frames)) < len(frames),
+                f"There must be frames of several atoms to train on: all "
+                f"{len(frames)} frames of {frames.source} are isolated atoms")
         isolated = candidates = None
         if config.atomic_energies != 'fit':
             require(frames.label == 'energy',
