@@ -510,7 +510,7 @@ def test_units_by_frames_that_are_far_from_each_other():
 
 def test_forces_per_bohr_that_are_said_to_be_in_hartree():
     frames = molecules(rattle=0.1, energy=times(1 / HARTREE),
-                       force=times(0.95 * BOHR / HARTREE))
+                       force=times(1.2 * BOHR / HARTREE))
     frames.units['energy'] = 'Hartree'
     found, = lines(frames)
     assert 'multiply forces by 1.88973 for Hartree/Angstrom' in found
