@@ -19,6 +19,7 @@ from torch_sake.inspection.remark import (
     outliers_of,
 )
 from torch_sake.inspection.sample import Sample
+from torch_sake.inspection.units import Evidence, Units, find_units
 from torch_sake.training.data_plot import plot_data
 from torch_sake.utils.units import BOHR, ENERGIES
 
@@ -508,13 +509,17 @@ def test_units_by_frames_that_are_far_from_each_other():
             "'--units Hartree'") in found
 
 
-def test_forces_per_bohr_that_are_said_to_be_in_hartree():
-    frames = molecules(rattle=0.1, energy=times(1 / HARTREE),
-                       force=times(1.2 * BOHR / HARTREE))
+@pytest.mark.parametrize('stiffness, fit, expected', [
+    (18.3, 1.5, [Units('Hartree', 'Hartree', 'Bohr')]),
+    (18.3, 1.0, None),  # each alone may be a chance
+    (33.0, 1.5, None),
+])
+def test_forces_per_bohr_that_are_said_to_be_in_hartree(stiffness, fit,
+                                                        expected):
+    frames = molecules()
     frames.units['energy'] = 'Hartree'
-    found, = lines(frames)
-    assert 'multiply forces by 1.88973 for Hartree/Angstrom' in found
-    assert '--units' not in found
+    evidence = Evidence(stiffness, fit, None)
+    assert find_units(evidence, Sample.of(frames), 'Angstrom') == expected
 
 
 @pytest.mark.parametrize('name', ['total_charge', 'spin_multiplicity',

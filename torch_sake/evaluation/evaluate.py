@@ -85,7 +85,8 @@ def evaluate(config: EvaluateConfig) -> None:
         outputs = predict(potential.to(device), loader, device,
                           target and target.write)
     if config.predictions is not None:
-        print(f"{len(frames)} frames with predictions are in "
+        what, are = ('frame', 'is') if len(frames) == 1 else ('frames', 'are')
+        print(f"{len(frames)} {what} with predictions {are} in "
               f"'{config.predictions}'")
     if not is_labeled:
         print('No frame has a label: there are no errors to report')
