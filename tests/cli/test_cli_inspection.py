@@ -50,8 +50,8 @@ def test_outliers_are_named_and_left_out(broken_file, tmp_path, capsys, small):
         assert len(named) == 2
         assert named[0].endswith('leaves it out') == (not options)
         parts.append(split_of(out))
-    assert ("'drop_outliers': 2 of 30 frames are left out of the split "
-            "(frames 4 and 17)") in printed
+    assert (f"'drop_outliers': 2 of 30 frames are left out of the split "
+            f"({broken_file}, frames 4 and 17)") in printed
     # All others are where they are without:
     assert parts[1] == {name: [index for index in part if index not in (4, 17)]
                         for name, part in parts[0].items()}
