@@ -14,7 +14,11 @@ from torch_sake import load_potential
 from torch_sake.checkpoint import load_checkpoint
 from torch_sake.datasets import Frames, load_frames
 from torch_sake.datasets.frames.charges import with_states
-from torch_sake.datasets.frames.duplicates import find_repeats
+from torch_sake.datasets.frames.duplicates import (
+    match_keys,
+    same_structure,
+    structure_keys,
+)
 from torch_sake.evaluation import evaluate as evaluation
 from torch_sake.evaluation.config import EvaluateConfig
 from torch_sake.evaluation.metrics import predict_batch
@@ -217,6 +221,15 @@ def test_isolated_atoms(config):
                 {}, {'config_type': 'IsolatedAtom', 'total_charge': 1}]))
 
 
+def find_repeats(frames):
+    """The frames that were there before, each with the first one of them."""
+    keys = structure_keys(frames)
+    first = match_keys(keys, keys).tolist()
+    return [(index, other) for index, other in enumerate(first)
+            if index != other and same_structure(frames[index],
+                                                 frames[other])]
+
+
 def test_ions_are_no_duplicates(config, ions):
     """One place of the atoms with two charges is two frames."""
     data = [ions[0], ions[0], ions[1], ions[1]]
@@ -225,7 +238,7 @@ def test_ions_are_no_duplicates(config, ions):
                     units=ions.units, infos=[
                         {'charge': 0}, {'charge': 1, 'spin': 2},
                         {'charge': 0}, {'charge': 0}])
-    assert find_repeats(frames)[0] == [(1, 0), (3, 2)]
+    assert find_repeats(frames) == [(1, 0), (3, 2)]
     embedded, _ = with_states(frames, True)
-    assert find_repeats(embedded)[0] == [(3, 2)]
-    assert find_repeats(embedded[[1, 0]])[0] == []
+    assert find_repeats(embedded) == [(3, 2)]
+    assert find_repeats(embedded[[1, 0]]) == []

@@ -18,7 +18,7 @@ TOLERANCE = 1e-6  # of positions and cells
 # written with few digits may be at the border of two of them, hardly at that
 # of steps that begin half a step later, too.
 STEP, BEGINNINGS, NUM_SUMS = 2e-5, (0.0, 0.5), 3
-BLOCK, MAX_PAIRS = 100_000, 1000  # atoms at a time; pairs that are looked at
+BLOCK = 100_000  # atoms at a time
 
 
 def structure_keys(frames: AnyFrames) -> Tensor:
@@ -114,25 +114,6 @@ def match_keys(keys: Tensor, others: Tensor) -> Tensor:
         out = torch.where((column[place] == other) & (out < 0), order[place],
                           out)
     return out
-
-
-def find_repeats(frames: AnyFrames) -> tuple[list[tuple[int, int]], bool]:
-    r"""Returns the frames that have been there before, each with the first
-    one of them, and whether there may be more than the thousand of these that
-    are looked at.
-
-    Args:
-        frames (Frames, FramesOnDisk or JoinedFrames): The frames, of which
-            those on disk are read.
-    """
-    keys = structure_keys(frames)
-    first = match_keys(keys, keys)
-    found = (first != torch.arange(len(first))).nonzero().flatten()
-    pairs = [(index, int(first[index]))
-             for index in found[:MAX_PAIRS].tolist()]
-    return [(index, other) for index, other in pairs
-            if same_structure(frames[index], frames[other])], (
-                len(found) > MAX_PAIRS)
 
 
 def same_structure(data: Data, other: Data) -> bool:
