@@ -6,7 +6,6 @@ from torch import Tensor
 
 from torch_sake.datasets import Split
 from torch_sake.datasets.frames.duplicates import (
-    MAX_PAIRS,
     match_keys,
     same_structure,
     structure_keys,
@@ -17,6 +16,7 @@ from torch_sake.utils.plain_checks import require
 
 # Of each part, which are compared within a second; others are skipped, evenly:
 MAX_ATOMS, MAX_READ = 1_000_000, 2000
+MAX_PAIRS = 1000  # that are looked at closely
 
 
 def known_labels(frames: AnyFrames) -> list[str]:
