@@ -30,11 +30,7 @@ from torch_sake.training.batching import (
 )
 from torch_sake.training.checks import check_labels, warn_of_shared_frames
 from torch_sake.training.config import TrainConfig
-from torch_sake.training.isolated import (
-    find_isolated,
-    find_references,
-    marked_isolated,
-)
+from torch_sake.training.isolated import find_references, references_in
 from torch_sake.training.label_statistics import (
     Summary,
     energies_per_atom,
@@ -44,7 +40,7 @@ from torch_sake.training.splits import split_frames
 from torch_sake.training.weights import weigh_frames
 from torch_sake.utils.elements import symbol_of, symbols_of
 from torch_sake.utils.plain_checks import require
-from torch_sake.utils.units import ENERGIES, check_units
+from torch_sake.utils.units import ENERGIES
 
 # Somewhat more than atoms are bound by, in eV:
 LARGEST_BOND = 10.0
@@ -95,21 +91,9 @@ class TrainingData(Summary):
         require(max(frames.elements) < NUM_ELEMENTS,
                 f"The data must have atomic numbers below {NUM_ELEMENTS}, as "
                 f"the models have (got {max(frames.elements)})")
-        require(config.atomic_energies != 'fit'
-                or int(frames.num_atoms.max()) > 1
-                or len(marked_isolated(frames)) < len(frames),
-                f"There must be frames of several atoms to train on: all "
-                f"{len(frames)} frames of {frames.source} are isolated atoms")
-        isolated = candidates = None
-        if config.atomic_energies != 'fit':
-            require(frames.label == 'energy',
-                    f"'atomic_energies' must be 'fit' for data of "
-                    f"'{frames.label}', which is no energy "
-                    f"(got {config.atomic_energies!r})")
-            check_units(frames.units)
-            isolated = find_isolated(frames)
-            candidates = (~isolated).nonzero().flatten()
-        split = split_frames(frames, config, candidates)
+        isolated = references_in(frames, config)
+        split = split_frames(frames, config, None if isolated is None else
+                             (~isolated).nonzero().flatten())
         drawn = {name: len(part) for name, part in vars(split).items()}
         remarks = look_at_own(frames, config.cutoff)
         if config.drop_outliers:

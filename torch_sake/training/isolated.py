@@ -14,6 +14,7 @@ from torch_sake.models.readout import NUM_ELEMENTS
 from torch_sake.training.config import TrainConfig
 from torch_sake.utils.elements import number_of, symbol_of
 from torch_sake.utils.plain_checks import require
+from torch_sake.utils.units import check_units
 
 # What 'config_type' says of them, but for case and what stands between words:
 MARK = 'isolatedatom'
@@ -59,6 +60,23 @@ def marked_isolated(frames: AnyFrames) -> list[int]:
         return []
     return [index for index in (frames.num_atoms == 1).nonzero().flatten()
             .tolist() if is_mark(frames.info(index).get('config_type'))]
+
+
+def references_in(frames: AnyFrames, config: TrainConfig) -> Tensor | None:
+    r"""Returns which frames are isolated atoms, where a run does not train on
+    them, or :obj:`None`.
+    """
+    if config.atomic_energies == 'fit':
+        require(int(frames.num_atoms.max()) > 1
+                or len(marked_isolated(frames)) < len(frames),
+                f"There must be frames of several atoms to train on: all "
+                f"{len(frames)} frames of {frames.source} are isolated atoms")
+        return None
+    require(frames.label == 'energy',
+            f"'atomic_energies' must be 'fit' for data of '{frames.label}', "
+            f"which is no energy (got {config.atomic_energies!r})")
+    check_units(frames.units)
+    return find_isolated(frames)
 
 
 def is_mark(config_type: object) -> bool:
