@@ -34,8 +34,9 @@ def test_stresses_are_learned(run, copper_file, capsys):
               '--num_test', '0', '--hidden_channels', '16',
               '--learning_rate', '0.01')
     printed = capsys.readouterr().out
-    assert 'frames with energies, forces and stresses,' in printed
-    assert 'stress [eV/Angstrom^3]' in printed and 'zero stress' in printed
+    assert ('frames with energies, forces and stresses (18 of 24 frames),'
+            in printed)
+    assert 'stress [meV/Angstrom^3]' in printed and 'zero stress' in printed
     errors = json.load(open(os.path.join(out, 'val.json')))
     assert errors['model']['stress_mae'] < 0.7 * errors['trivial'][
         'stress_mae']

@@ -132,35 +132,6 @@ def test_several_priors(molecules):
     assert torch.allclose(energy, expected, atol=1e-9)
 
 
-@pytest.mark.slow
-@pytest.mark.compile
-def test_compiled(molecules):
-    z, pos, batch = molecules
-    potential = build(BondEnergy(ENERGIES, CUTOFF)).float()
-    pos = pos.float()
-    energy, forces, _ = potential(z, pos, batch)
-    (energy.sum() + forces.square().sum()).backward()
-    expected = [parameter.grad.clone() for parameter in
-                potential.parameters() if parameter.grad is not None]
-    with torch.no_grad():
-        plainly = potential(z, pos, batch)
-    potential.compile()
-    potential.zero_grad()
-    for context in (torch.enable_grad(), torch.no_grad()):
-        with context:
-            outputs = potential(z, pos, batch)
-        for value, other in zip(outputs[:2], plainly):
-            assert torch.allclose(value, other, rtol=1e-4, atol=1e-4)
-        if outputs[0].requires_grad:
-            (outputs[0].sum() + outputs[1].square().sum()).backward()
-    assert potential.compiled
-    found = [parameter.grad for parameter in potential.parameters()
-             if parameter.grad is not None]
-    for value, other in zip(found, expected):
-        assert torch.allclose(value, other, rtol=1e-3,
-                              atol=1e-4 * float(other.abs().max()))
-
-
 class Learned(ZBLRepulsion):
     """A prior with a parameter."""
     def __init__(self):

@@ -130,7 +130,7 @@ def test_commands(copper_file, tmp_path, capsys):
     path, out = str(tmp_path / 'some.frames'), str(tmp_path / 'run')
     assert main(['convert', '--data', copper_file, '--out', path]) == 0
     assert ('24 frames of up to 4 atoms, of atomic numbers [29], with energies'
-            ' and forces and stresses (eV, Angstrom)'
+            ', forces and stresses (18 of 24 frames) (eV, Angstrom)'
             in capsys.readouterr().out)
     assert main(['convert', '--data', copper_file, '--out', path]) == 2
     assert "'out' must not exist" in capsys.readouterr().err
