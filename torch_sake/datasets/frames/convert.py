@@ -70,15 +70,9 @@ def convert_frames(data: PathLike, out: PathLike,
             another one: :obj:`"eV"`, :obj:`"meV"`, :obj:`"kcal/mol"`,
             :obj:`"kJ/mol"`, :obj:`"Hartree"` or :obj:`"Rydberg"`.
             (default: :obj:`None`)
-        energy_key (str, optional): What energies are called in the data, see
-            :func:`~torch_sake.datasets.read_frames`; in an :obj:`.npz` file,
-            an array. The other keys are alike. (default: :obj:`None`)
-        forces_key (str, optional): What forces are called.
-            (default: :obj:`None`)
-        stress_key (str, optional): What stresses are called.
-            (default: :obj:`None`)
-        virial_key (str, optional): What virials are called.
-            (default: :obj:`None`)
+        energy_key, forces_key, stress_key, virial_key (str, optional): What
+            labels are called in the data, as in
+            :func:`~torch_sake.datasets.load_frames`. (default: :obj:`None`)
 
     Raises:
         ImportError: If ASE is needed and is missing.
