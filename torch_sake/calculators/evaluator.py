@@ -151,7 +151,8 @@ class Evaluator:
                 not finite, or what comes out is not.
         """
         inputs = self._inputs(numbers, positions, cell, pbc, charge, spin)
-        call = getattr(self.potential, 'statistics', self.potential)
+        call = (self.potential.statistics if self.potential.has_uncertainty
+                else self.potential)
         energy, forces, stress, *std = call(compute_stress=compute_stress,
                                             **inputs)
         force_unit = self.energy / self.length

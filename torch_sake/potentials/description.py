@@ -121,8 +121,17 @@ class Bonds(TypedDict):
     length: Literal[tuple(LENGTHS)]
 
 
+class UncertaintyDescription(TypedDict):
+    r"""The arguments of a :class:`~torch_sake.potentials.uncertainty.Rigidity`
+    """
+    elements: Elements
+    num_features: PositiveInt
+    has_forces: bool
+
+
 class _OfPotential(_Required, total=False):
     bonds: Bonds | None
+    uncertainty: UncertaintyDescription | None
     isolated_atoms: Elements  # that have exactly their energies
 
 
