@@ -32,7 +32,7 @@ def predict_batch(potential: Predictor, data: Data) -> dict[str, Tensor]:
     if 'force' not in data and not has_stress:
         name = potential.name if isinstance(potential, Property) else 'energy'
         return {name: predict_label(potential, data)}
-    inputs, sizes = _inputs(potential, data)
+    inputs, sizes = inputs_of(potential, data)
     energy, forces, stress = potential(*inputs, compute_stress=has_stress,
                                        **sizes)
     outputs = {'energy': energy, 'force': forces, 'stress': stress}
@@ -53,7 +53,7 @@ def predict_everything(potential: Predictor, data: Data) -> dict[str, Tensor]:
     """
     if isinstance(potential, Property):
         return {potential.name: predict_label(potential, data)}
-    inputs, sizes = _inputs(potential, data)
+    inputs, sizes = inputs_of(potential, data)
     names = ('energy', 'force', 'stress', 'energy_std', 'force_std')
     call = (potential.statistics if isinstance(potential, Ensemble)
             else potential)
@@ -67,14 +67,14 @@ def predict_label(potential: Predictor, data: Data) -> Tensor:
     r"""Returns the predictions of the energies, or of the property, alone,
     :math:`(B)`.
     """
-    inputs, sizes = _inputs(potential, data)
+    inputs, sizes = inputs_of(potential, data)
     if isinstance(potential, Property):
         return potential(*inputs, **sizes)
     return potential.energy(*inputs, **sizes)
 
 
-def _inputs(potential: Predictor,
-            data: Data) -> tuple[list[Tensor], dict[str, Any]]:
+def inputs_of(potential: Predictor,
+              data: Data) -> tuple[list[Tensor], dict[str, Any]]:
     r"""Returns the arguments of a potential for a batch."""
     inputs = [data.z, data.pos, data.batch]
     if 'cell' in data:

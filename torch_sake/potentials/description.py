@@ -122,10 +122,7 @@ class Bonds(TypedDict):
 
 
 class UncertaintyDescription(TypedDict):
-    r"""The arguments of a :class:`~torch_sake.potentials.uncertainty.Rigidity`
-    """
     elements: Elements
-    num_features: PositiveInt
     has_forces: bool
 
 

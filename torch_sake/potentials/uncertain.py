@@ -8,6 +8,7 @@ from torch_sake.potentials.uncertainty import (
     Rigidity,
     Statistics,
     Uncertainty,
+    check_has_features,
 )
 
 
@@ -90,12 +91,25 @@ class UncertainEnergy(EnergyModel):
         cell: Tensor | None = None, pbc: Tensor | None = None, **kwargs,
     ) -> tuple[Tensor, Uncertainty]:
         rigidity = self._get_rigidity()
+        energy, features = self.energy_and_features(z, pos, batch, cell, pbc,
+                                                    **kwargs)
+        return energy, rigidity(z, features, batch, energy.numel())
+
+    @without_autocast
+    def energy_and_features(
+        self, z: Tensor, pos: Tensor, batch: Tensor | None = None,
+        cell: Tensor | None = None, pbc: Tensor | None = None, **kwargs,
+    ) -> tuple[Tensor, Tensor]:
+        r"""Returns the energies, :math:`(B)`, and the features of atoms that
+        the readout is made of, :math:`(N, F)`, these without derivatives. All
+        arguments are those of :meth:`forward`.
+        """
+        check_has_features(self.model)
         z, pos, batch, _, _, kwargs = self._prepare(z, pos, batch, cell, pbc,
                                                     kwargs)
         energy, constant, features = self._parts(
             z, pos, batch, return_features=True, **kwargs)
-        return (total((energy, constant, None)),
-                rigidity(z, features, batch, energy.numel()))
+        return total((energy, constant, None)), features
 
     def _get_rigidity(self) -> Rigidity:
         if self.rigidity is None:

@@ -109,6 +109,11 @@ class Rigidity(torch.nn.Module):
                                         device=self.numbers.device)
         return self
 
+    @property
+    def description(self) -> dict[str, Any]:
+        r"""What checkpoints say of it; the model says the rest."""
+        return {'elements': self.elements, 'has_forces': self.has_forces}
+
     @torch.no_grad()
     def distances(self, z: Tensor, features: Tensor) -> Tensor:
         r"""Returns :math:`q_i`, :math:`(N)`, infinite for other elements."""
@@ -142,6 +147,18 @@ class Rigidity(torch.nn.Module):
 
     def extra_repr(self) -> str:
         return f'{self.elements}, {self.num_features}'
+
+
+def build_rigidity(model: Any,
+                   description: dict[str, Any] | None) -> Rigidity | None:
+    r"""Returns the rigidity of a model that a checkpoint describes, if it
+    does.
+    """
+    if description is None:
+        return None
+    check_has_features(model)
+    return Rigidity(description['elements'], model.hidden_channels + 1,
+                    description['has_forces'])
 
 
 def check_rigidity(rigidity: Rigidity | None,

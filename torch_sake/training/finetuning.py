@@ -41,6 +41,7 @@ class Pretrained:
         path = osp.join(config.out, LAST) if self.resumed else config.init
         potential, _, description = load_predictor(path)
         self.potential = potential.train()
+        self.potential.rigidity = None  # of other weights
         self.units = description['units']
         self.readout = description.get('readout', 'add')
         self.elements = description['elements']
