@@ -69,7 +69,11 @@ def check_states(name: str, value: list[list[int]]) -> None:
 States = Annotated[list[list[int]], check_states]
 
 
-class Prior(TypedDict):
+class _OptionalPrior(TypedDict, total=False):
+    scale: PositiveFloat  # 1 in older ones
+
+
+class Prior(_OptionalPrior):
     cutoff: PositiveFloat
     length: str
     energy: str
