@@ -17,7 +17,7 @@ import os.path as osp
 
 from molecules import draw
 
-from torch_sake.datasets import Frames, load_frames, write_frames
+from torch_sake.datasets import Frames, write_frames
 from torch_sake.sampling import Structure, grow, label
 from torch_sake.training import TrainConfig, Trainer
 
