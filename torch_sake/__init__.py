@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch_sake.potentials.potential import Potential
     from torch_sake.potentials.property import Property
     from torch_sake.potentials.zbl import ZBLRepulsion
+    from torch_sake.utils.released import pretrained
 
 __all__ = [
     'BondEnergy',
@@ -34,6 +35,7 @@ __all__ = [
     'load_potential',
     'load_property',
     'neighbor_list',
+    'pretrained',
     '__version__',
 ]
 
@@ -52,6 +54,7 @@ __getattr__, __dir__ = lazy_names(__name__, {
     'load_potential': 'potentials.load',
     'load_property': 'potentials.load',
     'neighbor_list': 'neighbors',
+    'pretrained': 'utils.released',
 })
 
 find_moved_modules()

@@ -33,7 +33,9 @@ def load_potential(path: PathLike,
     r"""Returns the trained :class:`~torch_sake.Potential` of a checkpoint.
 
     Args:
-        path (str or os.PathLike): The file, or the folder of a training run.
+        path (str or os.PathLike): The file, the folder of a training run, or
+            :obj:`'pretrained:NAME'`, a potential that comes with the package,
+            see :func:`~torch_sake.pretrained`.
         model (str or type, optional): The class, or its import path, such as
             :obj:`"my_package.my_module:MyModel"`, of a model that is not of
             this package: nothing is imported that a file names.
