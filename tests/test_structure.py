@@ -28,7 +28,7 @@ FLOORS = [
     ['models'],
     ['potentials'],
     ['datasets'],
-    ['inspection'],
+    ['inspection', 'sampling'],
     ['optim'],
     ['runs'],
     ['calculators', 'evaluation', 'testing', 'graphgym', 'transforms'],
