@@ -24,15 +24,16 @@ from torch_sake.training import TrainConfig, Trainer
 NUM_FRAMES = 60000
 # Of these, those of drawn, of changed and of the most frequent molecules:
 SHARES = {'drawn': 0.7, 'changed': 0.24, 'small': 0.06}
+HOT = (300.0, 600.0, 1000.0, 1500.0, 2500.0)  # K
 TEMPERATURES = (300, 1000)  # K, of tests
-# Of validations and tests: Langevin dynamics of 400 steps, the first 100 of
-# which are for it to become hot.
-NUM_STEPS, INTERVAL = 400, 100
-MAX_FORCE = 50.0  # eV/Angstrom, beyond which ZBL says it all
-MODEL = {'hidden_channels': 128, 'num_layers': 3}
+TESTS = [f'{name}_{temperature}K' for name in ('qm9', 'g2')
+         for temperature in TEMPERATURES]
+# Of validations and tests: Langevin dynamics of 200 fs, a frame every 50.
+NUM_STEPS, INTERVAL = 200, 50
+MODEL = {'hidden_channels': 96, 'num_layers': 3}
 SETTINGS = {
     'atomic_energies': 'isolated', 'zbl': True, 'energy_per_atom': True,
-    'max_num_atoms': 240, 'val_interval': 1000, 'num_test': None, **MODEL,
+    'max_num_atoms': 240, 'val_interval': 1000, 'num_test': 0, **MODEL,
 }
 
 
@@ -52,47 +53,49 @@ def hot(molecules, temperature, config_type):
                       config_type=config_type) for one in molecules]
 
 
-def structures_of(drawn, args):
-    """Returns the structures of each file."""
-    out = {'train': []}
-    for seed, (name, share) in enumerate(SHARES.items()):
+def grown(drawn, args):
+    """Returns the structures that are learned from."""
+    out = []
+    for number, (name, share) in enumerate(SHARES.items()):
         molecules = getattr(drawn, name)
         if molecules:
-            out['train'] += grow(unlabeled(molecules),
-                                 num_frames=round(share * args.num_frames),
-                                 seed=args.seed + seed)
-    out['val'] = [structure for temperature in TEMPERATURES for structure in
-                  hot(drawn.qm9_val, temperature, f'{temperature} K')]
-    for name in ('qm9', 'g2'):
-        molecules = getattr(drawn, f'{name}_test')
-        for temperature in TEMPERATURES:
-            names = molecules if name == 'g2' else range(len(molecules))
-            out[f'{name}_{temperature}K'] = [
-                structure for one in names for structure in
-                hot([molecules[one]], temperature, str(one))]
+            out += grow(unlabeled(molecules), seed=args.seed + number,
+                        num_frames=round(share * args.num_frames),
+                        temperatures=HOT)
     return out
 
 
-def write_labels(args):
+def structures_of(name, drawn, args):
+    """Returns the structures of a file: 'train', 'val' or '<set>_<T>K'."""
+    if name == 'train':
+        return grown(drawn, args)
+    if name == 'val':
+        return [structure for temperature in TEMPERATURES for structure in
+                hot(drawn.qm9_val, temperature, f'{temperature} K')]
+    kind, _, temperature = name.partition('_')
+    molecules = (drawn.g2_test if kind == 'g2' else
+                 dict(enumerate(drawn.qm9_test)))
+    return [structure for number, one in molecules.items() for structure in
+            hot([one], float(temperature[:-1]), f'{kind}:{number}')]
+
+
+def write_labels(names, args):
     """Draws, grows and labels what is not there yet."""
-    names = ['train', 'val', *(f'{name}_{temperature}K' for name in
-                               ('qm9', 'g2') for temperature in TEMPERATURES)]
-    if all(osp.exists(file_of(args, name)) for name in names):
+    names = [name for name in names if not osp.exists(file_of(args, name))]
+    if not names:
         return
     drawn = draw(args.seed, args.num_molecules, args.num_changed,
-                 args.num_test, args.num_test, args.qm9)
-    print(f'{len(drawn.drawn)} molecules of QM9, {len(drawn.changed)} that '
-          f'are changed, {len(drawn.g2_test)} of g2 to test on')
-    for name, structures in structures_of(drawn, args).items():
-        if osp.exists(file_of(args, name)):
-            continue
-        frames = label(structures, calculator='xtb', seed=args.seed,
+                 args.num_test // 2, args.num_test, args.qm9)
+    print(f'{len(drawn.drawn)} molecules of QM9 and {len(drawn.changed)} that '
+          f'are changed to learn from, {len(drawn.qm9_val)} to validate, '
+          f'{len(drawn.qm9_test)} and {len(drawn.g2_test)} of g2 to test on',
+          flush=True)
+    for name in names:
+        frames = label(structures_of(name, drawn, args), calculator='xtb',
+                       seed=args.seed,
                        folder=osp.join(args.out, 'labels', name))
-        is_kept = [index for index, frame in enumerate(frames)
-                   if float(frame.force.abs().max()) < MAX_FORCE]
-        print(f'{name}: {len(is_kept)} of {len(frames)} frames have forces '
-              f'below {MAX_FORCE} eV/Angstrom')
-        write_frames([frames[is_kept]], file_of(args, name))
+        print(f'{name}: {len(frames)} frames', flush=True)
+        write_frames([frames], file_of(args, name))
 
 
 def file_of(args, name):
@@ -128,9 +131,11 @@ def main():
                         default='release')
     args = parser.parse_args()
     os.makedirs(args.out, exist_ok=True)
-    write_labels(args)
+    write_labels(('train', 'val'), args)
     if args.stage != 'label':
         train(args)
+    if args.stage == 'release':
+        write_labels(TESTS, args)
 
 
 if __name__ == '__main__':
