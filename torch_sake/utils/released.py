@@ -9,7 +9,7 @@ import os.path as osp
 import re
 import warnings
 from functools import partial
-from typing import Annotated, Any, NamedTuple, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from torch_sake.utils.hints import check_entry
 from torch_sake.utils.messages import errors_name
@@ -17,9 +17,9 @@ from torch_sake.utils.paths import PathLike
 from torch_sake.utils.plain_checks import require
 
 PREFIX = 'pretrained:'
-# Of files NAME.safetensors, the checkpoint, and NAME.json, its card. It is not
-# called 'pretrained', which is a function of the package.
-FOLDER = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'released')
+# Of files NAME.safetensors, the checkpoint, and NAME.json, its card.
+FOLDER = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))),
+                  'potentials', 'released')
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]*')
 
 
@@ -47,26 +47,11 @@ class Card(_Required, total=False):
     not_for: list[str]
 
 
-class Origin(NamedTuple):
+class Origin(TypedDict):
     r"""Which potential of the package a run began with."""
     name: str
     version: str
     sha256: str
-
-
-def pretrained() -> dict[str, str]:
-    r"""Returns the potentials that come with the package: by name, what each
-    of them is. They are used as :obj:`'pretrained:NAME'` wherever a checkpoint
-    is given.
-
-    .. code-block:: python
-
-        from torch_sake import load_potential, pretrained
-
-        pretrained()  # {'xtb-organic': '...'}
-        potential = load_potential('pretrained:xtb-organic')
-    """
-    return {name: read_card(name)['description'] for name in _names()}
 
 
 def is_released(path: PathLike) -> bool:
@@ -104,7 +89,8 @@ def origin_of(path: PathLike) -> Origin:
     r"""Returns what a run notes of :obj:`'pretrained:NAME'`."""
     name = _check_name(os.fspath(path))
     card = read_card(name)
-    return Origin(name, card['version'], card['sha256'])
+    return {'name': name, 'version': card['version'],
+            'sha256': card['sha256']}
 
 
 def runs_of(path: PathLike) -> str:
@@ -125,14 +111,15 @@ def read_card(name: str) -> dict[str, Any]:
         return check_entry('', json.load(file), Card)
 
 
-def _names() -> list[str]:
+def released_names() -> list[str]:
+    r"""Returns the names of the potentials."""
     found = os.listdir(FOLDER) if osp.isdir(FOLDER) else ()
     return sorted(name for name, ending in map(osp.splitext, found)
                   if ending == '.safetensors' and NAME.fullmatch(name))
 
 
 def _check_name(text: str) -> str:
-    name, names = text.removeprefix(PREFIX), _names()
+    name, names = text.removeprefix(PREFIX), released_names()
     there = ', '.join(f'{PREFIX}{one}' for one in names) or 'none'
     require(name in names, f"There is no potential {text!r} in this version "
                            f"of torch_sake (there is {there})")
