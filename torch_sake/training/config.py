@@ -62,8 +62,9 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
             with a name have none.
         out: Folder of the run; 'runs/' and the name of the data if not given.
         resume: Go on with the run in the folder 'out'.
-        init: Checkpoint, or folder of a run, whose potential the run starts
-            from. The settings of the model are those of that potential.
+        init: Checkpoint, folder of a run, or 'pretrained:NAME', whose
+            potential the run starts from. The settings of the model are those
+            of that potential.
         freeze: Number of first layers of the potential of 'init' that keep
             their weights, as the embeddings of its elements then do; 0 for
             the embeddings alone. All weights learn if not given.
