@@ -28,11 +28,12 @@ FLOORS = [
     ['models'],
     ['potentials'],
     ['datasets'],
-    ['inspection'],
+    ['inspection', 'sampling'],
     ['optim'],
     ['runs'],
     ['calculators', 'evaluation', 'testing', 'graphgym', 'transforms'],
     ['training', 'forecasting', 'simulation', 'benchmark'],
+    ['learning'],
     ['cli'],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

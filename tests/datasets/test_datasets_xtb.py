@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from torch_sake.datasets import processes as processes_module
 from torch_sake.datasets import xtb_frames
 from torch_sake.datasets.frames import xtb, xtb_process, xtb_walker
 from torch_sake.datasets.frames.xtb_walker import Walker
@@ -97,8 +98,8 @@ def test_xtb_frames_continues(cache, tmp_path, monkeypatch):
     r"""One process instead of two, interrupted after the first walker."""
     monkeypatch.setattr(os, 'cpu_count', lambda: 1)
     first = tmp_path / (NAME.format(7) + '_walker0.npz')
-    sleep = xtb_process.time.sleep
-    popen = xtb_process.subprocess.Popen
+    sleep = processes_module.time.sleep
+    popen = processes_module.subprocess.Popen
     processes = []
 
     def interrupt(seconds):
@@ -110,9 +111,9 @@ def test_xtb_frames_continues(cache, tmp_path, monkeypatch):
         processes.append(popen(*args, **kwargs))
         return processes[-1]
 
-    monkeypatch.setattr(xtb_process.subprocess, 'Popen', start)
+    monkeypatch.setattr(processes_module.subprocess, 'Popen', start)
     with monkeypatch.context() as patch:
-        patch.setattr(xtb_process.time, 'sleep', interrupt)
+        patch.setattr(processes_module.time, 'sleep', interrupt)
         with pytest.raises(KeyboardInterrupt):
             water(tmp_path)
     # Only the first is sure to have ended by itself.

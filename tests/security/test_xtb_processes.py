@@ -12,6 +12,7 @@ import pytest
 from torch_sake.datasets import xtb_frames
 from torch_sake.datasets.frames import xtb_process
 from torch_sake.datasets.frames.xtb_walker import Walker
+from torch_sake.datasets.processes import Process
 
 # All but the builtin modules that the walkers and their start import first:
 MODULES = ('json', 'runpy', 'site', 'dataclasses', 'typing', 'numpy', 'ase',
@@ -51,7 +52,8 @@ def test_places_of_this_process_are_known(hostile_folder, tmp_path,
     monkeypatch.syspath_prepend(str(places))
     monkeypatch.syspath_prepend('')
     monkeypatch.setattr(xtb_process.xtb_walker, '__file__', str(script))
-    process = xtb_process._Process('name', Walker('H2', 1, 300.0, 0, 0))
+    process = Process('name', xtb_process.job_of(
+        Walker('H2', 1, 300.0, 0, 0)))
     try:
         while not process.is_done():
             time.sleep(0.01)

@@ -21,6 +21,7 @@ from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
 from torch_sake.training.model import build_model
+from torch_sake.training.repulsion import describe_repulsion, settle_repulsion
 from torch_sake.training.splits import settle_sizes
 from torch_sake.training.uncertainty import add_uncertainty
 from torch_sake.utils.device import choose_device
@@ -117,6 +118,7 @@ class Trainer:
             config = replace(config, model=name_of(model))
         self.data = TrainingData.from_config(
             config, frames, None if pretrained is None else pretrained.units)
+        config = settle_repulsion(config, self.data.frames, model)
         config = self.config = settle_sizes(config, self.data.drawn)
         self.data.check_settings(config)
         torch.manual_seed(config.seed)
@@ -242,12 +244,10 @@ class Trainer:
     ) -> tuple[Predictor, dict[str, Any]]:
         r"""Returns an untrained potential or property and its description."""
         config, data = self.config, self.data
-        description = {'model': None, 'prior': None}
+        description = {'model': None,
+                       'prior': describe_repulsion(config, data.frames)}
         if not isinstance(model, torch.nn.Module):
             model, description['model'] = build_model(model, config, data)
-        if config.zbl:
-            description['prior'] = {'cutoff': config.cutoff or 5.0,
-                                    **data.frames.units}
         if data.isolated_atoms is not None:
             description['bonds'] = {'cutoff': config.cutoff or 5.0,
                                     'length': data.frames.units['length']}
@@ -277,7 +277,7 @@ class Trainer:
     def _restore(self) -> None:
         # Older runs did not know all settings, and had them as by default.
         self.module.restore(osp.join(self.config.out, LAST),
-                            asdict(TrainConfig()))
+                            dict(asdict(TrainConfig()), zbl=False))
 
     def _held_folder(self) -> AbstractContextManager[None]:
         # Processes of one run share it; the first one has it for all.

@@ -1,0 +1,95 @@
+r"""Calculators that label, by name."""
+
+import importlib
+import os.path as osp
+import sys
+from collections.abc import Iterable
+from importlib.util import find_spec
+
+from torch_sake.utils.elements import symbols_of
+from torch_sake.utils.messages import one_line
+from torch_sake.utils.names import is_import_path
+from torch_sake.utils.plain_checks import require
+
+XTB = 'xtb'
+XTB_ELEMENTS = 86  # GFN2-xTB has parameters of all up to radon
+
+
+def check_name(name: str, value: str) -> str:
+    r"""Checks what a calculator is called by. Nothing is imported."""
+    require(value == XTB or is_import_path(value),
+            f"'{name}' must be '{XTB}' or the import path of an ASE "
+            f"calculator such as 'ase.calculators.emt:EMT' (got {value!r})")
+    return value
+
+
+def title_of(calculator: str) -> str:
+    r"""Returns what people call a calculator."""
+    return 'GFN2-xTB' if calculator == XTB else calculator
+
+
+def check_calculator(calculator: str, elements: Iterable[int] = (),
+                     states: Iterable[tuple[int, int | None]] = ()) -> None:
+    r"""Raises an error if structures cannot be labeled, before anything runs.
+
+    An import path runs the code of its module: it is to come from the user,
+    and never from a file.
+
+    Args:
+        calculator (str): :obj:`"xtb"`, which is GFN2-xTB by tblite, or the
+            import path of a class of :class:`ase.calculators.calculator`, or
+            of a function that returns one, called without arguments.
+        elements (list of int, optional): The atomic numbers.
+            (default: :obj:`()`)
+        states (list of tuple, optional): Pairs of charge and multiplicity;
+            :obj:`None` for the lowest multiplicity. (default: :obj:`()`)
+
+    Raises:
+        ImportError: If the package of the calculator is missing.
+        TypeError: If it is no calculator.
+        ValueError: If there is none of that name, or it does not know an
+            element or a state.
+    """
+    check_name('calculator', calculator)
+    if find_spec('ase') is None or (calculator == XTB
+                                    and find_spec('tblite') is None):
+        raise ImportError("Labels by an ASE calculator need ASE and, for "
+                          "'xtb', tblite: pip install 'torch-sake[train]'")
+    if calculator == XTB:
+        unknown = [number for number in elements if number > XTB_ELEMENTS]
+        require(not unknown, f"'xtb' must know all elements: it has no "
+                             f"parameters of {symbols_of(unknown)}")
+        return
+    others = sorted({(charge, spin) for charge, spin in states
+                     if charge != 0 or spin not in (None, 1)}, key=str)
+    require(not others,
+            f"'{calculator}' is given no charges and multiplicities, but "
+            f"structures have {', '.join(map(str, others))}: only 'xtb' is")
+    _check_import(calculator)
+
+
+def _check_import(path: str) -> None:
+    name, _, attribute = path.partition(':')
+    try:
+        found = getattr(importlib.import_module(name), attribute)
+    except Exception as error:  # anything that the code of a user raises
+        raise ValueError(f"'{path}' must be a calculator in a module that can "
+                         f"be imported (got {one_line(error)})") from error
+    if not callable(found):
+        raise TypeError(f"'{path}' must be a class or function that returns "
+                        f"an ASE calculator (got {type(found)})")
+
+
+def places_of(calculator: str) -> tuple[str, ...]:
+    r"""Returns where other processes find the module of a calculator that
+    this one has imported, such as one of the folder that it was started in.
+    """
+    if calculator == XTB:
+        return ()
+    package = sys.modules[calculator.partition(':')[0].partition('.')[0]]
+    file = getattr(package, '__file__', None)
+    if file is None:
+        return ()
+    is_package = osp.basename(file).startswith('__init__.')
+    folder = osp.dirname(osp.abspath(file))
+    return (osp.dirname(folder) if is_package else folder, )
