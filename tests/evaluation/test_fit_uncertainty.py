@@ -13,7 +13,6 @@ from torch_sake.evaluation.fit_uncertainty import (
     _calibrate,
     fit_rigidity,
     sample,
-    write_uncertainty,
 )
 from torch_sake.potentials.load import load_potential
 from torch_sake.potentials.uncertainty import Rigidity, factorize
@@ -167,8 +166,10 @@ def test_samples():
 def test_bad_input(potential):
     frames = make_frames(3)
     for change, error, words in (
-            ({'potential': 'runs/a'}, TypeError, "'potential' must be of"),
-            ({'train': [frames[0]]}, TypeError, "'train' must be of type"),
+            ({'potential': potential.model}, TypeError,
+             "'potential' must be a Potential or the path"),
+            ({'potential': 'runs/a'}, ValueError, 'runs/a'),
+            ({'train': [frames[0]]}, TypeError, "'train' must be Frames"),
             ({'val': frames[:0]}, ValueError, "'val' must have a frame"),
             ({'val': make_frames(3, energies=False)}, ValueError,
              "'val' must have frames with energies"),
@@ -195,8 +196,8 @@ def test_old_checkpoints_get_some(tmp_path):
     z = (elements * 4)[:4]
     frames = make_frames(8, z=z)
     dtype = next(old.parameters()).dtype
-    write_uncertainty(path, fit_uncertainty(old, frames, frames).rigidity)
-    write_uncertainty(path, old.rigidity)  # in the place of those
+    old = fit_uncertainty(path, frames[:4], frames)
+    old = fit_uncertainty(str(path), frames, frames)  # in the place of those
     new, data = load_potential(path), frames[0]
     pos = data.pos.to(dtype)
     assert torch.equal(new.energy(data.z, pos), old.energy(data.z, pos))

@@ -3,6 +3,7 @@ errors of others.
 """
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from torch_sake.checkpoint import load_checkpoint, save_checkpoint
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.evaluation.config import EVAL_BATCH_SIZE
 from torch_sake.evaluation.metrics import inputs_of, predict_batch
+from torch_sake.potentials.load import load_potential
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.uncertainty import (
     Rigidity,
@@ -52,7 +54,8 @@ class Errors(NamedTuple):
     energy: Tensor
 
 
-def fit_uncertainty(potential: Potential, train: AnyFrames, val: AnyFrames,
+def fit_uncertainty(potential: Potential | PathLike, train: AnyFrames,
+                    val: AnyFrames,
                     batch_size: int = EVAL_BATCH_SIZE) -> Potential:
     r"""Gives a trained potential the uncertainties of
     :class:`~torch_sake.potentials.uncertainty.Rigidity`, and returns it. It
@@ -63,12 +66,13 @@ def fit_uncertainty(potential: Potential, train: AnyFrames, val: AnyFrames,
     .. code-block:: python
 
         frames = read_frames('my_dft.extxyz')
-        potential = load_potential('runs/old')
-        fit_uncertainty(potential, frames[:450], frames[450:])
+        potential = fit_uncertainty('runs/old', frames[:450], frames[450:])
         potential.uncertainty(z, pos).forces
 
     Args:
-        potential (Potential): The potential, with a model of this package.
+        potential (Potential or str): The potential, with a model of this
+            package. Given the path of a checkpoint, or the folder of a run,
+            they are written into this file, too.
         train (Frames or FramesOnDisk): The frames that it was trained on.
         val (Frames or FramesOnDisk): Others, of the same kind, with energies
             and, if there are to be uncertainties of forces, forces, in the
@@ -81,19 +85,24 @@ def fit_uncertainty(potential: Potential, train: AnyFrames, val: AnyFrames,
             no frames, or the labels are not known.
     """
     check_positive_int('batch_size', batch_size)
-    for name, frames in (('potential', potential), ('train', train),
-                         ('val', val)):
-        kind = Potential if name == 'potential' else AnyFrames
-        if not isinstance(frames, kind):
-            raise TypeError(f"'{name}' must be of type {kind} "
+    path = None
+    if isinstance(potential, (str, os.PathLike)):
+        path, potential = potential, load_potential(potential)
+    if not isinstance(potential, Potential):
+        raise TypeError(f"'potential' must be a Potential or the path of a "
+                        f"checkpoint (got {type(potential)})")
+    for name, frames in (('train', train), ('val', val)):
+        if not isinstance(frames, AnyFrames):
+            raise TypeError(f"'{name}' must be Frames or FramesOnDisk "
                             f"(got {type(frames)})")
-        require(name == 'potential' or len(frames) > 0,
-                f"'{name}' must have a frame (got none)")
+        require(len(frames) > 0, f"'{name}' must have a frame (got none)")
     # With a generator of their own: nothing is drawn from the global one.
     loaders = [DataLoader(frames[sample(frames)], batch_size=batch_size,
                           generator=torch.Generator())
                for frames in (train, val)]
     potential.rigidity = fit_rigidity(potential, *loaders)
+    if path is not None:
+        write_uncertainty(path, potential.rigidity)
     return potential
 
 
