@@ -23,8 +23,9 @@ class EvaluateConfig(LabelConfig):
     r"""What to measure.
 
     Args:
-        checkpoint: Folder of a training run, or one of its checkpoints, or
-            several, whose mean is measured, on other data.
+        checkpoint: Folder of a training run, one of its checkpoints, or
+            'pretrained:NAME'; or several, whose mean is measured, on other
+            data.
         data: The data, as for 'train'. A checkpoint does not say where to
             find them.
         root: Folder of the data, as for 'train'.
@@ -41,8 +42,9 @@ class EvaluateConfig(LabelConfig):
         predictions: An extended XYZ file to write, which must not exist, of
             the frames with their labels and what is predicted of them:
             'SAKE_energy', 'SAKE_forces', 'SAKE_stress' and, for several
-            checkpoints, 'SAKE_energy_std' and 'SAKE_forces_std', in the units
-            of the data. The frames need no labels then.
+            checkpoints or one that has uncertainties, 'SAKE_energy_std' and
+            'SAKE_forces_std', in the units of the data. The frames need no
+            labels then.
         group_by: An entry of the info of the frames, such as 'config_type',
             by which errors are reported in groups.
         seed: Seed of the bootstrap of the confidence intervals.

@@ -21,6 +21,7 @@ from torch_sake.utils.hints import (
 from torch_sake.utils.messages import in_words
 from torch_sake.utils.names import is_import_path
 from torch_sake.utils.plain_checks import check_elements, require
+from torch_sake.utils.released import Origin
 from torch_sake.utils.units import LENGTHS, check_units, check_units_of_label
 
 Elements = Annotated[list[int], partial(check_elements, end=NUM_ELEMENTS)]
@@ -69,7 +70,11 @@ def check_states(name: str, value: list[list[int]]) -> None:
 States = Annotated[list[list[int]], check_states]
 
 
-class Prior(TypedDict):
+class _OptionalPrior(TypedDict, total=False):
+    scale: PositiveFloat  # 1 in older ones
+
+
+class Prior(_OptionalPrior):
     cutoff: PositiveFloat
     length: str
     energy: str
@@ -97,6 +102,7 @@ class RunDescription(TypedDict):
 
 class _Optional(TypedDict, total=False):
     config: Settings
+    init: Origin
     prior: Prior | None
     label: str
     readout: Literal[READOUTS]
@@ -121,8 +127,14 @@ class Bonds(TypedDict):
     length: Literal[tuple(LENGTHS)]
 
 
+class UncertaintyDescription(TypedDict):
+    elements: Elements
+    has_forces: bool
+
+
 class _OfPotential(_Required, total=False):
     bonds: Bonds | None
+    uncertainty: UncertaintyDescription | None
     isolated_atoms: Elements  # that have exactly their energies
 
 

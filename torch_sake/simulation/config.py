@@ -20,7 +20,8 @@ class MDConfig:
     r"""What a simulation is made of. A seed fixes it.
 
     Args:
-        checkpoint: Folder of a training run or one of its checkpoints; or a
+        checkpoint: Folder of a training run, one of its checkpoints, or
+            'pretrained:NAME', a potential that comes with the package; or a
             list of several, of which the mean is simulated.
         structure: A file that ASE reads ('file@3' is its fourth structure, if
             there is no file of just this name); that in the checkpoint, the
@@ -44,8 +45,9 @@ class MDConfig:
             of the log, to the next.
         format: Format of the trajectory, 'extxyz' or 'traj' (ASE's own).
         max_force_std: Uncertainty of a force in eV/Angstrom at which the
-            simulation stops, for several checkpoints: the length of the vector
-            of standard deviations of an atom.
+            simulation stops, for a checkpoint that has uncertainties or for
+            several checkpoints: the length of the vector of standard
+            deviations of an atom.
         seed: Seed of the first velocities and of the heat bath.
         precision: Type of the numbers; that of the checkpoint if not given.
         device: Where to compute; 'auto' takes a GPU if there is one.
@@ -88,9 +90,6 @@ class MDConfig:
                 f"'pressure' and 'isotropic' are settings of ensemble 'npt' "
                 f"(got pressure={self.pressure}, isotropic={self.isotropic} "
                 f"with {self.ensemble!r})")
-        require(self.max_force_std is None or len(self.checkpoint) > 1,
-                f"'max_force_std' needs several checkpoints "
-                f"(got {self.checkpoint})")
 
 
 @dataclass
@@ -98,7 +97,8 @@ class RelaxConfig:
     r"""What to relax.
 
     Args:
-        checkpoint: Folder of a training run or one of its checkpoints.
+        checkpoint: Folder of a training run, one of its checkpoints, or
+            'pretrained:NAME'.
         structure: A file that ASE reads ('file@3' is its fourth structure, if
             there is no file of just this name); that in the checkpoint, the
             first frame of the data of the run, if not given.

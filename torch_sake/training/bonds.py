@@ -2,6 +2,7 @@ import math
 
 import torch
 
+from torch_sake.evaluation.metrics import predict_label
 from torch_sake.neighbors.search import find_edges
 from torch_sake.potentials.bonds import BondEnergy
 from torch_sake.potentials.potential import Potential
@@ -10,23 +11,33 @@ from torch_sake.training.references import AtomicEnergyFit
 
 
 @torch.no_grad()
-def fit_bonds(potential: Potential, data: TrainingData) -> None:
-    r"""Gives the :class:`BondEnergy` of a potential the energies that come
-    closest, by least squares, to what the energies of isolated atoms leave of
-    those of the training frames, of 10,000 of them if there are more.
+def fit_bonds(potential: Potential, data: TrainingData,
+              learned: bool = False) -> None:
+    r"""Gives the :class:`BondEnergy` of a potential, if it has one, the
+    energies that come closest, by least squares, to what the energies of
+    isolated atoms leave of those of the training frames, of 10,000 of them if
+    there are more.
 
     Args:
-        potential (Potential): The untrained potential.
+        potential (Potential): The potential.
         data (TrainingData): The data.
+        learned (bool, optional): Whether what the potential says, rather than
+            isolated atoms, is taken off, and the energies are shifted.
+            (default: :obj:`False`)
     """
-    bonds = next(module for module in potential.prior.modules()
-                 if isinstance(module, BondEnergy))
+    bonds = next((module for module in potential.modules()
+                  if isinstance(module, BondEnergy)), None)
+    if bonds is None:
+        return
     fit, train = AtomicEnergyFit(), data.split.train
     sample = data.frames[train[::math.ceil(train.numel() / SAMPLE)]]
     for part in data.eval_limit.batches(sample):
         inputs = part.z, part.pos, part.batch
         edges = find_edges(part.pos, bonds.cutoff, part.batch,
                            part.get('cell'), part.get('pbc'))
-        fit.add(part.z, part.batch, part.energy - potential.references(
-            *inputs, part.num_graphs), bonds.shares(*inputs, *edges))
-    bonds.energies.copy_(fit.solve()[0])
+        said = predict_label(potential, part) if learned else (
+            potential.references(*inputs, part.num_graphs))
+        fit.add(part.z, part.batch, part.energy - said,
+                bonds.shares(*inputs, *edges))
+    found = fit.solve()[0].to(bonds.energies.device)
+    bonds.energies.copy_(bonds.energies + found if learned else found)

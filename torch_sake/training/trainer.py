@@ -21,7 +21,9 @@ from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
 from torch_sake.training.model import build_model
+from torch_sake.training.repulsion import describe_repulsion, settle_repulsion
 from torch_sake.training.splits import settle_sizes
+from torch_sake.training.uncertainty import add_uncertainty
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.utils.inputs import LAST
@@ -55,7 +57,8 @@ class Trainer:
 
     It runs on PyTorch Lightning, on one device or on several, which share the
     frames of each step. The folder :obj:`config.out` gets the checkpoint of
-    the best validation, :obj:`best.safetensors`, the checkpoint to go on from,
+    the best validation, :obj:`best.safetensors`, which gets uncertainties at
+    the end (:func:`torch_sake.fit_uncertainty`), the checkpoint to go on from,
     :obj:`last.safetensors`, the validations, :obj:`metrics.csv`, and the
     settings, :obj:`config.yaml`.
 
@@ -115,6 +118,7 @@ class Trainer:
             config = replace(config, model=name_of(model))
         self.data = TrainingData.from_config(
             config, frames, None if pretrained is None else pretrained.units)
+        config = settle_repulsion(config, self.data.frames, model)
         config = self.config = settle_sizes(config, self.data.drawn)
         self.data.check_settings(config)
         torch.manual_seed(config.seed)
@@ -201,6 +205,7 @@ class Trainer:
             if last is not None:
                 self._restore()
             if self.module.finished:
+                self._add_uncertainty()
                 return
             try:
                 run(self.module, FramesModule(self.data, self.config),
@@ -208,6 +213,12 @@ class Trainer:
             finally:
                 self.random_state = torch.get_rng_state()
                 self.device = self.module.device
+            if self.module.finished:
+                self._add_uncertainty()
+
+    def _add_uncertainty(self) -> None:
+        if self.is_global_zero:
+            add_uncertainty(self.config, self.data, self.step, self.device)
 
     def _lightning_options(self) -> dict[str, Any]:
         from pytorch_lightning.loggers import TensorBoardLogger
@@ -233,12 +244,10 @@ class Trainer:
     ) -> tuple[Predictor, dict[str, Any]]:
         r"""Returns an untrained potential or property and its description."""
         config, data = self.config, self.data
-        description = {'model': None, 'prior': None}
+        description = {'model': None,
+                       'prior': describe_repulsion(config, data.frames)}
         if not isinstance(model, torch.nn.Module):
             model, description['model'] = build_model(model, config, data)
-        if config.zbl:
-            description['prior'] = {'cutoff': config.cutoff or 5.0,
-                                    **data.frames.units}
         if data.isolated_atoms is not None:
             description['bonds'] = {'cutoff': config.cutoff or 5.0,
                                     'length': data.frames.units['length']}
@@ -268,7 +277,7 @@ class Trainer:
     def _restore(self) -> None:
         # Older runs did not know all settings, and had them as by default.
         self.module.restore(osp.join(self.config.out, LAST),
-                            asdict(TrainConfig()))
+                            dict(asdict(TrainConfig()), zbl=False))
 
     def _held_folder(self) -> AbstractContextManager[None]:
         # Processes of one run share it; the first one has it for all.
