@@ -60,7 +60,7 @@ def test_loop(learner, begun, capsys, emt_labels):
             assert atoms.get_forces() == pytest.approx(
                 expected.get_forces(), abs=1e-5)
             assert atoms.info['config_type'] == f'learn_{number}'
-            assert atoms.info['uncertainty'] > 0
+            assert float(atoms.info['uncertainty'].split()[0]) > 0
         # Both temperatures have some:
         assert {atoms.info['temperature'] for atoms in found} == {300, 1500}
         with numpy.load(osp.join(folder, 'split.npz')) as split:

@@ -133,4 +133,5 @@ def bare(atoms: Any, walk: Walk, uncertainty: float) -> Any:
         info={**{name: value for name, value in atoms.info.items()
                  if name in (*CHARGES, *SPINS)},
               'structure': walk.structure, 'temperature': walk.temperature,
-              'uncertainty': uncertainty})
+              # A number might be taken for an energy by who reads it:
+              'uncertainty': f'{uncertainty:.4g} eV/Angstrom'})
