@@ -35,6 +35,8 @@ WRONG_TYPE = re.compile(r'Parser key "(?:\w+\.)?(\w+)":.*value: (.*)',
                         re.DOTALL)
 # The last of two would hide the first one:
 ONCE = ('--checkpoint', '--data', '--val', '--test')
+# Settings that may be import paths:
+CODE = ('model', 'pretrain')
 
 
 def parse_arguments(arguments: list[str],
@@ -68,10 +70,11 @@ def parse_arguments(arguments: list[str],
     settings = parser.parse_args(arguments)
     values = settings[settings.command].as_dict()
     values.pop('config', None)
-    model = values.get('model') or ''
-    if is_import_path(model) and '--model' not in names_of(arguments):
-        raise ValueError(f"'model' of a file of settings is code, which must "
-                         f"be typed: --model {in_words(model)}")
+    for name in CODE:
+        path = values.get(name) or ''
+        if is_import_path(path) and f'--{name}' not in names_of(arguments):
+            raise ValueError(f"'{name}' of a file of settings is code, which "
+                             f"must be typed: --{name} {in_words(path)}")
     return settings.command, values
 
 

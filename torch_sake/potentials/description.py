@@ -95,12 +95,21 @@ class RunDescription(TypedDict):
     config: Settings
 
 
+class Pretraining(TypedDict):
+    r"""What a run learned before its data."""
+    calculator: str
+    versions: dict[str, str]
+    num_frames: PositiveInt
+    fingerprint: str
+
+
 class _Optional(TypedDict, total=False):
     config: Settings
     prior: Prior | None
     label: str
     readout: Literal[READOUTS]
     old_elements: Elements
+    pretraining: Pretraining
     states: States
     fingerprint: str
     step: Count

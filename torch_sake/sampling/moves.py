@@ -98,7 +98,8 @@ def piece(start: Structure, rng: np.random.Generator) -> Structure | None:
         side = sides[rng.integers(len(sides))]
         if rng.integers(2):
             side = ~side
-        start = replace(start, z=start.z[side], pos=start.pos[side])
+        start = replace(start, z=start.z[side], pos=start.pos[side],
+                        spin=None)
     return start
 
 

@@ -14,6 +14,7 @@ from torch_sake.models import MoleculeModel
 from torch_sake.models.registry import MODELS
 from torch_sake.potentials.description import trained_states
 from torch_sake.potentials.load import load_predictor
+from torch_sake.training.bonds import shift_bonds
 from torch_sake.training.config import MODEL_ARGUMENTS, TrainConfig
 from torch_sake.training.data import TrainingData
 from torch_sake.training.references import AtomicEnergyFit, batch_weights
@@ -32,13 +33,16 @@ class Pretrained:
     Args:
         config (TrainConfig): The run. One that goes on finds all of this in
             its own folder, and does not need the file it began with.
+        init (str, optional): The checkpoint, that of the configuration if not
+            given. (default: :obj:`None`)
 
     Raises:
         ValueError: If there is no checkpoint of a model of this package.
     """
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: TrainConfig, init: str | None = None):
         self.resumed = config.resume
-        path = osp.join(config.out, LAST) if self.resumed else config.init
+        path = osp.join(config.out, LAST) if self.resumed else (
+            init or config.init)
         potential, _, description = load_predictor(path)
         self.potential = potential.train()
         self.units = description['units']
@@ -51,6 +55,8 @@ class Pretrained:
                             'prior': description.get('prior'),
                             'bonds': description.get('bonds'),
                             'old_elements': self.elements}
+        if 'pretraining' in description:
+            self.description['pretraining'] = description['pretraining']
 
     def settle(self, config: TrainConfig) -> TrainConfig:
         r"""Returns the settings, with the architecture of the potential.
@@ -93,9 +99,14 @@ class Pretrained:
         if not self.resumed:
             if data.isolated_atoms is not None:
                 replace_atomic_energies(self.potential, data)
+                if config.pretrain:
+                    shift_bonds(self.potential, data)
             else:
-                fitted = data.elements if config.refit else new
-                shift_atomic_energies(self.potential, data, fitted)
+                fits_all = config.refit or config.pretrain
+                shift_atomic_energies(self.potential, data,
+                                      data.elements if fits_all else new)
+                if config.refit:
+                    warn_of_fitted(self.potential, data.elements)
             if self.readout == 'add':  # means and moments have one zero
                 warn_of_another_zero(self.potential, data)
         if config.freeze is not None:
@@ -137,6 +148,10 @@ def shift_atomic_energies(potential: Predictor, data: TrainingData,
         weight = batch_weights(data.frames.readout, part)
         fit.add(part.z[atoms], part.batch[atoms], error, weight[atoms])
     potential.atomic_energies += fit.solve()[0]
+
+
+def warn_of_fitted(potential: Predictor, elements: list[int]) -> None:
+    r"""Warns if energies of isolated atoms are none any more."""
     isolated = sorted({*elements} & {*(potential.isolated_atoms or ())})
     if isolated:
         warnings.warn(f"The energies of isolated atoms of "
