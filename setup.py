@@ -64,7 +64,7 @@ setup(
     ],
     python_requires='>=3.10',
     packages=find_packages(include=['torch_sake', 'torch_sake.*']),
-    package_data={'torch_sake': ['py.typed']},
+    package_data={'torch_sake': ['py.typed', 'potentials/released/*']},
     install_requires=[
         'filelock',  # comes with torch
         'numpy',

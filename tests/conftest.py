@@ -1,6 +1,9 @@
 import gzip
+import hashlib
+import json
 import os
 import time
+from pathlib import Path
 
 # One thread, before anything reads this: sums of several threads differ in
 # their last digits from run to run, and small tests gain nothing by them.
@@ -10,6 +13,9 @@ import numpy
 import pytest
 import torch
 from hypothesis import settings
+
+from torch_sake.utils import released
+from torch_sake.utils.inputs import find_checkpoint
 
 # Examples are drawn anew each time; a failure is printed and comes back.
 settings.register_profile('default', deadline=None, max_examples=20,
@@ -34,6 +40,24 @@ def wait_until():
                             f'{process.stderr and process.stderr.read()}')
             time.sleep(0.05)
     return wait
+
+
+@pytest.fixture
+def release(tmp_path, monkeypatch):
+    """Makes a checkpoint one that comes with the package."""
+    folder = tmp_path / 'released'
+    folder.mkdir()
+    monkeypatch.setattr(released, 'FOLDER', str(folder))
+
+    def write(name, checkpoint, **card):
+        path = folder / f'{name}.safetensors'
+        path.write_bytes(Path(find_checkpoint(checkpoint)).read_bytes())
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        path.with_suffix('.json').write_text(json.dumps({
+            'description': 'a stand-in', 'version': '0.1', 'sha256': digest,
+            **card}))
+        return f'pretrained:{name}'
+    return write
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ import torch_sake
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ('from setuptools import build_meta as build; '
          'build.build_wheel("dist"); build.build_sdist("dist")')
+RELEASED = [f'torch_sake/potentials/released/one.{ending}'
+            for ending in ('safetensors', 'json')]
 
 
 @pytest.fixture(scope='module')
@@ -26,6 +28,10 @@ def built(tmp_path_factory) -> tuple[zipfile.ZipFile, tarfile.TarFile]:
     for name in ('torch_sake', 'tests'):
         shutil.copytree(ROOT / name, path / name,
                         ignore=shutil.ignore_patterns('__pycache__'))
+    for name in RELEASED:
+        released = path / name
+        released.parent.mkdir(exist_ok=True)
+        released.write_text(name)
     subprocess.run([sys.executable, '-c', BUILD], cwd=path, check=True,
                    capture_output=True, text=True, timeout=300)
     wheel, = path.glob('dist/*.whl')
@@ -41,6 +47,17 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     assert {name for name in names if name.endswith('.py')} == {
         file.relative_to(ROOT).as_posix()
         for file in (ROOT / 'torch_sake').rglob('*.py')}
+
+
+def test_potentials_are_part_of_both(built):
+    wheel, source = built
+    folder = ROOT / 'torch_sake' / 'potentials' / 'released'
+    files = [file.relative_to(ROOT).as_posix() for file in folder.glob('*')]
+    for name in [*RELEASED, *files]:
+        assert name in wheel.namelist()
+        assert f'torch_sake-{torch_sake.__version__}/{name}' in (
+            source.getnames())
+    assert wheel.read(RELEASED[0]).decode() == RELEASED[0]
 
 
 def test_license_and_metadata(built):

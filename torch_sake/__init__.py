@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from torch_sake.nn import SAKEConv, VectorSAKEConv
     from torch_sake.potentials.bonds import BondEnergy
     from torch_sake.potentials.ensemble import Ensemble
-    from torch_sake.potentials.load import load_potential, load_property
+    from torch_sake.potentials.load import (
+        load_potential,
+        load_property,
+        pretrained,
+    )
     from torch_sake.potentials.potential import Potential
     from torch_sake.potentials.property import Property
     from torch_sake.potentials.zbl import ZBLRepulsion
@@ -34,6 +38,7 @@ __all__ = [
     'load_potential',
     'load_property',
     'neighbor_list',
+    'pretrained',
     '__version__',
 ]
 
@@ -52,6 +57,7 @@ __getattr__, __dir__ = lazy_names(__name__, {
     'load_potential': 'potentials.load',
     'load_property': 'potentials.load',
     'neighbor_list': 'neighbors',
+    'pretrained': 'potentials.load',
 })
 
 find_moved_modules()

@@ -20,6 +20,7 @@ from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.messages import errors_name, in_words
 from torch_sake.utils.paths import PathLike
 from torch_sake.utils.pyg import torch_geometric
+from torch_sake.utils.released import is_released, runs_of
 from torch_sake.version import __version__
 
 # In 2, edges of VectorSAKE know their angles; in 3, the lengths of its vectors
@@ -60,7 +61,8 @@ def load_checkpoint(
 
     Args:
         path (str or os.PathLike): The file, or the folder of a training run,
-            of which the best checkpoint is taken.
+            of which the best checkpoint is taken, or
+            :obj:`'pretrained:NAME'`.
 
     Raises:
         ValueError: If there is none, or it was written by a version of this
@@ -107,6 +109,8 @@ def _read(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def folder_of(path: PathLike) -> str:
     r"""Returns the folder of a training run, given itself or one of its
-    checkpoints.
+    checkpoints, or that of what is done with a potential of the package.
     """
+    if is_released(path):
+        return runs_of(path)
     return os.fspath(path) if osp.isdir(path) else osp.dirname(path)

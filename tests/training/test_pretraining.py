@@ -10,7 +10,7 @@ import numpy
 import pytest
 import torch
 
-from torch_sake import load_potential
+from torch_sake import BondEnergy, load_potential
 from torch_sake.checkpoint import load_checkpoint
 from torch_sake.datasets import Frames, FramesOnDisk
 from torch_sake.evaluation.metrics import predict
@@ -219,8 +219,9 @@ def test_isolated_atoms_are_those_of_the_data(pretrained, water_file):
     outputs = predict(trainer.potential, trainer.data.batches('train'), 'cpu')
     assert outputs['energy'].error.mean().abs() < 1.0
     # Bonds of one composition say little of what is whose.
-    bonds = trainer.potential.prior.energies
-    assert bonds.abs().max() < 100.0
+    bonds = next(part for part in trainer.potential.modules()
+                 if isinstance(part, BondEnergy))
+    assert bonds.energies.abs().max() < 100.0
 
 
 def test_charges_and_multiplicities(pretrained, water_file, tmp_path):

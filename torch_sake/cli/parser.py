@@ -34,9 +34,9 @@ from torch_sake.utils.names import is_import_path
 WRONG_TYPE = re.compile(r'Parser key "(?:\w+\.)?(\w+)":.*value: (.*)',
                         re.DOTALL)
 # The last of two would hide the first one:
-ONCE = ('--checkpoint', '--data', '--val', '--test')
-# Settings that may be import paths:
-CODE = ('model', 'pretrain')
+ONCE = ('--checkpoint', '--data', '--val', '--test', '--structures', '--init')
+# Settings that may be the import path of what is run:
+CODE = ('model', 'label', 'pretrain')
 
 
 def parse_arguments(arguments: list[str],
@@ -71,10 +71,10 @@ def parse_arguments(arguments: list[str],
     values = settings[settings.command].as_dict()
     values.pop('config', None)
     for name in CODE:
-        path = values.get(name) or ''
-        if is_import_path(path) and f'--{name}' not in names_of(arguments):
+        value = values.get(name) or ''
+        if is_import_path(value) and f'--{name}' not in names_of(arguments):
             raise ValueError(f"'{name}' of a file of settings is code, which "
-                             f"must be typed: --{name} {in_words(path)}")
+                             f"must be typed: --{name} {in_words(value)}")
     return settings.command, values
 
 

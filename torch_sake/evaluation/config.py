@@ -23,8 +23,9 @@ class EvaluateConfig(LabelConfig):
     r"""What to measure.
 
     Args:
-        checkpoint: Folder of a training run, or one of its checkpoints, or
-            several, whose mean is measured, on other data.
+        checkpoint: Folder of a training run, one of its checkpoints, or
+            'pretrained:NAME'; or several, whose mean is measured, on other
+            data.
         data: The data, as for 'train'. A checkpoint does not say where to
             find them.
         root: Folder of the data, as for 'train'.

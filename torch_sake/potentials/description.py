@@ -21,6 +21,7 @@ from torch_sake.utils.hints import (
 from torch_sake.utils.messages import in_words
 from torch_sake.utils.names import is_import_path
 from torch_sake.utils.plain_checks import check_elements, require
+from torch_sake.utils.released import Origin
 from torch_sake.utils.units import LENGTHS, check_units, check_units_of_label
 
 Elements = Annotated[list[int], partial(check_elements, end=NUM_ELEMENTS)]
@@ -69,7 +70,11 @@ def check_states(name: str, value: list[list[int]]) -> None:
 States = Annotated[list[list[int]], check_states]
 
 
-class Prior(TypedDict):
+class _OptionalPrior(TypedDict, total=False):
+    scale: PositiveFloat  # 1 in older ones
+
+
+class Prior(_OptionalPrior):
     cutoff: PositiveFloat
     length: str
     energy: str
@@ -105,6 +110,7 @@ class Pretraining(TypedDict):
 
 class _Optional(TypedDict, total=False):
     config: Settings
+    init: Origin
     prior: Prior | None
     label: str
     readout: Literal[READOUTS]

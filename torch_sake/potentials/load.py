@@ -25,7 +25,23 @@ from torch_sake.utils.elements import symbols_of
 from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.messages import errors_name, in_words
 from torch_sake.utils.paths import PathLike
+from torch_sake.utils.released import read_card, released_names
 from torch_sake.utils.weights import build_with, with_prefix
+
+
+def pretrained() -> dict[str, str]:
+    r"""Returns the potentials that come with the package: by name, what each
+    of them is. They are used as :obj:`'pretrained:NAME'` wherever a checkpoint
+    is given.
+
+    .. code-block:: python
+
+        from torch_sake import load_potential, pretrained
+
+        pretrained()  # {'xtb-organic': '...'}
+        potential = load_potential('pretrained:xtb-organic')
+    """
+    return {name: read_card(name)['description'] for name in released_names()}
 
 
 def load_potential(path: PathLike,
@@ -33,7 +49,9 @@ def load_potential(path: PathLike,
     r"""Returns the trained :class:`~torch_sake.Potential` of a checkpoint.
 
     Args:
-        path (str or os.PathLike): The file, or the folder of a training run.
+        path (str or os.PathLike): The file, the folder of a training run, or
+            :obj:`'pretrained:NAME'`, a potential that comes with the package,
+            see :func:`~torch_sake.pretrained`.
         model (str or type, optional): The class, or its import path, such as
             :obj:`"my_package.my_module:MyModel"`, of a model that is not of
             this package: nothing is imported that a file names.

@@ -20,7 +20,8 @@ class MDConfig:
     r"""What a simulation is made of. A seed fixes it.
 
     Args:
-        checkpoint: Folder of a training run or one of its checkpoints; or a
+        checkpoint: Folder of a training run, one of its checkpoints, or
+            'pretrained:NAME', a potential that comes with the package; or a
             list of several, of which the mean is simulated.
         structure: A file that ASE reads ('file@3' is its fourth structure, if
             there is no file of just this name); that in the checkpoint, the
@@ -98,7 +99,8 @@ class RelaxConfig:
     r"""What to relax.
 
     Args:
-        checkpoint: Folder of a training run or one of its checkpoints.
+        checkpoint: Folder of a training run, one of its checkpoints, or
+            'pretrained:NAME'.
         structure: A file that ASE reads ('file@3' is its fourth structure, if
             there is no file of just this name); that in the checkpoint, the
             first frame of the data of the run, if not given.

@@ -63,8 +63,9 @@ class TrainConfig(PretrainConfig, PartsConfig, ReferencesConfig, LabelConfig):
             with a name have none.
         out: Folder of the run; 'runs/' and the name of the data if not given.
         resume: Go on with the run in the folder 'out'.
-        init: Checkpoint, or folder of a run, whose potential the run starts
-            from. The settings of the model are those of that potential.
+        init: Checkpoint, folder of a run, or 'pretrained:NAME', whose
+            potential the run starts from. The settings of the model are those
+            of that potential.
         freeze: Number of first layers of the potential of 'init' that keep
             their weights, as the embeddings of its elements then do; 0 for
             the embeddings alone. All weights learn if not given.
@@ -121,7 +122,10 @@ class TrainConfig(PretrainConfig, PartsConfig, ReferencesConfig, LabelConfig):
         stress_weight: Weight of the stresses, where they are known, times the
             mean volume of an atom: of virials per atom.
         zbl: Whether the repulsion of nuclei at short distances after Ziegler,
-            Biersack and Littmark is added to what is learned.
+            Biersack and Littmark is added to what is learned, below 0.7 of
+            the sum of covalent radii, where no bond is. If not given,
+            potentials that are trained anew have it, with models of this
+            package; those of 'init' keep what they have.
         ema_decay: Decay of the moving average of the weights, which is what is
             validated and kept; 0 for none.
         max_grad_norm: Largest norm of the gradient; larger ones are scaled.
@@ -179,7 +183,7 @@ class TrainConfig(PretrainConfig, PartsConfig, ReferencesConfig, LabelConfig):
     energy_weight: NotNegative = 0.02
     energy_per_atom: bool = False
     stress_weight: NotNegative = 0.1
-    zbl: bool = False
+    zbl: bool | None = None
     ema_decay: Fraction = 0.99
     max_grad_norm: PositiveFloat = 10.0
     val_interval: PositiveInt = 200

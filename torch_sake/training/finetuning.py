@@ -14,13 +14,14 @@ from torch_sake.models import MoleculeModel
 from torch_sake.models.registry import MODELS
 from torch_sake.potentials.description import trained_states
 from torch_sake.potentials.load import load_predictor
-from torch_sake.training.bonds import shift_bonds
+from torch_sake.training.bonds import fit_bonds
 from torch_sake.training.config import MODEL_ARGUMENTS, TrainConfig
 from torch_sake.training.data import TrainingData
 from torch_sake.training.references import AtomicEnergyFit, batch_weights
 from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.inputs import LAST
 from torch_sake.utils.plain_checks import require
+from torch_sake.utils.released import is_released, origin_of
 
 
 class Pretrained:
@@ -51,12 +52,18 @@ class Pretrained:
         self.states = trained_states(description)
         if self.resumed:
             self.elements = description.get('old_elements', self.elements)
+        self.origin = description.get('init')  # of all that follow
+        self.released = not self.resumed and is_released(path)
+        if self.released:
+            self.origin = origin_of(path)
         self.description = {'model': description['model'],
                             'prior': description.get('prior'),
                             'bonds': description.get('bonds'),
                             'old_elements': self.elements}
         if 'pretraining' in description:
             self.description['pretraining'] = description['pretraining']
+        if self.origin is not None:
+            self.description['init'] = self.origin
 
     def settle(self, config: TrainConfig) -> TrainConfig:
         r"""Returns the settings, with the architecture of the potential.
@@ -99,14 +106,11 @@ class Pretrained:
         if not self.resumed:
             if data.isolated_atoms is not None:
                 replace_atomic_energies(self.potential, data)
-                if config.pretrain:
-                    shift_bonds(self.potential, data)
+                if self.released or config.pretrain:
+                    # Whose bonds are of another method.
+                    fit_bonds(self.potential, data, learned=True)
             else:
-                fits_all = config.refit or config.pretrain
-                shift_atomic_energies(self.potential, data,
-                                      data.elements if fits_all else new)
-                if config.refit:
-                    warn_of_fitted(self.potential, data.elements)
+                self._shift(data, config, new)
             if self.readout == 'add':  # means and moments have one zero
                 warn_of_another_zero(self.potential, data)
         if config.freeze is not None:
@@ -117,6 +121,23 @@ class Pretrained:
                        isolated_atoms=self.potential.isolated_atoms,
                        elements=sorted({*self.elements, *new}),
                        states=self._states(data))
+
+    def _shift(self, data: TrainingData, config: TrainConfig,
+               new: list[int]) -> None:
+        r"""Fits the energies of new elements or, where the potential is of
+        another level of theory, of all.
+        """
+        every = config.refit or config.pretrain is not None
+        shift_atomic_energies(self.potential, data,
+                              data.elements if every else new)
+        if self.released and not config.refit and abs(mean_error(
+                self.potential, data)) > self.potential.energy_scale:
+            print(f"'{config.init}' is of another zero of energy than the "
+                  f"data: 'refit' is taken as true")
+            shift_atomic_energies(self.potential, data, data.elements)
+            warn_of_fitted(self.potential, data.elements)
+        elif config.refit:
+            warn_of_fitted(self.potential, data.elements)
 
     def _states(self, data: TrainingData) -> Pairs:
         r"""Returns the charges and multiplicities that are known then."""
@@ -183,15 +204,21 @@ def replace_atomic_energies(potential: Predictor, data: TrainingData) -> None:
 
 
 @torch.no_grad()
+def mean_error(potential: Predictor, data: TrainingData) -> float:
+    r"""Returns the mean difference of the labels of the first training frames
+    from what the potential says, per atom.
+    """
+    part = next(iter(data.batches('train')))
+    error = part[data.frames.label] - predict_label(potential, part)
+    return float((error / part.ptr.diff()).nanmean())
+
+
 def warn_of_another_zero(potential: Predictor, data: TrainingData) -> None:
     r"""Warns if the labels of the first training frames differ, in the mean
     per atom, from those of the potential by more than its scale (in which
     forces are of the order of one per Angstrom): no weights should learn that.
     """
-    part = next(iter(data.batches('train')))
-    label = data.frames.label
-    error = part[label] - predict_label(potential, part)
-    mean = float((error / part.ptr.diff()).nanmean())
+    label, mean = data.frames.label, mean_error(potential, data)
     if abs(mean) > potential.energy_scale:
         warnings.warn(f"The labels '{label}' of the data are {mean:.4g} "
                       f"{data.frames.units[label]} per atom away from what "

@@ -20,8 +20,8 @@ from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.datasets.frames.on_disk import FramesOnDisk
 from torch_sake.evaluation.metrics import units_of_properties
 from torch_sake.sampling.calculator import check_calculator, title_of
-from torch_sake.sampling.grow import grow
-from torch_sake.sampling.label import label
+from torch_sake.sampling.growth import grow
+from torch_sake.sampling.labeling import label
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
 from torch_sake.training.isolated import find_isolated

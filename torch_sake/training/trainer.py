@@ -23,6 +23,7 @@ from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
 from torch_sake.training.model import build_model
 from torch_sake.training.pretraining import begin_pretraining, pretrain
+from torch_sake.training.repulsion import describe_repulsion, settle_repulsion
 from torch_sake.training.splits import settle_sizes
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.global_state import own_global_state
@@ -121,6 +122,7 @@ class Trainer:
             config = replace(config, model=name_of(model))
         self.data = TrainingData.from_config(
             config, frames, None if pretrained is None else pretrained.units)
+        config = settle_repulsion(config, self.data.frames, model)
         config = self.config = settle_sizes(config, self.data.drawn)
         self.data.check_settings(config)
         if config.pretrain and pretrained is None:
@@ -246,12 +248,10 @@ class Trainer:
     ) -> tuple[Predictor, dict[str, Any]]:
         r"""Returns an untrained potential or property and its description."""
         config, data = self.config, self.data
-        description = {'model': None, 'prior': None}
+        description = {'model': None,
+                       'prior': describe_repulsion(config, data.frames)}
         if not isinstance(model, torch.nn.Module):
             model, description['model'] = build_model(model, config, data)
-        if config.zbl:
-            description['prior'] = {'cutoff': config.cutoff or 5.0,
-                                    **data.frames.units}
         if data.isolated_atoms is not None:
             description['bonds'] = {'cutoff': config.cutoff or 5.0,
                                     'length': data.frames.units['length']}
@@ -281,7 +281,7 @@ class Trainer:
     def _restore(self) -> None:
         # Older runs did not know all settings, and had them as by default.
         self.module.restore(osp.join(self.config.out, LAST),
-                            asdict(TrainConfig()))
+                            dict(asdict(TrainConfig()), zbl=False))
 
     def _held_folder(self) -> AbstractContextManager[None]:
         # Processes of one run share it; the first one has it for all.

@@ -8,6 +8,7 @@ import re
 from typing import Any, NamedTuple
 
 from torch_sake.utils.paths import PathLike, local_path
+from torch_sake.utils.released import find_released, is_released
 
 BEST = 'best.safetensors'
 LAST = 'last.safetensors'
@@ -43,13 +44,16 @@ FRAMES = {
 
 
 def find_checkpoint(path: PathLike) -> str:
-    r"""Returns the file of a checkpoint, given itself or the folder of a
-    training run, of which it is the best one.
+    r"""Returns the file of a checkpoint, given itself, the folder of a
+    training run, of which it is the best one, or the name of a potential that
+    comes with the package, :obj:`'pretrained:NAME'`.
 
     Raises:
         ValueError: If there is none.
     """
     path = local_path('checkpoint', path)
+    if is_released(path):
+        return find_released(path)
     if osp.isdir(path):
         path = osp.join(path, BEST)
     if not osp.isfile(path):
