@@ -100,6 +100,14 @@ class RunDescription(TypedDict):
     config: Settings
 
 
+class Pretraining(TypedDict):
+    r"""What a run learned before its data."""
+    calculator: str
+    versions: dict[str, str]
+    num_frames: PositiveInt
+    fingerprint: str
+
+
 class _Optional(TypedDict, total=False):
     config: Settings
     init: Origin
@@ -107,6 +115,7 @@ class _Optional(TypedDict, total=False):
     label: str
     readout: Literal[READOUTS]
     old_elements: Elements
+    pretraining: Pretraining
     states: States
     fingerprint: str
     step: Count

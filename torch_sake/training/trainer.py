@@ -2,6 +2,7 @@ import os.path as osp
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
 from torch_sake.training.model import build_model
+from torch_sake.training.pretraining import begin_pretraining, pretrain
 from torch_sake.training.repulsion import describe_repulsion, settle_repulsion
 from torch_sake.training.splits import settle_sizes
 from torch_sake.training.uncertainty import add_uncertainty
@@ -53,7 +55,8 @@ class Trainer:
     :class:`~torch_sake.Property`, with the same loss.
 
     A run with :obj:`config.init` starts from the potential of another one, see
-    :class:`~torch_sake.training.finetuning.Pretrained`.
+    :class:`~torch_sake.training.finetuning.Pretrained`. One with
+    :obj:`config.pretrain` has it pretrained first, in the constructor.
 
     It runs on PyTorch Lightning, on one device or on several, which share the
     frames of each step. The folder :obj:`config.out` gets the checkpoint of
@@ -96,7 +99,7 @@ class Trainer:
         # Here and in fit, as it takes seconds, and simulations do without.
         from torch_sake.runs.callbacks import check_out
         from torch_sake.training.module import PotentialModule
-        self.config = config
+        self.config = config = begin_pretraining(config)
         with self._held_folder():
             check_out(config.out, config.resume)
         config = keep_length(config, ('num_steps', 'max_time'))
@@ -108,9 +111,12 @@ class Trainer:
         if frames is not None:
             config = config.of_frames(check_frames(frames).source)
         pretrained = None
-        if config.init is not None:
-            require(model is None, f"'init' must not be given for a model of "
-                                   f"your own (got {config.init!r})")
+        for name in ('init', 'pretrain'):
+            value = getattr(config, name)
+            require(value is None or model is None,
+                    f"'{name}' must not be given for a model of your own "
+                    f"(got {value!r})")
+        if config.init is not None or (config.pretrain and config.resume):
             pretrained = Pretrained(config)
             config = pretrained.settle(config)
         elif not isinstance(model, torch.nn.Module):
@@ -121,6 +127,13 @@ class Trainer:
         config = settle_repulsion(config, self.data.frames, model)
         config = self.config = settle_sizes(config, self.data.drawn)
         self.data.check_settings(config)
+        if config.pretrain and pretrained is None:
+            with self._held_folder():
+                folder, about = pretrain(config, self.data,
+                                         partial(Trainer, loss=loss))
+            pretrained = Pretrained(config, folder)
+            pretrained.description['pretraining'] = about
+            config = self.config = pretrained.settle(config)
         torch.manual_seed(config.seed)
         if pretrained is not None:
             self.data = pretrained.adapt(self.data, config)
