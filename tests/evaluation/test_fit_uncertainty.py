@@ -8,6 +8,7 @@ import torch
 import torch_sake
 from torch_sake import SAKE, Potential, VectorSAKE, fit_uncertainty
 from torch_sake.datasets import Frames
+from torch_sake.datasets.frames.joined_frames import join_frames
 from torch_sake.evaluation.fit_uncertainty import (
     Errors,
     _calibrate,
@@ -161,6 +162,19 @@ def test_without_forces(potential):
 def test_samples():
     assert sample(make_frames(9), 4).tolist() == [0, 3, 6]
     assert sample(make_frames(4), 9).tolist() == [0, 1, 2, 3]
+    rare = join_frames([make_frames(5), make_frames(1, z=(8, 1, 1, 7)),
+                        make_frames(5)])
+    assert sample(rare, 3).tolist() == [0, 4, 8, 5]
+
+
+def test_frames_of_other_elements_are_left_out(potential):
+    val = make_frames(5)
+    mixed = join_frames([val[:2], make_frames(3, z=(8, 1, 1, 7)), val[2:]])
+    train = make_frames(9)
+    one, other = (copy.deepcopy(fit_uncertainty(potential, train, frames)
+                                .rigidity) for frames in (val, mixed))
+    assert torch.allclose(one.scales, other.scales, rtol=1e-5)
+    assert torch.equal(one.factors, other.factors)
 
 
 def test_bad_input(potential):
@@ -174,7 +188,7 @@ def test_bad_input(potential):
             ({'val': make_frames(3, energies=False)}, ValueError,
              "'val' must have frames with energies"),
             ({'val': make_frames(3, z=(8, 1, 1, 7))}, ValueError,
-             r"'train' must have all elements of 'val' \(but for N\)"),
+             "of elements that are in 'train'"),
             ({'batch_size': 0}, ValueError, "'batch_size' must be at least 1"),
             ({'potential': Potential(SAKE(8, num_layers=1, readout='mean'))},
              TypeError, "'model' must be SAKE or VectorSAKE, with a sum")):

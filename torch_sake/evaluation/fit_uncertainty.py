@@ -24,7 +24,6 @@ from torch_sake.potentials.uncertainty import (
     factorize,
     with_constant,
 )
-from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.paths import PathLike
 from torch_sake.utils.plain_checks import check_positive_int, require
@@ -76,7 +75,7 @@ def fit_uncertainty(potential: Potential | PathLike, train: AnyFrames,
         train (Frames or FramesOnDisk): The frames that it was trained on.
         val (Frames or FramesOnDisk): Others, of the same kind, with energies
             and, if there are to be uncertainties of forces, forces, in the
-            units of the potential.
+            units of the potential. Those with other elements are left out.
         batch_size (int, optional): Number of frames of a batch.
             (default: :obj:`64`)
 
@@ -107,10 +106,25 @@ def fit_uncertainty(potential: Potential | PathLike, train: AnyFrames,
 
 
 def sample(frames: AnyFrames, number: int = MAX_FRAMES) -> Tensor:
-    r"""Returns the indices of at most so many frames, evenly."""
+    r"""Returns the indices of at most so many frames, evenly, and of the first
+    ones with elements that are not in these.
+    """
     num_atoms = max(1.0, float(frames.num_atoms.double().mean()))
     number = max(1, min(number, int(MAX_ATOMS / num_atoms)))
-    return torch.arange(0, len(frames), math.ceil(len(frames) / number))
+    chosen = torch.arange(0, len(frames), math.ceil(len(frames) / number))
+    if chosen.numel() == len(frames):
+        return chosen
+    known = {element for data in frames[chosen]
+             for element in data.z.tolist()}
+    missing, added = {*frames.elements} - known, []
+    for index in range(len(frames)):
+        if not missing:
+            break
+        found = missing.intersection(frames[index].z.tolist())
+        if found:
+            added.append(index)
+            missing -= found
+    return torch.cat([chosen, torch.tensor(added, dtype=torch.long)])
 
 
 @torch.no_grad()
@@ -121,16 +135,15 @@ def fit_rigidity(potential: Potential, train: Iterable[Data],
     Args:
         potential (Potential): The potential.
         train (iterable): The batches that it was trained on.
-        val (iterable): Those that it is calibrated on.
+        val (iterable): Those that it is calibrated on. Frames with other
+            elements than there are in :obj:`train` are left out.
     """
     check_has_features(potential.model)
     elements, moments, counts = _sum_moments(potential, train)
-    errors = _find_errors(potential, val)
-    unknown = sorted({*errors.z.tolist()} - {*elements})
-    require(not unknown, f"'train' must have all elements of 'val' (but for "
-                         f"{', '.join(map(symbol_of, unknown))})")
+    errors = _known_errors(_find_errors(potential, val), elements)
     require(not bool(errors.energy.isnan().all()),
-            "'val' must have frames with energies (got none)")
+            "'val' must have frames with energies, and of elements that are "
+            "in 'train' (got none)")
     best, lowest = None, math.inf
     for regularization in REGULARIZATIONS:
         rigidity = Rigidity(elements, moments.size(1), not bool(
@@ -187,6 +200,18 @@ def _find_errors(potential: Potential, batches: Iterable[Data]) -> Errors:
                            outputs['energy'].double() - data.energy))
         num_graphs += data.num_graphs
     return Errors(*map(torch.cat, zip(*rows)))
+
+
+def _known_errors(errors: Errors, elements: list[int]) -> Errors:
+    r"""Returns the errors of frames of some elements only."""
+    known = torch.isin(errors.z, torch.tensor(elements,
+                                              device=errors.z.device))
+    graphs = torch.ones_like(errors.energy, dtype=torch.bool)
+    graphs[errors.graph[~known]] = False
+    atoms = graphs[errors.graph]
+    numbers = graphs.cumsum(0) - 1
+    return Errors(errors.z[atoms], errors.features[atoms], errors.force[atoms],
+                  numbers[errors.graph[atoms]], errors.energy[graphs])
 
 
 def _calibrate(rigidity: Rigidity, errors: Errors) -> float:

@@ -88,6 +88,8 @@ def report_run(trainer: Trainer) -> None:
     part = 'test' if data.split.test.numel() > 0 else 'val'
     own = config.model if is_import_path(config.model) else None
     potential = load_predictor(config.out, model=own)[0]
+    if part == 'val':  # on which its uncertainties are right by construction
+        potential.rigidity = None
     trivial = trivial_labels(potential, data.batches(part))
     outputs = predict(potential.to(trainer.device), data.batches(part),
                       trainer.device)
