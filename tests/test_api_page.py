@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip('openmm')
 PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'api.rst'
 PACKAGES = ['torch_sake', 'torch_sake.calculators', 'torch_sake.datasets',
-            'torch_sake.forecasting', 'torch_sake.models',
+            'torch_sake.forecasting', 'torch_sake.learning',
+            'torch_sake.models',
             'torch_sake.neighbors', 'torch_sake.nn', 'torch_sake.simulation',
             'torch_sake.testing', 'torch_sake.training']
 # Of modules with other names that are not public:
@@ -20,6 +21,9 @@ ONE_BY_ONE = ['torch_sake.checkpoint.load_checkpoint',
               'torch_sake.nn.kinetic_conv.EdgeGeometry',
               'torch_sake.ops.scatter.sum_edges',
               'torch_sake.optim.muon.Muon',
+              'torch_sake.potentials.uncertainty.Rigidity',
+              'torch_sake.potentials.uncertainty.Statistics',
+              'torch_sake.potentials.uncertainty.Uncertainty',
               'torch_sake.training.losses.WeightedLoss',
               'torch_sake.transforms.NeighborList',
               'torch_sake.utils.inputs.DataSet']

@@ -33,6 +33,7 @@ FLOORS = [
     ['runs'],
     ['calculators', 'evaluation', 'testing', 'graphgym', 'transforms'],
     ['training', 'forecasting', 'simulation', 'benchmark'],
+    ['learning'],
     ['cli'],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

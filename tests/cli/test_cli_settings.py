@@ -45,7 +45,7 @@ def run(arguments, capsys):
     ('data: yes', 1, "'data' must be text or a list, each text (got yes, "
      "which is no text without"),
     ('out: off', 1, "'out' must be text or null (got off, which is no text"),
-    ('zbl: 1', 1, "'zbl' must be true or false (got 1)"),
+    ('zbl: 1', 1, "'zbl' must be true or false or null (got 1)"),
     ('num_steps: 1e2', 1, f"{NO_INTEGER} (got 1e2)"),
     ('num_steps: 10.0', 1, f"{NO_INTEGER} (got 10.0)"),
     ("num_steps: '10'", 1, f"{NO_INTEGER} (got '10')"),
@@ -104,7 +104,7 @@ def test_a_file_of_settings_is_read(tmp_path):
     (['train', '--max_time', '20'], "'max_time' must be a time as HH:MM:SS"),
     (['train', '--max_time', '00:20:00', '--num_steps', '10'],
      "'num_steps' must not be given beside 'max_time'"),
-    (['train', '--zbl', '2'], "'zbl' must be true or false (got 2)"),
+    (['train', '--zbl', '2'], "'zbl' must be true or false or null (got 2)"),
     (['train', '--cutoff', '1e300'], "'cutoff' must lie between 1e-09 and"),
     (['train', '--num_s', '1:30'], 'ambiguous'),
     (['train', '--cuto', '010'], 'ambiguous'),

@@ -56,6 +56,51 @@ def test_smooth_end():
         ZBLRepulsion(cutoff=0.0)
 
 
+@pytest.mark.parametrize('scale', [1.0, 0.7])
+def test_share_of_the_radii(scale):
+    prior, end = ZBLRepulsion(scale=scale), scale * 2 * 0.76
+    assert str(prior) == f'ZBLRepulsion(cutoff=5.0, scale={scale})'
+    # Twice differentiable at the end, where it is zero from:
+    for distance, is_zero in ((end - 1e-3, False), (end + 1e-3, True)):
+        assert (energy(prior, (6, 6), distance) == 0) == is_zero
+    pos = torch.tensor([[0, 0, 0], [0, 0, end - 1e-3]], dtype=torch.double)
+
+    def of_distance(distance):
+        return prior(torch.tensor([6, 6]), torch.stack([
+            pos[0], pos[1] * distance / (end - 1e-3)]),
+            torch.zeros(2, dtype=torch.long)).sum()
+
+    distance = torch.tensor(end - 1e-3, dtype=torch.double)
+    slope = torch.func.grad(of_distance)(distance)
+    bend = torch.func.grad(torch.func.grad(of_distance))(distance)
+    assert -1e-2 < float(slope) < 0 < float(bend) < 10
+    middle = torch.tensor(0.5 * end, dtype=torch.double)
+    assert float(torch.func.grad(torch.func.grad(of_distance))(middle)) > 100
+    with pytest.raises(ValueError, match="'scale' must be positive"):
+        ZBLRepulsion(scale=0.0)
+
+
+def test_far_pairs_are_left_out(monkeypatch):
+    # As they are, and as compilers and transforms have all of them:
+    torch.manual_seed(0)
+    prior, z = ZBLRepulsion(), torch.randint(1, 9, (40, ))
+    pos = 4 * torch.rand(40, 3, dtype=torch.double)
+    batch = torch.arange(40) // 20
+    results = []
+    for plain in (False, True):
+        monkeypatch.setattr('torch_sake.potentials.zbl.plain_operators_needed',
+                            lambda tensor, plain=plain: plain)
+        moved = pos.clone().requires_grad_()
+        energies = prior(z, moved, batch)
+        results.append((energies.detach(), *torch.autograd.grad(
+            energies.sum(), moved)))
+    for value, other in zip(*results):
+        assert torch.allclose(value, other, rtol=1e-12)
+        assert float(value.abs().max()) > 1
+    monkeypatch.undo()
+    assert prior(z[:2], torch.eye(3)[:2] * 9, batch[:2]).tolist() == [0.0]
+
+
 def test_units():
     in_ev = energy(ZBLRepulsion(), (6, 8), 0.5)
     units = pytest.importorskip('ase.units')

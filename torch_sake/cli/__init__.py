@@ -75,6 +75,7 @@ def configurations() -> dict[str, tuple[type, str]]:
     from torch_sake.cli.configs import ConvertConfig
     from torch_sake.evaluation.config import EvaluateConfig
     from torch_sake.forecasting.config import DynamicsConfig
+    from torch_sake.learning.config import LearnConfig
     from torch_sake.simulation.config import MDConfig, RelaxConfig
     from torch_sake.training.config import TrainConfig
     return {
@@ -83,6 +84,9 @@ def configurations() -> dict[str, tuple[type, str]]:
                     'frame by frame.'),
         'train': (TrainConfig,
                   'Train a potential on energies and, if given, forces.'),
+        'learn': (LearnConfig,
+                  'Simulate, label where the potential is unsure, train on '
+                  'that, until it holds.'),
         'dynamics': (DynamicsConfig,
                      'Train a model to forecast positions.'),
         'evaluate': (EvaluateConfig,

@@ -20,11 +20,14 @@ def check_inputs(command: str, config: Any) -> None:
                          f"(got {config.out!r})")
     if 'structure' in given:
         find_structure(config.structure)
+    for path in given.get('structures', ()):
+        find_structure(path)
     if 'checkpoint' in given:
         for path in local_paths('checkpoint', config.checkpoint):
             find_checkpoint(path)
     if 'init' in given and not resumes:  # else all is in its own folder
-        find_checkpoint(config.init)
+        for path in local_paths('init', config.init):
+            find_checkpoint(path)
     # No name of a published split has an ending:
     if command == 'train' and osp.splitext(given.get('split', ''))[1]:
         check_file(config.split, 'split')
@@ -34,7 +37,7 @@ def check_inputs(command: str, config: Any) -> None:
 
 def check_data_of(command: str, config: Any) -> None:
     r"""Raises an error if the data of a command are not there."""
-    if command in ('train', 'evaluate'):
+    if command in ('train', 'evaluate', 'learn'):
         for name in ('data', 'val', 'test'):
             given = getattr(config, name, None)
             for data in [] if given is None else to_list(name, given):

@@ -34,7 +34,9 @@ from torch_sake.utils.names import is_import_path
 WRONG_TYPE = re.compile(r'Parser key "(?:\w+\.)?(\w+)":.*value: (.*)',
                         re.DOTALL)
 # The last of two would hide the first one:
-ONCE = ('--checkpoint', '--data', '--val', '--test')
+ONCE = ('--checkpoint', '--data', '--val', '--test', '--structures', '--init')
+# Settings that may be the import path of what is run:
+CODE = ('model', 'label', 'pretrain')
 
 
 def parse_arguments(arguments: list[str],
@@ -68,10 +70,11 @@ def parse_arguments(arguments: list[str],
     settings = parser.parse_args(arguments)
     values = settings[settings.command].as_dict()
     values.pop('config', None)
-    model = values.get('model') or ''
-    if is_import_path(model) and '--model' not in names_of(arguments):
-        raise ValueError(f"'model' of a file of settings is code, which must "
-                         f"be typed: --model {in_words(model)}")
+    for name in CODE:
+        value = values.get(name) or ''
+        if is_import_path(value) and f'--{name}' not in names_of(arguments):
+            raise ValueError(f"'{name}' of a file of settings is code, which "
+                             f"must be typed: --{name} {in_words(value)}")
     return settings.command, values
 
 

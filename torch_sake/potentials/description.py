@@ -70,7 +70,11 @@ def check_states(name: str, value: list[list[int]]) -> None:
 States = Annotated[list[list[int]], check_states]
 
 
-class Prior(TypedDict):
+class _OptionalPrior(TypedDict, total=False):
+    scale: PositiveFloat  # 1 in older ones
+
+
+class Prior(_OptionalPrior):
     cutoff: PositiveFloat
     length: str
     energy: str
@@ -96,6 +100,14 @@ class RunDescription(TypedDict):
     config: Settings
 
 
+class Pretraining(TypedDict):
+    r"""What a run learned before its data."""
+    calculator: str
+    versions: dict[str, str]
+    num_frames: PositiveInt
+    fingerprint: str
+
+
 class _Optional(TypedDict, total=False):
     config: Settings
     init: Origin
@@ -103,6 +115,7 @@ class _Optional(TypedDict, total=False):
     label: str
     readout: Literal[READOUTS]
     old_elements: Elements
+    pretraining: Pretraining
     states: States
     fingerprint: str
     step: Count
@@ -123,8 +136,14 @@ class Bonds(TypedDict):
     length: Literal[tuple(LENGTHS)]
 
 
+class UncertaintyDescription(TypedDict):
+    elements: Elements
+    has_forces: bool
+
+
 class _OfPotential(_Required, total=False):
     bonds: Bonds | None
+    uncertainty: UncertaintyDescription | None
     isolated_atoms: Elements  # that have exactly their energies
 
 

@@ -89,17 +89,19 @@ def piece(start: Structure, rng: np.random.Generator) -> Structure | None:
     r"""One of two sides of a bond that is in no ring; that of a second bond of
     it every other time.
     """
+    found = None
     for _ in range(rng.integers(1, 3)):
         bonds = find_bonds(start.z, start.pos)
         sides = [side for index in range(len(bonds))
                  if (side := side_of(len(start.z), bonds, index)) is not None]
         if not sides:
-            return None
+            break
         side = sides[rng.integers(len(sides))]
         if rng.integers(2):
             side = ~side
-        start = replace(start, z=start.z[side], pos=start.pos[side])
-    return start
+        found = start = replace(start, z=start.z[side], pos=start.pos[side],
+                                spin=None)
+    return found
 
 
 def dimer(start: Structure, other: Structure,

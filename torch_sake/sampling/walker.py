@@ -32,7 +32,7 @@ def run(inputs: dict[str, np.ndarray], calculator: str, seed: int,
 
     Args:
         inputs (dict): The structures, one after the other, as
-            :meth:`torch_sake.sampling.label.inputs_of` has them.
+            :meth:`torch_sake.sampling.labeling.inputs_of` has them.
         calculator (str): :obj:`"xtb"` or an import path.
         seed (int): The seed of velocities and thermostats.
         report (callable): Called after each frame.

@@ -3,6 +3,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.training.parts_config import PartsConfig
+from torch_sake.training.pretrain_config import PretrainConfig
 from torch_sake.training.references_config import ReferencesConfig
 from torch_sake.utils.durations import Duration, seconds_of
 from torch_sake.utils.hints import (
@@ -45,7 +46,7 @@ Model = Annotated[str, check_model]
 
 
 @dataclass
-class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
+class TrainConfig(PretrainConfig, PartsConfig, ReferencesConfig, LabelConfig):
     r"""What a training run is made of. A seed fixes the run.
 
     Args:
@@ -104,7 +105,8 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
             each pair of atoms that are closer than 'cutoff'.
         optimizer: 'muon' (Muon for matrices, Adam for all else)
             or 'adam'.
-        learning_rate: Largest learning rate.
+        learning_rate: Largest learning rate; 3e-3 if not given, and 1e-3 after
+            'pretrain'.
         warmup: Share of the steps in which the rate rises from zero.
         schedule: What the rate does then: 'cosine' falls along a cosine to
             zero at the last step, 'constant' stays, 'plateau' is halved
@@ -120,7 +122,10 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
         stress_weight: Weight of the stresses, where they are known, times the
             mean volume of an atom: of virials per atom.
         zbl: Whether the repulsion of nuclei at short distances after Ziegler,
-            Biersack and Littmark is added to what is learned.
+            Biersack and Littmark is added to what is learned, below 0.7 of
+            the sum of covalent radii, where no bond is. If not given,
+            potentials that are trained anew have it, with models of this
+            package; those of 'init' keep what they have.
         ema_decay: Decay of the moving average of the weights, which is what is
             validated and kept; 0 for none.
         max_grad_norm: Largest norm of the gradient; larger ones are scaled.
@@ -171,14 +176,14 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
     max_num_atoms: PositiveInt | None = None
     max_num_edges: PositiveInt | None = None
     optimizer: Literal['adam', 'muon'] = 'muon'
-    learning_rate: PositiveFloat = 3e-3
+    learning_rate: PositiveFloat | None = None
     warmup: Fraction = 0.02
     schedule: Literal['cosine', 'constant', 'plateau'] = 'cosine'
     loss: Literal['norm', 'l1', 'l2', 'huber'] = 'norm'
     energy_weight: NotNegative = 0.02
     energy_per_atom: bool = False
     stress_weight: NotNegative = 0.1
-    zbl: bool = False
+    zbl: bool | None = None
     ema_decay: Fraction = 0.99
     max_grad_norm: PositiveFloat = 10.0
     val_interval: PositiveInt = 200
@@ -211,9 +216,7 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
             require(self.model != 'VectorSAKE' or getattr(self, name) is None,
                     f"'{name}' must not be given for {self.model} "
                     f"(got {getattr(self, name)})")
-        require(self.init or not (self.freeze is not None or self.refit),
-                f"'freeze' and 'refit' need 'init' "
-                f"(got {self.freeze} and {self.refit})")
+        self.settle_pretraining()
         self.check_references()
         require(self.init is None or self.model in MODELS,
                 f"'init' must not be given for a model of your own, "
@@ -271,8 +274,12 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
 
     @property
     def seconds(self) -> float | None:
-        r"""The length of the run, if it is one of time."""
-        return None if self.max_time is None else seconds_of(self.max_time)
+        r"""The length of the run, if it is one of time, without that of the
+        one before it.
+        """
+        if self.max_time is None:
+            return None
+        return seconds_of(self.max_time) * (0.5 if self.pretrain else 1.0)
 
     @property
     def model_arguments(self) -> dict[str, Any]:

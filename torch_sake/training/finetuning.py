@@ -34,15 +34,19 @@ class Pretrained:
     Args:
         config (TrainConfig): The run. One that goes on finds all of this in
             its own folder, and does not need the file it began with.
+        init (str, optional): The checkpoint, that of the configuration if not
+            given. (default: :obj:`None`)
 
     Raises:
         ValueError: If there is no checkpoint of a model of this package.
     """
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: TrainConfig, init: str | None = None):
         self.resumed = config.resume
-        path = osp.join(config.out, LAST) if self.resumed else config.init
+        path = osp.join(config.out, LAST) if self.resumed else (
+            init or config.init)
         potential, _, description = load_predictor(path)
         self.potential = potential.train()
+        self.potential.rigidity = None  # of other weights
         self.units = description['units']
         self.readout = description.get('readout', 'add')
         self.elements = description['elements']
@@ -57,6 +61,8 @@ class Pretrained:
                             'prior': description.get('prior'),
                             'bonds': description.get('bonds'),
                             'old_elements': self.elements}
+        if 'pretraining' in description:
+            self.description['pretraining'] = description['pretraining']
         if self.origin is not None:
             self.description['init'] = self.origin
 
@@ -101,16 +107,11 @@ class Pretrained:
         if not self.resumed:
             if data.isolated_atoms is not None:
                 replace_atomic_energies(self.potential, data)
-                if self.released:  # whose bonds are of another method
+                if self.released or config.pretrain:
+                    # Whose bonds are of another method.
                     fit_bonds(self.potential, data, learned=True)
             else:
-                fitted = data.elements if config.refit else new
-                shift_atomic_energies(self.potential, data, fitted)
-                if self.released and not config.refit and abs(mean_error(
-                        self.potential, data)) > self.potential.energy_scale:
-                    print(f"'{config.init}' is of another zero of energy than "
-                          f"the data: 'refit' is taken as true")
-                    shift_atomic_energies(self.potential, data, data.elements)
+                self._shift(data, config, new)
             if self.readout == 'add':  # means and moments have one zero
                 warn_of_another_zero(self.potential, data)
         if config.freeze is not None:
@@ -121,6 +122,23 @@ class Pretrained:
                        isolated_atoms=self.potential.isolated_atoms,
                        elements=sorted({*self.elements, *new}),
                        states=self._states(data))
+
+    def _shift(self, data: TrainingData, config: TrainConfig,
+               new: list[int]) -> None:
+        r"""Fits the energies of new elements or, where the potential is of
+        another level of theory, of all.
+        """
+        every = config.refit or config.pretrain is not None
+        shift_atomic_energies(self.potential, data,
+                              data.elements if every else new)
+        if self.released and not config.refit and abs(mean_error(
+                self.potential, data)) > self.potential.energy_scale:
+            print(f"'{config.init}' is of another zero of energy than the "
+                  f"data: 'refit' is taken as true")
+            shift_atomic_energies(self.potential, data, data.elements)
+            warn_of_fitted(self.potential, data.elements)
+        elif config.refit:
+            warn_of_fitted(self.potential, data.elements)
 
     def _states(self, data: TrainingData) -> Pairs:
         r"""Returns the charges and multiplicities that are known then."""
@@ -152,6 +170,10 @@ def shift_atomic_energies(potential: Predictor, data: TrainingData,
         weight = batch_weights(data.frames.readout, part)
         fit.add(part.z[atoms], part.batch[atoms], error, weight[atoms])
     potential.atomic_energies += fit.solve()[0]
+
+
+def warn_of_fitted(potential: Predictor, elements: list[int]) -> None:
+    r"""Warns if energies of isolated atoms are none any more."""
     isolated = sorted({*elements} & {*(potential.isolated_atoms or ())})
     if isolated:
         warnings.warn(f"The energies of isolated atoms of "

@@ -31,6 +31,10 @@ def describe_references(trainer: Trainer) -> str | None:
         return (f"Isolated atoms have the energies "
                 f"{', '.join(map(_energy_of, numbers, energies))} "
                 f"[{data.frames.units['energy']}]")
+    if config.pretrain is not None:
+        return ("The energies of the elements are those of 'pretrain', "
+                "shifted to fit the training frames: 'atomic_energies' would "
+                "give those of isolated atoms")
     if data.frames.label != 'energy' or config.init is not None or not (
             data.undetermined and data.is_of_one_composition):
         return None

@@ -2,6 +2,7 @@ import os.path as osp
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,10 @@ from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
 from torch_sake.training.losses import WeightedLoss
 from torch_sake.training.model import build_model
+from torch_sake.training.pretraining import begin_pretraining, pretrain
+from torch_sake.training.repulsion import describe_repulsion, settle_repulsion
 from torch_sake.training.splits import settle_sizes
+from torch_sake.training.uncertainty import add_uncertainty
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.utils.inputs import LAST
@@ -51,11 +55,13 @@ class Trainer:
     :class:`~torch_sake.Property`, with the same loss.
 
     A run with :obj:`config.init` starts from the potential of another one, see
-    :class:`~torch_sake.training.finetuning.Pretrained`.
+    :class:`~torch_sake.training.finetuning.Pretrained`. One with
+    :obj:`config.pretrain` has it pretrained first, in the constructor.
 
     It runs on PyTorch Lightning, on one device or on several, which share the
     frames of each step. The folder :obj:`config.out` gets the checkpoint of
-    the best validation, :obj:`best.safetensors`, the checkpoint to go on from,
+    the best validation, :obj:`best.safetensors`, which gets uncertainties at
+    the end (:func:`torch_sake.fit_uncertainty`), the checkpoint to go on from,
     :obj:`last.safetensors`, the validations, :obj:`metrics.csv`, and the
     settings, :obj:`config.yaml`.
 
@@ -93,7 +99,7 @@ class Trainer:
         # Here and in fit, as it takes seconds, and simulations do without.
         from torch_sake.runs.callbacks import check_out
         from torch_sake.training.module import PotentialModule
-        self.config = config
+        self.config = config = begin_pretraining(config)
         with self._held_folder():
             check_out(config.out, config.resume)
         config = keep_length(config, ('num_steps', 'max_time'))
@@ -105,9 +111,12 @@ class Trainer:
         if frames is not None:
             config = config.of_frames(check_frames(frames).source)
         pretrained = None
-        if config.init is not None:
-            require(model is None, f"'init' must not be given for a model of "
-                                   f"your own (got {config.init!r})")
+        for name in ('init', 'pretrain'):
+            value = getattr(config, name)
+            require(value is None or model is None,
+                    f"'{name}' must not be given for a model of your own "
+                    f"(got {value!r})")
+        if config.init is not None or (config.pretrain and config.resume):
             pretrained = Pretrained(config)
             config = pretrained.settle(config)
         elif not isinstance(model, torch.nn.Module):
@@ -115,8 +124,16 @@ class Trainer:
             config = replace(config, model=name_of(model))
         self.data = TrainingData.from_config(
             config, frames, None if pretrained is None else pretrained.units)
+        config = settle_repulsion(config, self.data.frames, model)
         config = self.config = settle_sizes(config, self.data.drawn)
         self.data.check_settings(config)
+        if config.pretrain and pretrained is None:
+            with self._held_folder():
+                folder, about = pretrain(config, self.data,
+                                         partial(Trainer, loss=loss))
+            pretrained = Pretrained(config, folder)
+            pretrained.description['pretraining'] = about
+            config = self.config = pretrained.settle(config)
         torch.manual_seed(config.seed)
         if pretrained is not None:
             self.data = pretrained.adapt(self.data, config)
@@ -201,6 +218,7 @@ class Trainer:
             if last is not None:
                 self._restore()
             if self.module.finished:
+                self._add_uncertainty()
                 return
             try:
                 run(self.module, FramesModule(self.data, self.config),
@@ -208,6 +226,12 @@ class Trainer:
             finally:
                 self.random_state = torch.get_rng_state()
                 self.device = self.module.device
+            if self.module.finished:
+                self._add_uncertainty()
+
+    def _add_uncertainty(self) -> None:
+        if self.is_global_zero:
+            add_uncertainty(self.config, self.data, self.step, self.device)
 
     def _lightning_options(self) -> dict[str, Any]:
         from pytorch_lightning.loggers import TensorBoardLogger
@@ -233,12 +257,10 @@ class Trainer:
     ) -> tuple[Predictor, dict[str, Any]]:
         r"""Returns an untrained potential or property and its description."""
         config, data = self.config, self.data
-        description = {'model': None, 'prior': None}
+        description = {'model': None,
+                       'prior': describe_repulsion(config, data.frames)}
         if not isinstance(model, torch.nn.Module):
             model, description['model'] = build_model(model, config, data)
-        if config.zbl:
-            description['prior'] = {'cutoff': config.cutoff or 5.0,
-                                    **data.frames.units}
         if data.isolated_atoms is not None:
             description['bonds'] = {'cutoff': config.cutoff or 5.0,
                                     'length': data.frames.units['length']}
@@ -268,7 +290,7 @@ class Trainer:
     def _restore(self) -> None:
         # Older runs did not know all settings, and had them as by default.
         self.module.restore(osp.join(self.config.out, LAST),
-                            asdict(TrainConfig()))
+                            dict(asdict(TrainConfig()), zbl=False))
 
     def _held_folder(self) -> AbstractContextManager[None]:
         # Processes of one run share it; the first one has it for all.
