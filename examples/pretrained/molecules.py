@@ -139,8 +139,8 @@ def small_molecules():
             map(molecule, SMALL)]
 
 
-def draw(seed=0, num_molecules=12000, num_changed=4000, num_val=200,
-         num_test=200, folder=None):
+def draw(seed=0, num_molecules=12000, num_changed=4000, num_val=100,
+         num_test=100, folder=None):
     """Returns molecules to learn from and molecules to test on.
 
     Args:

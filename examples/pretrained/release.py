@@ -9,7 +9,8 @@ from torch_sake.checkpoint import load_checkpoint, save_checkpoint
 from torch_sake.utils.elements import symbol_of
 
 # Of a run, what others need not know: where its data were, and which frames.
-OF_RUN = ('config', 'split', 'fingerprint', 'history', 'old_elements')
+OF_RUN = ('config', 'split', 'fingerprint', 'history', 'old_elements',
+          'init')
 MAX_SIZE = 4 * 2**20  # bytes
 
 
@@ -29,6 +30,7 @@ def release(checkpoint, folder, name, card):
                if not key.startswith('split.')}
     about = {key: value for key, value in description.items()
              if key not in OF_RUN}
+    about['released'] = {'name': name, 'version': card['version']}
     about['config'] = {'data': f"{name} {card['version']}", 'cutoff': cutoff}
     path = osp.join(folder, f'{name}.safetensors')
     save_checkpoint(path, tensors, about)

@@ -27,6 +27,7 @@ from torch_sake.potentials.uncertainty import (
 from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.paths import PathLike
 from torch_sake.utils.plain_checks import check_positive_int, require
+from torch_sake.utils.released import check_kept
 
 # Of the mean of the diagonal; that which makes the errors most likely:
 REGULARIZATIONS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -86,6 +87,7 @@ def fit_uncertainty(potential: Potential | PathLike, train: AnyFrames,
     check_positive_int('batch_size', batch_size)
     path = None
     if isinstance(potential, (str, os.PathLike)):
+        check_kept('potential', potential)
         path, potential = potential, load_potential(potential)
     if not isinstance(potential, Potential):
         raise TypeError(f"'potential' must be a Potential or the path of a "
@@ -265,6 +267,7 @@ def write_uncertainty(path: PathLike, rigidity: Rigidity) -> None:
         path (str or os.PathLike): The checkpoint, or the folder of a run.
         rigidity (Rigidity): The uncertainties.
     """
+    check_kept('path', path)
     path = find_checkpoint(path)
     tensors, description = load_checkpoint(path)
     prefix, own = 'potential.', 'rigidity.'

@@ -21,7 +21,7 @@ from torch_sake.utils.hints import (
 from torch_sake.utils.messages import in_words
 from torch_sake.utils.names import is_import_path
 from torch_sake.utils.plain_checks import check_elements, require
-from torch_sake.utils.released import Origin
+from torch_sake.utils.released import Mark, Origin
 from torch_sake.utils.units import LENGTHS, check_units, check_units_of_label
 
 Elements = Annotated[list[int], partial(check_elements, end=NUM_ELEMENTS)]
@@ -111,6 +111,7 @@ class Pretraining(TypedDict):
 class _Optional(TypedDict, total=False):
     config: Settings
     init: Origin
+    released: Mark
     prior: Prior | None
     label: str
     readout: Literal[READOUTS]

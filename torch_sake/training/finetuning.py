@@ -19,9 +19,9 @@ from torch_sake.training.config import MODEL_ARGUMENTS, TrainConfig
 from torch_sake.training.data import TrainingData
 from torch_sake.training.references import AtomicEnergyFit, batch_weights
 from torch_sake.utils.elements import symbol_of
-from torch_sake.utils.inputs import LAST
+from torch_sake.utils.inputs import LAST, find_checkpoint
 from torch_sake.utils.plain_checks import require
-from torch_sake.utils.released import is_released, origin_of
+from torch_sake.utils.released import digest_of
 
 
 class Pretrained:
@@ -54,9 +54,10 @@ class Pretrained:
         if self.resumed:
             self.elements = description.get('old_elements', self.elements)
         self.origin = description.get('init')  # of all that follow
-        self.released = not self.resumed and is_released(path)
-        if self.released:
-            self.origin = origin_of(path)
+        self.released = description.get('released')
+        if self.released is not None:
+            self.origin = {**self.released,
+                           'sha256': digest_of(find_checkpoint(path))}
         self.description = {'model': description['model'],
                             'prior': description.get('prior'),
                             'bonds': description.get('bonds'),
