@@ -82,8 +82,7 @@ class LearnConfig(LabelConfig):
             of an atom. If not given, it is 'std_factor' times what there is on
             validation frames of 'data' before the first round, and stays.
         std_factor: The uncertainty at which a simulation stops, in multiples
-            of the root mean square of the largest one of each validation
-            frame.
+            of the largest one of a validation frame, in the median of these.
         num_rounds: Largest number of rounds of simulations.
         num_labels: Largest number of structures that are labeled in a round.
         min_distance: Structures count as the same, of which one is labeled,
