@@ -12,7 +12,7 @@ import torch
 
 from torch_sake import BondEnergy, load_potential
 from torch_sake.checkpoint import load_checkpoint
-from torch_sake.datasets import Frames, FramesOnDisk
+from torch_sake.datasets import Frames, FramesOnDisk, convert_frames
 from torch_sake.evaluation.metrics import predict
 from torch_sake.training import TrainConfig, Trainer, pretraining
 from torch_sake.training.finetuning import Pretrained
@@ -98,8 +98,17 @@ def test_data_are_learned_from_what_was_pretrained(run):
     assert_same_potentials(run.out, f'{run.out}-{BEST}')
 
 
-def test_it_grows_from_training_frames_without_labels(pretrained,
-                                                      monkeypatch):
+@pytest.mark.parametrize('kind', ['file', 'files', 'on disk'])
+def test_it_grows_from_training_frames_without_labels(
+        kind, pretrained, water_file, tmp_path, monkeypatch):
+    if kind == 'files':
+        other = str(tmp_path / 'other.extxyz')
+        shutil.copy(water_file, other)
+        pretrained = replace(pretrained, data=[water_file, other])
+    elif kind == 'on disk':
+        out = str(tmp_path / 'water.frames')
+        convert_frames(water_file, out)
+        pretrained = replace(pretrained, data=out)
     seen = []
 
     def grow(frames, **options):

@@ -2,7 +2,6 @@ import os.path as osp
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -127,8 +126,9 @@ class Trainer:
         self.data.check_settings(config)
         if config.pretrain and pretrained is None:
             with self._held_folder():
-                folder, about = pretrain(config, self.data,
-                                         partial(Trainer, loss=loss))
+                folder, about = pretrain(
+                    config, self.data, lambda config, frames: Trainer(
+                        config, frames=frames, loss=loss))
             pretrained = Pretrained(config, folder)
             pretrained.description['pretraining'] = about
             config = self.config = pretrained.settle(config)
