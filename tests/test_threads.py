@@ -146,7 +146,7 @@ def test_parameters_learn_while_others_are_evaluated(monkeypatch):
     """Compiled functions without gradients freeze the parameters while they
     are called; the compiler has no part in this."""
     import torch_sake.ops.compilation as compilation
-    import torch_sake.potentials.potential as module
+    import torch_sake.potentials.derivatives as module
     for place in (compilation, module):
         monkeypatch.setattr(place, 'compile_function', lambda f: f)
     potential = small_potential(recompute=True)

@@ -9,6 +9,7 @@ from torch_sake.utils.moved import find_moved_modules
 from torch_sake.version import __version__
 
 if TYPE_CHECKING:
+    from torch_sake.evaluation.fit_uncertainty import fit_uncertainty
     from torch_sake.models import SAKE, SAKENet, VectorSAKE
     from torch_sake.neighbors import RadiusInteractionGraph, neighbor_list
     from torch_sake.nn import SAKEConv, VectorSAKEConv
@@ -35,6 +36,7 @@ __all__ = [
     'VectorSAKE',
     'VectorSAKEConv',
     'ZBLRepulsion',
+    'fit_uncertainty',
     'load_potential',
     'load_property',
     'neighbor_list',
@@ -54,6 +56,7 @@ __getattr__, __dir__ = lazy_names(__name__, {
     'VectorSAKE': 'models',
     'VectorSAKEConv': 'nn',
     'ZBLRepulsion': 'potentials.zbl',
+    'fit_uncertainty': 'evaluation.fit_uncertainty',
     'load_potential': 'potentials.load',
     'load_property': 'potentials.load',
     'neighbor_list': 'neighbors',

@@ -19,7 +19,7 @@ def test_train_and_evaluate(water_file, tmp_path, capsys, small):
     out = str(tmp_path / 'run')
     assert main(['train', '--data', water_file, '--out', out, *small]) == 0
     assert sorted(os.listdir(out)) == [
-        'best.safetensors', 'config.yaml', 'data.png',
+        'best.safetensors', 'calibration.png', 'config.yaml', 'data.png',
         'error_distribution.png', 'errors.csv', 'frames.csv',
         'last.safetensors', 'learning_curve.png',
         'metrics.csv', 'parity.png', 'test.json'
@@ -93,7 +93,8 @@ def test_train_and_evaluate_on_energies_alone(energy_file, tmp_path, capsys,
         'energy_per_atom_rmse'
     }
     evaluated = os.listdir(os.path.join(out, 'evaluation'))
-    assert sorted(evaluated) == ['error_distribution.png', 'errors.csv',
+    assert sorted(evaluated) == ['calibration.png',
+                                 'error_distribution.png', 'errors.csv',
                                  'evaluation.json', 'frames.csv',
                                  'parity.png']
 

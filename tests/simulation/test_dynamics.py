@@ -341,7 +341,7 @@ def test_bad_input(checkpoint, molecule_file, crystal_file, tmp_path):
         with pytest.raises(ValueError, match="'ensemble' must not be 'npt'"):
             Simulation(MDConfig(path, structure=file, ensemble='npt'))
     with pytest.raises(ValueError, match="'max_force_std' needs several"):
-        MDConfig(path, max_force_std=1.0)
+        Simulation(MDConfig(path, structure=molecule_file, max_force_std=1.0))
     with pytest.raises(ValueError, match="'max_force_std' must be positive"):
         MDConfig([path, path], max_force_std=0.0)
     with pytest.raises(ValueError, match="'pressure' must be finite"):

@@ -43,6 +43,7 @@ def run(frames, tmp_path):
     def train(**changes):
         settings = {'atomic_energies': {'H': -10.0, 'C': -40.0, 'O': -70.0},
                     'num_train': 16, 'num_val': 8, 'num_steps': 2,
+                    'zbl': False,
                     'cutoff': 4.0, 'hidden_channels': 8, 'num_layers': 1,
                     'out': str(tmp_path / 'run'), **changes}
         return Trainer(TrainConfig('some', **settings), frames=frames)

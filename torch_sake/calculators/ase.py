@@ -30,10 +30,11 @@ class SAKECalculator(Calculator):
 
     Energies (:obj:`"energy"`, :obj:`"free_energy"`), forces, stresses of cells
     that have a volume, and energies of atoms (:obj:`"energies"`) are in ASE's
-    units, eV and Angstrom, whatever the units of the potential are. For an
-    ensemble, :obj:`results` has the standard deviations
-    :obj:`"energy_std"` and :obj:`"forces_std"`, too. Several threads may share
-    a calculator for atoms of their own; they wait for each other.
+    units, eV and Angstrom, whatever the units of the potential are. Where a
+    potential has uncertainties, and for an ensemble, :obj:`results` has the
+    standard deviations :obj:`"energy_std"` and :obj:`"forces_std"`, too.
+    Several threads may share a calculator for atoms of their own; they wait
+    for each other.
 
     The total charge and the spin are those of a structure: :obj:`"charge"` (or
     :obj:`"total_charge"`) in units of e and :obj:`"spin"` (or
@@ -139,9 +140,9 @@ class SAKECalculator(Calculator):
                         'forces': out.forces}
         if out.stress is not None:
             self.results['stress'] = full_3x3_to_voigt_6_stress(out.stress)
-        if out.energy_std is not None:
-            self.results.update(energy_std=out.energy_std,
-                                forces_std=out.forces_std)
+        for name in ('energy_std', 'forces_std'):
+            if getattr(out, name) is not None:
+                self.results[name] = getattr(out, name)
         if 'energies' in properties:
             self.results['energies'] = self.evaluator.site_energies(
                 *structure, **state)

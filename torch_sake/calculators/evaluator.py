@@ -151,7 +151,8 @@ class Evaluator:
                 not finite, or what comes out is not.
         """
         inputs = self._inputs(numbers, positions, cell, pbc, charge, spin)
-        call = getattr(self.potential, 'statistics', self.potential)
+        call = (self.potential.statistics if self.potential.has_uncertainty
+                else self.potential)
         energy, forces, stress, *std = call(compute_stress=compute_stress,
                                             **inputs)
         force_unit = self.energy / self.length
@@ -162,8 +163,10 @@ class Evaluator:
             stress = self._numpy(stress[0], self.energy / self.length**3)
         if not std:
             return Evaluation(energy, forces, stress)
-        return Evaluation(energy, forces, stress, float(std[0]) * self.energy,
-                          self._numpy(std[1], force_unit))
+        return Evaluation(
+            energy, forces, stress, float(std[0]) * self.energy,
+            self._numpy(std[1], force_unit)
+            if self.potential.has_force_uncertainty else None)
 
     @one_thread_at_a_time
     @torch.no_grad()

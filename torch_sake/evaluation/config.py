@@ -42,8 +42,9 @@ class EvaluateConfig(LabelConfig):
         predictions: An extended XYZ file to write, which must not exist, of
             the frames with their labels and what is predicted of them:
             'SAKE_energy', 'SAKE_forces', 'SAKE_stress' and, for several
-            checkpoints, 'SAKE_energy_std' and 'SAKE_forces_std', in the units
-            of the data. The frames need no labels then.
+            checkpoints or one that has uncertainties, 'SAKE_energy_std' and
+            'SAKE_forces_std', in the units of the data. The frames need no
+            labels then.
         group_by: An entry of the info of the frames, such as 'config_type',
             by which errors are reported in groups.
         seed: Seed of the bootstrap of the confidence intervals.

@@ -27,7 +27,9 @@ def frame_rows(outputs: Predictions, label: str,
     r"""Returns what there is to say of each frame, :obj:`None` where it has no
     such label: its number in the data, what it is called, its formula, label
     and prediction of its energy (or of another property) and the error, of
-    energies per atom, and errors of the components of its forces and stress.
+    energies per atom, and errors of the components of its forces and stress;
+    where there are uncertainties, that of its energy and the largest one of
+    its forces.
     """
     num_frames = outputs.num_atoms.numel()
     columns: dict[str, Sequence[Any]] = {
@@ -42,6 +44,9 @@ def frame_rows(outputs: Predictions, label: str,
         name = 'energy_per_atom' if label == 'energy' else label
         columns[f'{name}_error'] = _spread(outputs.errors()[name], index,
                                            num_frames)
+        if label in outputs.stds:
+            columns[f'{label}_std'] = _spread(outputs.stds[label], index,
+                                              num_frames)
     for name in ('force', 'stress'):
         if name not in outputs.properties:
             continue
@@ -55,6 +60,11 @@ def frame_rows(outputs: Predictions, label: str,
                              ('rmse', (square / number).sqrt()),
                              ('max', largest.where(number > 0, torch.nan))):
             columns[f'{name}_{kind}'] = _no_nan(values)
+        if name in outputs.stds:
+            largest = scatter(outputs.stds[name].norm(dim=1), index,
+                              dim_size=num_frames, reduce='max')
+            columns[f'{name}_std'] = _no_nan(largest.where(number > 0,
+                                                           torch.nan))
     return [dict(zip(columns, values)) for values in zip(*columns.values())]
 
 

@@ -32,7 +32,7 @@ def predict_batch(potential: Predictor, data: Data) -> dict[str, Tensor]:
     if 'force' not in data and not has_stress:
         name = potential.name if isinstance(potential, Property) else 'energy'
         return {name: predict_label(potential, data)}
-    inputs, sizes = _inputs(potential, data)
+    inputs, sizes = inputs_of(potential, data)
     energy, forces, stress = potential(*inputs, compute_stress=has_stress,
                                        **sizes)
     outputs = {'energy': energy, 'force': forces, 'stress': stress}
@@ -41,8 +41,8 @@ def predict_batch(potential: Predictor, data: Data) -> dict[str, Tensor]:
 
 
 def predict_everything(potential: Predictor, data: Data) -> dict[str, Tensor]:
-    r"""Returns all that can be predicted of a batch, whatever is labeled: of
-    an ensemble also the standard deviations, and stresses where there is a
+    r"""Returns all that can be predicted of a batch, whatever is labeled: also
+    the standard deviations, where there are any, and stresses where there is a
     cell with a volume, zero for molecules among these.
 
     Shapes:
@@ -53,28 +53,48 @@ def predict_everything(potential: Predictor, data: Data) -> dict[str, Tensor]:
     """
     if isinstance(potential, Property):
         return {potential.name: predict_label(potential, data)}
-    inputs, sizes = _inputs(potential, data)
-    names = ('energy', 'force', 'stress', 'energy_std', 'force_std')
-    call = (potential.statistics if isinstance(potential, Ensemble)
-            else potential)
+    inputs, sizes = inputs_of(potential, data)
     has_volume = 'cell' in data and not bool(empty_cells(data.cell).all())
-    outputs = call(*inputs, compute_stress=has_volume, **sizes)
-    return {name: value for name, value in zip(names, outputs)
+    return _with_std(potential, *inputs, compute_stress=has_volume, **sizes)
+
+
+def _with_std(potential: Potential | Ensemble, *args,
+              **kwargs) -> dict[str, Tensor]:
+    names = ['energy', 'force', 'stress', 'energy_std']
+    if potential.has_force_uncertainty:
+        names.append('force_std')
+    call = potential.statistics if potential.has_uncertainty else potential
+    return {name: value for name, value in zip(names, call(*args, **kwargs))
             if value is not None}
+
+
+def predict_batch_with_std(potential: Predictor,
+                           data: Data) -> dict[str, Tensor]:
+    r"""Returns what :func:`predict_batch` returns, with :obj:`"energy_std"`
+    and :obj:`"force_std"` of potentials that have uncertainties.
+    """
+    if isinstance(potential, Property) or not potential.has_uncertainty:
+        return predict_batch(potential, data)
+    inputs, sizes = inputs_of(potential, data)
+    has_stress = 'stress' in data and bool(known_rows(data.stress).any())
+    if 'force' not in data and not has_stress:
+        return dict(zip(('energy', 'energy_std'),
+                        potential.energy_statistics(*inputs, **sizes)))
+    return _with_std(potential, *inputs, compute_stress=has_stress, **sizes)
 
 
 def predict_label(potential: Predictor, data: Data) -> Tensor:
     r"""Returns the predictions of the energies, or of the property, alone,
     :math:`(B)`.
     """
-    inputs, sizes = _inputs(potential, data)
+    inputs, sizes = inputs_of(potential, data)
     if isinstance(potential, Property):
         return potential(*inputs, **sizes)
     return potential.energy(*inputs, **sizes)
 
 
-def _inputs(potential: Predictor,
-            data: Data) -> tuple[list[Tensor], dict[str, Any]]:
+def inputs_of(potential: Predictor,
+              data: Data) -> tuple[list[Tensor], dict[str, Any]]:
     r"""Returns the arguments of a potential for a batch."""
     inputs = [data.z, data.pos, data.batch]
     if 'cell' in data:
@@ -93,14 +113,16 @@ def known_rows(label: Tensor) -> Tensor:
 
 def labeled(outputs: dict[str, Tensor], data: Data) -> Predictions:
     r"""Returns those predictions of a batch that have labels."""
-    properties = {}
+    properties, stds = {}, {}
     for key, value in outputs.items():
         if key in data:
             known = known_rows(data[key])
             properties[key] = Predicted(
                 value[known].double(), data[key][known].double(),
                 known.nonzero().flatten())
-    return Predictions(data.ptr.diff(), data.z, properties)
+            if f'{key}_std' in outputs:
+                stds[key] = outputs[f'{key}_std'][known].double()
+    return Predictions(data.ptr.diff(), data.z, properties, stds)
 
 
 def predict_labels(potential: Predictor, data: Data) -> Predictions:
@@ -113,8 +135,9 @@ def predict(potential: Predictor, loader: Iterable[Data],
             device: torch.device,
             write: Callable[[Data, dict[str, Tensor]], None] | None = None,
             ) -> Predictions:
-    r"""Returns the predictions of all frames, and their labels. Without labels
-    of forces or of stresses, there are no predictions of them.
+    r"""Returns the predictions of all frames, with their uncertainties if
+    there are any, and their labels. Without labels of forces or of stresses,
+    there are no predictions of them.
 
     Args:
         potential (Potential, Property or Ensemble): What predicts.
@@ -128,7 +151,7 @@ def predict(potential: Predictor, loader: Iterable[Data],
     for data in loader:
         data = data.to(device)
         if write is None:
-            part = predict_labels(potential, data)
+            part = labeled(predict_batch_with_std(potential, data), data)
         else:
             outputs = predict_everything(potential, data)
             write(data, outputs)

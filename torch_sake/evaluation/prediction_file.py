@@ -50,10 +50,10 @@ class PredictionFile:
     r"""An extended XYZ file of frames, each with its structure, what else is
     known of it, its labels under the names that the data have, and beside them
     the predictions, in the units of the data: :obj:`SAKE_energy`,
-    :obj:`SAKE_forces`, for periodic frames :obj:`SAKE_stress`, and of an
-    ensemble :obj:`SAKE_energy_std` and :obj:`SAKE_forces_std`. The number of
-    the frame in its source is :obj:`SAKE_frame`, and :obj:`SAKE_source` says
-    which one it is of several.
+    :obj:`SAKE_forces`, for periodic frames :obj:`SAKE_stress`, and of
+    potentials with uncertainties and of ensembles :obj:`SAKE_energy_std` and
+    :obj:`SAKE_forces_std`. The number of the frame in its source is
+    :obj:`SAKE_frame`, and :obj:`SAKE_source` says which one it is of several.
 
     Args:
         file (file): The open file.

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -34,17 +34,23 @@ class Predictions:
         z (torch.Tensor): The atomic numbers of all atoms, :obj:`[N]`.
         properties (dict): The :class:`Predicted` of each property by its name,
             such as :obj:`"energy"`, :obj:`"force"` and :obj:`"stress"`.
+        stds (dict, optional): The standard deviations that are predicted of
+            the rows of some of them, in float64. (default: :obj:`{}`)
     """
     num_atoms: Tensor
     z: Tensor
     properties: dict[str, Predicted]
+    stds: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def cat(cls, parts: Sequence['Predictions']) -> 'Predictions':
         r"""Returns the predictions of all frames of several parts."""
         properties: dict[str, list[Predicted]] = {}
+        stds: dict[str, list[Tensor]] = {}
         num_frames = num_atoms = 0
         for part in parts:
+            for name, std in part.stds.items():
+                stds.setdefault(name, []).append(std)
             for name, (value, label, index) in part.properties.items():
                 first = num_atoms if name == 'force' else num_frames
                 properties.setdefault(name, []).append(
@@ -54,13 +60,15 @@ class Predictions:
         return cls(torch.cat([part.num_atoms for part in parts]),
                    torch.cat([part.z for part in parts]),
                    {name: Predicted(*map(torch.cat, zip(*rows)))
-                    for name, rows in properties.items()})
+                    for name, rows in properties.items()},
+                   {name: torch.cat(rows) for name, rows in stds.items()})
 
     def cpu(self) -> 'Predictions':
         r"""Returns all of it on the CPU."""
         return Predictions(self.num_atoms.cpu(), self.z.cpu(), {
             name: Predicted(*(tensor.cpu() for tensor in rows))
-            for name, rows in self.properties.items()})
+            for name, rows in self.properties.items()}, {
+                name: std.cpu() for name, std in self.stds.items()})
 
     def __getitem__(self, name: str) -> Predicted:
         return self.properties[name]

@@ -15,6 +15,11 @@ from torch_sake.evaluation.breakdown import (
     errors_by_size,
     summarize,
 )
+from torch_sake.evaluation.calibration import (
+    calibration,
+    format_calibration,
+    plot_calibration,
+)
 from torch_sake.evaluation.frame_errors import (
     KINDS,
     format_worst,
@@ -63,8 +68,8 @@ def report_errors(outputs: Predictions, trivial: Tensor,
     by element, by number of atoms and by group, and the worst frames to
     :obj:`<name>.json`, with confidence intervals, to :obj:`errors.csv` and,
     frame by frame, to :obj:`frames.csv`, draws the pictures
-    :obj:`parity.png` and :obj:`error_distribution.png`, and prints what
-    matters most.
+    :obj:`parity.png`, :obj:`error_distribution.png` and, of uncertainties,
+    :obj:`calibration.png`, and prints what matters most.
 
     Args:
         outputs (Predictions): The predictions.
@@ -81,7 +86,9 @@ def report_errors(outputs: Predictions, trivial: Tensor,
     texts = texts or FrameTexts(range(outputs.num_atoms.numel()))
     outputs = replace(outputs, properties={
         key: rows for key, rows in outputs.properties.items()
-        if rows.index.numel() > 0})
+        if rows.index.numel() > 0}, stds={
+            key: std for key, std in outputs.stds.items()
+            if std.numel() > 0})
     rows = frame_rows(outputs, label_name(units), texts)
     errors = _measure(outputs, trivial, units, seed, texts)
     errors['worst'] = {column: worst(rows, column, NUM_WORST)
@@ -96,6 +103,8 @@ def report_errors(outputs: Predictions, trivial: Tensor,
         write_rows(osp.join(folder, 'frames.csv'), rows)
         plot_parity(outputs, units, folder, trivial, texts.groups)
         plot_error_distribution(outputs, units, folder)
+        if outputs.stds:
+            plot_calibration(outputs, units, folder)
     # Last, as who reads it may go away in the middle.
     print(format_report(outputs, trivial, units, title, errors, kinds))
     return errors
@@ -119,6 +128,8 @@ def _measure(outputs: Predictions, trivial: Tensor, units: dict[str, str],
             errors_by_element(outputs, seed).items()},
         'sizes': errors_by_size(outputs, seed),
     }
+    if outputs.stds:
+        errors['calibration'] = calibration(outputs)
     if texts.groups is not None:
         errors.update(group_by=texts.group_by, groups=errors_by_group(
             outputs, texts.groups, seed))
@@ -146,6 +157,8 @@ def format_report(outputs: Predictions, trivial: Tensor,
     if set(known.values()) != {errors['num_frames']}:
         parts.append('Frames with labels: ' + ', '.join(
             f'{name} {number}' for name, number in known.items()))
+    if 'calibration' in errors:
+        parts.append(format_calibration(errors['calibration']))
     for kind, name in kinds.items():
         groups = errors[kind]
         if len(groups) < 2 and kind != 'groups':

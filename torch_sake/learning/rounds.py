@@ -160,8 +160,9 @@ class Round:
             frames = self._frames(self.number)
             number = len(frames)
             new = self._errors(frames)
-            for remark in look_at_own(frames, None):
-                print(*remark.lines(frames, dropped=True), sep='\n')
+            if self.config.label == FILES:
+                for remark in look_at_own(frames, None):
+                    print(*remark.lines(frames, dropped=True), sep='\n')
         val = self._validation()
         write_json(self._path(ERRORS), {
             'number': number, 'new': new,

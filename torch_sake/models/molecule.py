@@ -211,16 +211,26 @@ class MoleculeModel(torch.nn.Module):
                 :obj:`charge` and :obj:`spin` are of, if it is not that of
                 :obj:`batch`. (default: :obj:`None`)
         """
-        x, batch, batch_size = self._encode(
-            z, pos, batch, batch_size, edge_index, edge_shift, cell, pbc,
-            recompute, charge, spin, graphs)
+        return self.with_features(
+            z, pos, batch, batch_size=batch_size, edge_index=edge_index,
+            edge_shift=edge_shift, cell=cell, pbc=pbc, recompute=recompute,
+            charge=charge, spin=spin, graphs=graphs)[0]
+
+    @without_autocast
+    def with_features(self, z: Tensor, pos: Tensor,
+                      batch: Tensor | None = None,
+                      **kwargs) -> tuple[Tensor, Tensor]:
+        r"""Returns the property and, without derivatives, the node features of
+        :meth:`encode`. All arguments are those of :meth:`forward`.
+        """
+        x, batch, batch_size = self._encode(z, pos, batch, **kwargs)
         out = self.mlp_out(x)  # [N, 1]
         if self.readout.has_references:
             if self.mean is not None:
                 out = out * self.std + self.mean
             if self.atomref is not None:
                 out = out + self.atomref(z)
-        return self.readout(out, z, pos, batch, batch_size)
+        return self.readout(out, z, pos, batch, batch_size), x.detach()
 
     @without_autocast
     def encode(self, z: Tensor, pos: Tensor, batch: Tensor | None = None,

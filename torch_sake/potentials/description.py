@@ -136,8 +136,14 @@ class Bonds(TypedDict):
     length: Literal[tuple(LENGTHS)]
 
 
+class UncertaintyDescription(TypedDict):
+    elements: Elements
+    has_forces: bool
+
+
 class _OfPotential(_Required, total=False):
     bonds: Bonds | None
+    uncertainty: UncertaintyDescription | None
     isolated_atoms: Elements  # that have exactly their energies
 
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from torch_sake.models import MoleculeModel
-from torch_sake.models.readout import center
 from torch_sake.neighbors import Edges, RadiusInteractionGraph
 from torch_sake.neighbors.edges import given_or_found_edges, is_periodic
 from torch_sake.neighbors.lattice import check_cell
@@ -19,6 +18,12 @@ from torch_sake.ops.segments import Segments
 from torch_sake.potentials.compilable import Compilable
 from torch_sake.potentials.electrons import prepare_state
 from torch_sake.potentials.isolated import IsolatedAtoms
+from torch_sake.potentials.parts import (
+    Parts,
+    as_vector,
+    round_positions,
+    total,
+)
 from torch_sake.potentials.strain import apply_strain
 from torch_sake.utils.checks import (
     MAX_ATOMIC_NUMBER,
@@ -180,7 +185,7 @@ class EnergyModel(Compilable):
 
     def _energy(self, *args, **kwargs) -> Tensor:
         r"""Returns the energies, given all that :meth:`_prepare` returns."""
-        return total(*self._parts(*args, **kwargs))
+        return total(self._parts(*args, **kwargs))
 
     def _parts(
         self,
@@ -193,10 +198,11 @@ class EnergyModel(Compilable):
         alone: Tensor | None = None,
         has_prior: bool = True,
         **kwargs,
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Parts:
         r"""Returns what depends on the positions, with the prior or without
         it, and what does not: the references, in float64, less what the model
-        says of atoms alone.
+        says of atoms alone; and the features of the atoms, where a model of
+        this package is asked for them by :obj:`return_features`.
         """
         single = batch is None
         if single:
@@ -206,11 +212,13 @@ class EnergyModel(Compilable):
                                            edge_shift)
         rounded = pos
         if not isinstance(self.model, MoleculeModel):
-            rounded = _round(pos, batch, type_of_parameters(self.model))
+            rounded = round_positions(pos, batch,
+                                      type_of_parameters(self.model))
         call = functools.partial(self._call_model, pos)
         single_atoms = None
         if self.isolated is None or alone is None:
-            energy = call(z, rounded, batch, edge_index, edge_shift, kwargs)
+            energy, features = call(z, rounded, batch, edge_index, edge_shift,
+                                    kwargs)
         else:
             num_graphs = kwargs.get('batch_size')
             if num_graphs is None:
@@ -218,7 +226,7 @@ class EnergyModel(Compilable):
                     int(batch.max()) + 1 if batch.numel() > 0 else 0)
             if isinstance(self.model, MoleculeModel):
                 kwargs['batch_size'] = num_graphs
-            energy, single_atoms = self.isolated.evaluate(
+            energy, single_atoms, features = self.isolated.evaluate(
                 call, z, rounded, batch, num_graphs, alone, edge_index,
                 edge_shift, kwargs)
         energy = self.energy_scale * energy
@@ -230,18 +238,20 @@ class EnergyModel(Compilable):
         if single_atoms is not None:
             references = self.atomic_energies.index_add(
                 0, alone, single_atoms.double(), alpha=-self.energy_scale)
-            return energy, sum_edges(references.index_select(0, z),
-                                     Segments(batch, energy.numel()))
+            return energy, sum_edges(
+                references.index_select(0, z),
+                Segments(batch, energy.numel())), features
+        constant = None
         if self.atomic_energies is not None:
-            return energy, self.references(z, pos, batch, energy.numel())
-        return energy, None
+            constant = self.references(z, pos, batch, energy.numel())
+        return energy, constant, features
 
     def _call_model(self, exact: Tensor, z: Tensor, pos: Tensor,
                     batch: Tensor, edge_index: Tensor | None,
                     edge_shift: Tensor | None,
-                    kwargs: dict[str, Any]) -> Tensor:
+                    kwargs: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
         r"""Returns what the model says, given positions as they are and as
-        they are rounded for it.
+        they are rounded for it, and the features of atoms, if asked for.
         """
         fixed = contextlib.nullcontext()
         if edge_index is not None:
@@ -251,8 +261,14 @@ class EnergyModel(Compilable):
             else:
                 kwargs = {**kwargs, 'edge_index': edge_index,
                           'edge_shift': edge_shift}
+        if kwargs.get('return_features', False):
+            model: Any = self.model
+            energy, features = model.with_features(z, pos, batch, **{
+                name: value for name, value in kwargs.items()
+                if name != 'return_features'})
+            return as_vector(energy), features
         with fixed:
-            return _as_vector(self.model(z, pos, batch, **kwargs))
+            return as_vector(self.model(z, pos, batch, **kwargs)), None
 
     def references(self, z: Tensor, pos: Tensor, batch: Tensor,
                    batch_size: int) -> Tensor:
@@ -272,27 +288,3 @@ class EnergyModel(Compilable):
 
     def extra_repr(self) -> str:
         return f'energy_scale={self.energy_scale}'
-
-
-def total(energy: Tensor, constant: Tensor | None) -> Tensor:
-    r"""Returns the sum of the parts of an energy."""
-    return energy if constant is None else energy.double() + constant
-
-
-def _as_vector(energy: Tensor) -> Tensor:
-    if energy.dim() == 2 and energy.size(1) == 1:
-        return energy.squeeze(1)
-    if energy.dim() != 1:
-        raise ValueError(f"'model' must return energies of shape [B] or "
-                         f"[B, 1] (got {list(energy.shape)})")
-    return energy
-
-
-def _round(pos: Tensor, batch: Tensor,
-           dtype: torch.dtype | None) -> Tensor:
-    r"""Returns positions in the type of a model that is none of this package:
-    from the middle of each graph, if digits are lost.
-    """
-    if dtype in (None, pos.dtype):
-        return pos
-    return center(pos, torch.ones_like(batch), batch).to(dtype)

@@ -1,25 +1,18 @@
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from torch_sake.potentials.potential import Potential
+from torch_sake.potentials.uncertainty import (
+    Statistics,
+    Uncertainty,
+    has_features,
+)
 
-
-class EnsembleOutput(NamedTuple):
-    r"""Means and standard deviations over the members of an ensemble.
-
-    Shapes:
-        - energies and their deviations :math:`(B)`, forces and their
-          deviations :math:`(N, 3)`, stresses :math:`(B, 3, 3)` or
-          :obj:`None`
-    """
-    energy: Tensor
-    forces: Tensor
-    stress: Tensor | None
-    energy_std: Tensor
-    forces_std: Tensor
+# As it was called before single potentials had the same:
+EnsembleOutput = Statistics
 
 
 class Ensemble(torch.nn.Module):
@@ -37,7 +30,8 @@ class Ensemble(torch.nn.Module):
         s(E) = \sqrt{\frac{1}{M - 1} \sum_m (E_m - \bar{E})^2}
 
     for energies and for each component of the forces. Where members were
-    trained on the same things and still disagree, none of them knows.
+    trained on the same things and still disagree, none of them knows. What
+    each member says of its own uncertainty takes no part in that.
 
     Args:
         potentials ([Potential]): The members, at least two, all with the same
@@ -80,7 +74,7 @@ class Ensemble(torch.nn.Module):
         outputs = self.statistics(*args, **kwargs)
         return outputs.energy, outputs.forces, outputs.stress
 
-    def statistics(self, *args, **kwargs) -> EnsembleOutput:
+    def statistics(self, *args, **kwargs) -> Statistics:
         r"""Returns means and standard deviations. All arguments are those of
         :meth:`torch_sake.Potential.forward`.
         """
@@ -90,8 +84,38 @@ class Ensemble(torch.nn.Module):
         stress = None
         if stresses[0] is not None:
             stress = torch.stack(stresses).mean(dim=0)
-        return EnsembleOutput(energies.mean(dim=0), forces.mean(dim=0), stress,
-                              energies.std(dim=0), forces.std(dim=0))
+        return Statistics(energies.mean(dim=0), forces.mean(dim=0), stress,
+                          energies.std(dim=0), forces.std(dim=0))
+
+    @property
+    def has_uncertainty(self) -> bool:
+        r"""Whether it knows how uncertain it is, which it does."""
+        return True
+
+    @property
+    def has_force_uncertainty(self) -> bool:
+        r"""Whether it knows that of forces."""
+        return True
+
+    def energy_statistics(self, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        r"""Returns the means of the energies alone and their standard
+        deviations, :math:`(B)`, at a lower cost.
+        """
+        energies = self._stack('energy', args, kwargs)
+        return energies.mean(dim=0), energies.std(dim=0)
+
+    @torch.no_grad()
+    def uncertainty(self, *args, **kwargs) -> Uncertainty:
+        r"""Returns standard deviations alone, see
+        :meth:`torch_sake.Potential.uncertainty`. Of an ensemble they cost as
+        much as :meth:`statistics` and the energies of atoms.
+        """
+        outputs = self.statistics(*args, **kwargs)
+        atoms = None
+        if all(has_features(potential.model) for potential in self.potentials):
+            atoms = self._stack('site_energies', args, kwargs).std(dim=0)
+        return Uncertainty(outputs.energy_std, outputs.forces_std.norm(dim=1),
+                           atoms)
 
     def energy(self, *args, **kwargs) -> Tensor:
         r"""Returns the means of the energies alone, at a lower cost. All
@@ -110,8 +134,11 @@ class Ensemble(torch.nn.Module):
         return self._mean('site_energies', args, kwargs)
 
     def _mean(self, name: str, args: tuple, kwargs: dict[str, Any]) -> Tensor:
+        return self._stack(name, args, kwargs).mean(dim=0)
+
+    def _stack(self, name: str, args: tuple, kwargs: dict[str, Any]) -> Tensor:
         return torch.stack([getattr(potential, name)(*args, **kwargs)
-                            for potential in self.potentials]).mean(dim=0)
+                            for potential in self.potentials])
 
     def compile(self, kernels: Any = None) -> None:
         r"""Has the members compiled, see :meth:`torch_sake.Potential.compile`.

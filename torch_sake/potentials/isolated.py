@@ -11,7 +11,8 @@ from torch_sake.utils.plain_checks import check_elements, require
 # As many elements take part in each call, whatever the batch has:
 FEW = 8
 # Arguments of a model that say nothing about graphs of one atom:
-OF_EDGES = {'batch_size', 'edge_index', 'edge_shift', 'recompute'}
+OF_EDGES = {'batch_size', 'edge_index', 'edge_shift', 'recompute',
+            'return_features'}
 # Those of graphs, as atoms alone have them:
 OF_GRAPHS = {'charge': 0, 'spin': 1}
 
@@ -83,18 +84,19 @@ class IsolatedAtoms(torch.nn.Module):
         return numbers[is_there]
 
     def evaluate(
-        self, call: Callable[..., Tensor], z: Tensor, pos: Tensor,
-        batch: Tensor, num_graphs: int, alone: Tensor,
+        self, call: Callable[..., tuple[Tensor, Tensor | None]], z: Tensor,
+        pos: Tensor, batch: Tensor, num_graphs: int, alone: Tensor,
         edge_index: Tensor | None, edge_shift: Tensor | None,
         kwargs: dict[str, Any],
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         r"""Returns what a model says of graphs, :math:`(B)`, and of the atoms
-        alone, :math:`(K)`.
+        alone, :math:`(K)`, and the features of the atoms of graphs, if there
+        are any.
 
         Args:
-            call (callable): Returns what the model says of graphs, given
-                atoms, positions and graphs, edges with their shifts, and
-                additional arguments.
+            call (callable): Returns what the model says of graphs and the
+                features of atoms, given atoms, positions and graphs, edges
+                with their shifts, and additional arguments.
             alone (torch.Tensor): The atomic numbers of :meth:`choose`.
         """
         number = alone.numel()
@@ -105,21 +107,26 @@ class IsolatedAtoms(torch.nn.Module):
             # Who knows of what size the other arguments are to be? Atoms
             # alone have none, and are as the model has them by default.
             none = None if edge_index is None else edge_index[:, :0]
-            return (call(z, pos, batch, edge_index, edge_shift, kwargs),
-                    call(alone, places, graphs - num_graphs, none, None, {}))
+            energy, features = call(z, pos, batch, edge_index, edge_shift,
+                                    kwargs)
+            single, _ = call(alone, places, graphs - num_graphs, none, None,
+                             {})
+            return energy, single, features
         kwargs = {name: torch.cat([value, value.new_full(
             (number, ), OF_GRAPHS[name])]) if name in OF_GRAPHS else value
             for name, value in kwargs.items()}
         if 'batch_size' in kwargs:
             kwargs['batch_size'] = num_graphs + number
-        energy = call(torch.cat([z, alone.to(z.dtype)]),
-                      torch.cat([pos, places]), torch.cat([batch, graphs]),
-                      edge_index, edge_shift, kwargs)
+        energy, features = call(
+            torch.cat([z, alone.to(z.dtype)]), torch.cat([pos, places]),
+            torch.cat([batch, graphs]), edge_index, edge_shift, kwargs)
         if energy.numel() != num_graphs + number:
             raise ValueError(f"'model' must return {num_graphs + number} "
                              f"energies of as many graphs "
                              f"(got {energy.numel()})")
-        return energy[:num_graphs], energy[num_graphs:]
+        if features is not None:
+            features = features[:z.numel()]
+        return energy[:num_graphs], energy[num_graphs:], features
 
 
 def may_sum_over_atoms(model: Any) -> bool:

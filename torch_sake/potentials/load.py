@@ -20,6 +20,7 @@ from torch_sake.potentials.ensemble import Ensemble
 from torch_sake.potentials.members import warn_of_members
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.property import Property
+from torch_sake.potentials.uncertainty import build_rigidity
 from torch_sake.potentials.zbl import ZBLRepulsion
 from torch_sake.utils.elements import symbols_of
 from torch_sake.utils.inputs import find_checkpoint
@@ -220,7 +221,9 @@ def assemble(model: torch.nn.Module, references: Tensor | None,
                         description['readout'], description['label'])
     return Potential(model, description['energy_scale'], references,
                      build_prior(description),
-                     isolated_atoms=description.get('isolated_atoms'))
+                     isolated_atoms=description.get('isolated_atoms'),
+                     rigidity=build_rigidity(
+                         model, description.get('uncertainty')))
 
 
 def build_prior(description: dict[str, Any]) -> torch.nn.Module | None:

@@ -1,7 +1,5 @@
-import contextlib
-import functools
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -9,14 +7,19 @@ from torch import Tensor
 from torch_sake.models import MoleculeModel
 from torch_sake.models.readout import sums_over_atoms
 from torch_sake.ops.autocast import without_autocast
-from torch_sake.ops.compilation import compile_function
 from torch_sake.ops.linear import constant_weights
-from torch_sake.potentials.energy import EnergyModel, total
-from torch_sake.potentials.prior import is_fixed, prior_and_derivatives
+from torch_sake.potentials.derivatives import (
+    call_eagerly,
+    compile_energy,
+    energy_and_derivatives,
+    energy_then_derivatives,
+)
 from torch_sake.potentials.strain import cell_volumes
+from torch_sake.potentials.uncertain import UncertainEnergy
+from torch_sake.potentials.uncertainty import Rigidity, check_rigidity
 
 
-class Potential(EnergyModel):
+class Potential(UncertainEnergy):
     r"""Energies, forces and stresses of any :obj:`model(z, pos, batch)`
 
     .. math::
@@ -63,6 +66,9 @@ class Potential(EnergyModel):
             :math:`\mathrm{model}(z_i)`, is taken off for each atom, and a
             molecule that is pulled apart ends at their sum. Not for models
             that do not sum over atoms. (default: :obj:`None`)
+        rigidity (Rigidity, optional): What :meth:`uncertainty` follows from,
+            for models of this package, see :func:`torch_sake.fit_uncertainty`.
+            (default: :obj:`None`)
 
     Shapes:
         - **input:** atomic numbers :math:`(N)`, positions :math:`(N, 3)`,
@@ -81,9 +87,11 @@ class Potential(EnergyModel):
                  atomic_energies: Tensor | None = None,
                  prior: torch.nn.Module | None = None,
                  recompute: bool = False,
-                 isolated_atoms: Iterable[int] | None = None):
+                 isolated_atoms: Iterable[int] | None = None,
+                 rigidity: Rigidity | None = None):
         super().__init__(model, energy_scale, atomic_energies, prior,
                          isolated_atoms)
+        self.rigidity = check_rigidity(rigidity, model)
         self.recompute = recompute
 
     @property
@@ -129,37 +137,8 @@ class Potential(EnergyModel):
                 :math:`(B)`, or numbers for a single graph, and a neighbor
                 list, :obj:`edge_index` and :obj:`edge_shift`.
         """
-        if compute_stress and cell is None:
-            raise ValueError("'compute_stress' needs a 'cell' (got none)")
-        differentiable = torch.is_grad_enabled()
-        with torch.inference_mode(False), torch.enable_grad():
-            z, pos, batch, cell, pbc, kwargs = self._prepare(
-                z, pos, batch, cell, pbc, kwargs)
-            strain = volume = None
-            if compute_stress:
-                volume = cell_volumes(cell, pbc)
-                strain = torch.zeros_like(cell)
-            function, compiler = _energy_and_derivatives, None
-            if self.recompute and not differentiable:
-                function, compiler = _energy_then_derivatives, _compile_energy
-                kwargs['recompute'] = True
-            outputs = None
-            if self._takes_compiled(pos, cell):
-                outputs = self._call_compiled(
-                    function, z, pos, batch, differentiable, compiler,
-                    strain=strain, **kwargs)
-            if outputs is None:
-                with constant_weights(not differentiable):
-                    outputs = self._call_eagerly(
-                        z, pos, batch, differentiable, strain, kwargs)
-            energy, forces, *virial = outputs
-            stress = None
-            if compute_stress:
-                stress = virial[0] / volume.view(-1, 1, 1)
-        if not differentiable:
-            energy, forces = energy.detach(), forces.detach()
-            stress = None if stress is None else stress.detach()
-        return energy, forces, stress
+        return self._predict(z, pos, batch, cell, pbc, compute_stress,
+                             **kwargs)[:3]
 
     @without_autocast
     def energy(
@@ -212,88 +191,44 @@ class Potential(EnergyModel):
     def ensemble(*args, **kwargs) -> NoReturn:
         raise TypeError("'Potential.ensemble' is called 'torch_sake.Ensemble'")
 
-    @torch.compiler.disable  # derivatives are taken within
-    def _call_eagerly(self, z: Tensor, pos: Tensor, batch: Tensor | None,
-                      differentiable: bool, strain: Tensor | None,
-                      kwargs: dict[str, Any],
-                      energy_function: Callable = EnergyModel._parts,
-                      ) -> tuple[Tensor, ...]:
-        r"""Returns energies, forces and, with a strain, its gradient."""
-        # What nothing is learned of need not be differentiated twice.
-        given = (pos, kwargs.get('edge_shift'))
-        apart = differentiable and is_fixed(self.prior) and not any(
-            value is not None and value.requires_grad for value in given)
-        if apart:
-            kwargs = {**kwargs, 'has_prior': False}
-        # A second name for the positions: their owner sees no change.
-        pos = pos.view_as(pos) if pos.requires_grad else (
-            pos.detach().requires_grad_())
-        inputs = [pos] if strain is None else [pos, strain.requires_grad_()]
-        energy, constant = energy_function(self, z, pos, batch, strain=strain,
-                                           **kwargs)
-        gradients = [None] * len(inputs)
-        if energy.requires_grad:
-            gradients = torch.autograd.grad(
-                energy.sum(), inputs, create_graph=differentiable,
-                allow_unused=True)
-        gradients = [torch.zeros_like(value) if gradient is None else gradient
-                     for value, gradient in zip(inputs, gradients)]
-        if apart:
-            fixed, *values = prior_and_derivatives(
-                self.prior, z, given[0], batch, strain, energy.numel(), kwargs)
-            energy = energy + fixed
-            gradients = [gradient + value for gradient, value in
-                         zip(gradients, values)]
-        return (total(energy, constant), -gradients[0], *gradients[1:])
-
-
-def _energy_and_derivatives(
-        potential: Potential, z: Tensor, pos: Tensor, batch: Tensor,
-        strain: Tensor | None = None, **kwargs) -> tuple[Tensor, ...]:
-    r"""Returns energies, forces and, with a strain, its gradient, in a form
-    that can be compiled and then differentiated once more.
-    """
-    def total_energy(*inputs: Tensor) -> tuple[Tensor, Tensor]:
-        energy, constant = potential._parts(z, inputs[0], batch, *inputs[1:],
-                                            **kwargs)
-        return energy.sum(), total(energy, constant)
-
-    inputs = (pos, ) if strain is None else (pos, strain)
-    gradients, energy = torch.func.grad(
-        total_energy, argnums=tuple(range(len(inputs))), has_aux=True)(*inputs)
-    return (energy, -gradients[0], *gradients[1:])
-
-
-def _energy_then_derivatives(
-        potential: Potential, z: Tensor, pos: Tensor, batch: Tensor,
-        strain: Tensor | None = None,
-        energy_function: Callable = EnergyModel._parts, **kwargs,
-) -> tuple[Tensor, ...]:
-    r"""Returns the same as plain numbers, in a form in which the energy can be
-    compiled by itself: only then can layers be computed again.
-    """
-    with torch.enable_grad(), _frozen(potential):
-        outputs = potential._call_eagerly(z, pos, batch, False, strain, kwargs,
-                                          energy_function)
-    return tuple(output.detach() for output in outputs)
-
-
-def _compile_energy(function: Callable) -> Callable:
-    r"""Returns :meth:`_energy_then_derivatives` with a compiled energy."""
-    return functools.partial(
-        function, energy_function=compile_function(EnergyModel._parts))
-
-
-@contextlib.contextmanager
-def _frozen(module: torch.nn.Module) -> Iterator[None]:
-    r"""Within this context, no parameter requires a gradient: compiled
-    derivatives are those with respect to all that do.
-    """
-    learning = [value for value in module.parameters() if value.requires_grad]
-    for value in learning:
-        value.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for value in learning:
-            value.requires_grad_()
+    def _predict(
+        self, z: Tensor, pos: Tensor, batch: Tensor | None = None,
+        cell: Tensor | None = None, pbc: Tensor | None = None,
+        compute_stress: bool = False, **kwargs,
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        r"""Returns the same as :meth:`forward`, and the features of atoms, if
+        :obj:`return_features` is set.
+        """
+        if compute_stress and cell is None:
+            raise ValueError("'compute_stress' needs a 'cell' (got none)")
+        differentiable = torch.is_grad_enabled()
+        with torch.inference_mode(False), torch.enable_grad():
+            z, pos, batch, cell, pbc, kwargs = self._prepare(
+                z, pos, batch, cell, pbc, kwargs)
+            strain = volume = None
+            if compute_stress:
+                volume = cell_volumes(cell, pbc)
+                strain = torch.zeros_like(cell)
+            function, compiler = energy_and_derivatives, None
+            if self.recompute and not differentiable:
+                function, compiler = energy_then_derivatives, compile_energy
+                kwargs['recompute'] = True
+            outputs = None
+            if self._takes_compiled(pos, cell):
+                outputs = self._call_compiled(
+                    function, z, pos, batch, differentiable, compiler,
+                    strain=strain, **kwargs)
+            if outputs is None:
+                with constant_weights(not differentiable):
+                    outputs = call_eagerly(
+                        self, z, pos, batch, differentiable, strain, kwargs)
+            energy, forces, *rest = outputs
+            stress = features = None
+            if compute_stress:
+                stress = rest.pop(0) / volume.view(-1, 1, 1)
+            if rest:
+                features = rest[0].detach()
+        if not differentiable:
+            energy, forces = energy.detach(), forces.detach()
+            stress = None if stress is None else stress.detach()
+        return energy, forces, stress, features

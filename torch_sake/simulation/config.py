@@ -45,8 +45,9 @@ class MDConfig:
             of the log, to the next.
         format: Format of the trajectory, 'extxyz' or 'traj' (ASE's own).
         max_force_std: Uncertainty of a force in eV/Angstrom at which the
-            simulation stops, for several checkpoints: the length of the vector
-            of standard deviations of an atom.
+            simulation stops, for a checkpoint that has uncertainties or for
+            several checkpoints: the length of the vector of standard
+            deviations of an atom.
         seed: Seed of the first velocities and of the heat bath.
         precision: Type of the numbers; that of the checkpoint if not given.
         device: Where to compute; 'auto' takes a GPU if there is one.
@@ -89,9 +90,6 @@ class MDConfig:
                 f"'pressure' and 'isotropic' are settings of ensemble 'npt' "
                 f"(got pressure={self.pressure}, isotropic={self.isotropic} "
                 f"with {self.ensemble!r})")
-        require(self.max_force_std is None or len(self.checkpoint) > 1,
-                f"'max_force_std' needs several checkpoints "
-                f"(got {self.checkpoint})")
 
 
 @dataclass

@@ -53,9 +53,10 @@ class Simulation:
     velocity Verlet, with one, and with a barostat, it is the scheme of
     Leimkuhler and Matthews with the cell of Quigley and Probert.
 
-    The folder :obj:`config.out` gets the trajectory (of several checkpoints
-    with the standard deviations :obj:`energy_std` and :obj:`forces_std`; in
-    :obj:`.traj` files both are in :obj:`atoms.info`), the log
+    The folder :obj:`config.out` gets the trajectory (with the
+    standard deviations :obj:`energy_std` and :obj:`forces_std` of checkpoints
+    that have uncertainties, or of several; in :obj:`.traj` files both are in
+    :obj:`atoms.info`), the log
     (:obj:`log.csv`), the state to go on from (:obj:`restart.npz`) and, at the
     end, the last structure (:obj:`last.extxyz`). A simulation that was stopped
     goes on as if it had not been.
@@ -100,6 +101,12 @@ class Simulation:
             device=choose_device(config.device),
             charge=config.charge, spin=config.spin,
             dtype=config.precision and getattr(torch, config.precision))
+        self.is_uncertain = (
+            self.calculator.evaluator.potential.has_force_uncertainty)
+        require(config.max_force_std is None or self.is_uncertain,
+                f"'max_force_std' needs several checkpoints, or one that has "
+                f"uncertainties of forces ({config.checkpoint[0]!r} has none: "
+                f"'torch_sake.fit_uncertainty' finds them)")
         self.soundness = Soundness(self.atoms,
                                    self.calculator.evaluator.cutoff)
         self.atoms.calc = self.calculator
@@ -201,7 +208,7 @@ class Simulation:
             return
         self.atoms.get_forces()
         lengths = self._uncertainties()
-        if lengths.max() > limit:
+        if not lengths.max() <= limit:
             if self.step % self.config.interval != 0:
                 self._record()
             self._save()
@@ -210,9 +217,8 @@ class Simulation:
                        f'above {limit:g}, at step {self.step}')
 
     def _uncertainties(self) -> numpy.ndarray:
-        r"""Returns those of the forces that were computed last, if of several
-        checkpoints.
-        """
+        r"""Returns those of the forces that were computed last, if there are
+        any."""
         return numpy.linalg.norm(self.calculator.results['forces_std'], axis=1)
 
     def _record(self) -> dict[str, float]:
@@ -232,7 +238,7 @@ class Simulation:
             stress = atoms.get_stress(include_ideal_gas=True)
             row['volume [Angstrom^3]'] = atoms.get_volume()
             row['pressure [GPa]'] = -stress[:3].mean() / GPa
-        if len(self.config.checkpoint) > 1:
+        if self.is_uncertain:
             row[UNCERTAINTY] = self._uncertainties().max()
         self.records.append(atoms, row)
         return row

@@ -6,7 +6,7 @@ from torch_sake.utils.figures import new_figure, save_figure
 
 # In K; no molecule has such a temperature:
 MAX_TEMPERATURE = 1e4
-# Of several checkpoints, that of the least certain atom:
+# That of the least certain atom:
 UNCERTAINTY = 'uncertainty of forces [eV/Angstrom]'
 
 

@@ -46,6 +46,7 @@ class Pretrained:
             init or config.init)
         potential, _, description = load_predictor(path)
         self.potential = potential.train()
+        self.potential.rigidity = None  # of other weights
         self.units = description['units']
         self.readout = description.get('readout', 'add')
         self.elements = description['elements']

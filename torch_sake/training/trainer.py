@@ -24,6 +24,7 @@ from torch_sake.training.model import build_model
 from torch_sake.training.pretraining import begin_pretraining, pretrain
 from torch_sake.training.repulsion import describe_repulsion, settle_repulsion
 from torch_sake.training.splits import settle_sizes
+from torch_sake.training.uncertainty import add_uncertainty
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.global_state import own_global_state
 from torch_sake.utils.inputs import LAST
@@ -58,7 +59,8 @@ class Trainer:
 
     It runs on PyTorch Lightning, on one device or on several, which share the
     frames of each step. The folder :obj:`config.out` gets the checkpoint of
-    the best validation, :obj:`best.safetensors`, the checkpoint to go on from,
+    the best validation, :obj:`best.safetensors`, which gets uncertainties at
+    the end (:func:`torch_sake.fit_uncertainty`), the checkpoint to go on from,
     :obj:`last.safetensors`, the validations, :obj:`metrics.csv`, and the
     settings, :obj:`config.yaml`.
 
@@ -216,6 +218,7 @@ class Trainer:
             if last is not None:
                 self._restore()
             if self.module.finished:
+                self._add_uncertainty()
                 return
             try:
                 run(self.module, FramesModule(self.data, self.config),
@@ -223,6 +226,12 @@ class Trainer:
             finally:
                 self.random_state = torch.get_rng_state()
                 self.device = self.module.device
+            if self.module.finished:
+                self._add_uncertainty()
+
+    def _add_uncertainty(self) -> None:
+        if self.is_global_zero:
+            add_uncertainty(self.config, self.data, self.step, self.device)
 
     def _lightning_options(self) -> dict[str, Any]:
         from pytorch_lightning.loggers import TensorBoardLogger
