@@ -90,12 +90,11 @@ def pretrain(config: TrainConfig, data: TrainingData,
     check_pretraining(config, data)
     frames, about = grown_frames(config, data)
     trainer = build(pretrain_config(config, frames), frames)
-    if not trainer.module.finished:
-        print(describe_frames(frames, config.pretrain))
-        if trainer.device.type == 'cpu':
-            limit_threads(trainer.data.edges_per_step(trainer.config))
-        trainer.fit()
-        print(describe_errors(trainer))
+    print(describe_frames(frames, config.pretrain))
+    if trainer.device.type == 'cpu':
+        limit_threads(trainer.data.edges_per_step(trainer.config))
+    trainer.fit()
+    print(describe_errors(trainer))
     return trainer.config.out, about
 
 
