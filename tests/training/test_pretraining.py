@@ -356,3 +356,23 @@ def test_import_paths_are_typed(tmp_path, capsys, water_file):
     assert main(['train', '--config', str(path)]) == 2
     assert "'pretrain' of a file of settings is code" in (
         capsys.readouterr().err)
+
+
+def test_the_data_are_looked_at_before(water_file, tmp_path, monkeypatch,
+                                       capsys):
+    from torch_sake.cli import main
+
+    def grow(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretraining, 'grow', grow)
+    out = tmp_path / 'run'
+    atoms = ase_io.read(water_file, ':')
+    atoms[3].calc.results['energy'] = 0.0
+    path = str(tmp_path / 'wrong.extxyz')
+    ase_io.write(path, atoms)
+    assert main(['train', '--data', path, '--pretrain', CALCULATOR,
+                 '--out', str(out)]) == 130
+    printed = capsys.readouterr().out
+    assert "frame 3" in printed and 'Stopped in the pretraining' in printed
+    assert (out / 'data.png').exists()
