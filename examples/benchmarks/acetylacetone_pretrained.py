@@ -63,6 +63,12 @@ def errors_of(folder, root):
     return errors
 
 
+def processor_time():
+    """Returns that of this process and of those that label and compile."""
+    times = os.times()
+    return sum(times[:4])
+
+
 def rmse(error):
     return round(1000 * float(error.double().square().mean().sqrt()), 2)
 
@@ -98,10 +104,10 @@ def train(args, start, size, seed):
     config = replace(config, **args.set, resume=False)
     begun = osp.exists(osp.join(folder, 'last.safetensors')) or osp.exists(
         osp.join(folder, 'pretrain'))
-    begin = sum(os.times()[:4])
+    begin = processor_time()
     trainer = Trainer(replace(config, resume=begun))
     trainer.fit()
-    seconds = sum(os.times()[:4]) - begin
+    seconds = processor_time() - begin
     return {'start': start, 'frames': size, 'seed': seed,
             'steps': trainer.step, 'seconds': round(seconds),
             **errors_of(folder, args.root)}
@@ -161,6 +167,7 @@ def main():
     args = parser.parse_args()
     args.set = dict(args.set)
     torch.set_num_threads(1)
+    os.makedirs(args.out, exist_ok=True)
     path = osp.join(args.out, 'curve.csv')
     for seed in args.seeds:
         for size in args.sizes:
