@@ -12,7 +12,7 @@ import torch
 
 from torch_sake import BondEnergy, load_potential
 from torch_sake.checkpoint import load_checkpoint
-from torch_sake.datasets import Frames, FramesOnDisk
+from torch_sake.datasets import Frames, FramesOnDisk, convert_frames
 from torch_sake.evaluation.metrics import predict
 from torch_sake.training import TrainConfig, Trainer, pretraining
 from torch_sake.training.finetuning import Pretrained
@@ -98,8 +98,17 @@ def test_data_are_learned_from_what_was_pretrained(run):
     assert_same_potentials(run.out, f'{run.out}-{BEST}')
 
 
-def test_it_grows_from_training_frames_without_labels(pretrained,
-                                                      monkeypatch):
+@pytest.mark.parametrize('kind', ['file', 'files', 'on disk'])
+def test_it_grows_from_training_frames_without_labels(
+        kind, pretrained, water_file, tmp_path, monkeypatch):
+    if kind == 'files':
+        other = str(tmp_path / 'other.extxyz')
+        shutil.copy(water_file, other)
+        pretrained = replace(pretrained, data=[water_file, other])
+    elif kind == 'on disk':
+        out = str(tmp_path / 'water.frames')
+        convert_frames(water_file, out)
+        pretrained = replace(pretrained, data=out)
     seen = []
 
     def grow(frames, **options):
@@ -347,3 +356,23 @@ def test_import_paths_are_typed(tmp_path, capsys, water_file):
     assert main(['train', '--config', str(path)]) == 2
     assert "'pretrain' of a file of settings is code" in (
         capsys.readouterr().err)
+
+
+def test_the_data_are_looked_at_before(water_file, tmp_path, monkeypatch,
+                                       capsys):
+    from torch_sake.cli import main
+
+    def grow(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretraining, 'grow', grow)
+    out = tmp_path / 'run'
+    atoms = ase_io.read(water_file, ':')
+    atoms[3].calc.results['energy'] = 0.0
+    path = str(tmp_path / 'wrong.extxyz')
+    ase_io.write(path, atoms)
+    assert main(['train', '--data', path, '--pretrain', CALCULATOR,
+                 '--out', str(out)]) == 130
+    printed = capsys.readouterr().out
+    assert "frame 3" in printed and 'Stopped in the pretraining' in printed
+    assert (out / 'data.png').exists()

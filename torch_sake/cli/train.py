@@ -13,12 +13,18 @@ from torch_sake.training.threads import limit_threads
 from torch_sake.utils.inputs import BEST, LAST
 
 
+class Reporting(Trainer):
+    r"""Says what is known of the data before hours of pretraining."""
+    def before_pretraining(self) -> None:
+        report_data(self)
+
+
 def train(config: TrainConfig) -> None:
     r"""Trains a potential, or a property, and reports its errors on the test
     frames.
     """
     try:
-        trainer = Trainer(config)  # which pretrains
+        trainer = Reporting(config)  # which pretrains
     except KeyboardInterrupt:
         if config.pretrain and osp.exists(osp.join(config.out, FOLDER)):
             print(f"\nStopped in the pretraining; '--resume' goes on in "
@@ -35,7 +41,7 @@ def train(config: TrainConfig) -> None:
         line = describe_references(trainer)
         if line is not None:
             print(line)
-        if not config.resume:
+        if not config.resume and config.pretrain is None:
             report_data(trainer)
     if trainer.device.type == 'cpu':
         limit_threads(data.edges_per_step(config))

@@ -96,8 +96,9 @@ class TrainConfig(PretrainConfig, PartsConfig, ReferencesConfig, LabelConfig):
         max_time: How long to train, HH:MM:SS or DD:HH:MM:SS, in place of
             'num_steps': the learning rate comes to its end when the time is
             over. Validations and compilation count, as does the time before
-            'resume', but not the report at the end. A run can go on with
-            another time, as with another number of steps.
+            'resume', but not the report at the end; with 'pretrain', half of
+            it is for that. A run can go on with another time, as with another
+            number of steps.
         batch_size: Number of frames of a step, on all devices together.
         max_num_atoms: Largest number of atoms of the frames of a step, of
             which there are as many as fit, in place of 'batch_size'.

@@ -6,7 +6,7 @@ import json
 import os.path as osp
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -48,6 +48,7 @@ OWN = {'data', 'root', 'num_frames', 'drop_outliers', 'out', 'resume',
        'learning_rate', 'stress_weight', 'patience'}.union(*(
            {field.name for field in fields(kind)} for kind in (
                PretrainConfig, PartsConfig, ReferencesConfig, LabelConfig)))
+PERIODIC = ('cell', 'pbc', 'stress')  # one of each frame
 VAL_SHARE, MAX_VAL = 0.05, 200  # of frames
 
 
@@ -71,14 +72,15 @@ def begin_pretraining(config: TrainConfig) -> TrainConfig:
 
 
 def pretrain(config: TrainConfig, data: TrainingData,
-             build: Callable[[TrainConfig], Any]) -> tuple[str, Any]:
+             build: Callable[[TrainConfig, Frames], Any]
+             ) -> tuple[str, dict[str, Any]]:
     r"""Pretrains for a run, or goes on with that, and returns the folder of
     the pretraining and what checkpoints say of it.
 
     Args:
         config (TrainConfig): The run.
         data (TrainingData): Its data.
-        build (callable): Returns the trainer of a run.
+        build (callable): Returns the trainer of a run on frames.
 
     Raises:
         ImportError, TypeError, ValueError: If it cannot be, before anything
@@ -87,13 +89,12 @@ def pretrain(config: TrainConfig, data: TrainingData,
     """
     check_pretraining(config, data)
     frames, about = grown_frames(config, data)
-    trainer = build(pretrain_config(config, frames))
-    if not trainer.module.finished:
-        print(describe_frames(frames, config.pretrain))
-        if trainer.device.type == 'cpu':
-            limit_threads(trainer.data.edges_per_step(trainer.config))
-        trainer.fit()
-        print(describe_errors(trainer))
+    trainer = build(pretrain_config(config, frames), frames)
+    print(describe_frames(frames, config.pretrain))
+    if trainer.device.type == 'cpu':
+        limit_threads(trainer.data.edges_per_step(trainer.config))
+    trainer.fit()
+    print(describe_errors(trainer))
     return trainer.config.out, about
 
 
@@ -111,7 +112,7 @@ def check_pretraining(config: TrainConfig, data: TrainingData) -> None:
 
 
 def grown_frames(config: TrainConfig,
-                 data: TrainingData) -> tuple[AnyFrames, dict[str, Any]]:
+                 data: TrainingData) -> tuple[Frames, dict[str, Any]]:
     r"""Returns the frames that a run is pretrained on, in the units of its
     data, and what checkpoints say of them. They are grown from the training
     frames and labeled, or read if they were before.
@@ -151,7 +152,7 @@ def grown_frames(config: TrainConfig,
         frames = with_full_states(frames) if config.embed_charge else frames
         write_frames([frames.in_units(data.frames.units)], path)
         shutil.rmtree(osp.join(folder, LABELS))
-    frames = FramesOnDisk(path)
+    frames = in_memory(FramesOnDisk(path))  # which takes less time
     return frames, {'calculator': config.pretrain, 'versions': versions,
                     'num_frames': len(frames),
                     'fingerprint': frames_fingerprint(frames)}
@@ -163,7 +164,8 @@ def check_same(found: dict[str, Any], about: dict[str, Any]) -> None:
     for name, value in about.items():
         require(found.get(name) == value,
                 f"'resume' needs the pretraining of the run: '{name}' was "
-                f"{found.get(name)!r} (got {value!r})")
+                + ('others: training frames differ' if name == 'data' else
+                   f'{found.get(name)!r} (got {value!r})'))
 
 
 def versions_of(calculator: str) -> dict[str, str]:
@@ -190,16 +192,20 @@ def with_full_states(frames: Frames) -> Frames:
         electrons = int(frames[index].z.sum()) - charge
         infos.append({**info, 'charge': charge,
                       'spin': state.spin or 1 + electrons % 2})
-    return Frames(**dict(arrays_of(frames)), infos=infos, name=frames.name,
-                  units=frames.units, source=frames.source)
+    return in_memory(frames, infos)
 
 
-def arrays_of(frames: Frames) -> Iterator[tuple[str, list[Any]]]:
+def in_memory(frames: AnyFrames,
+              infos: list[dict[str, Any]] | None = None) -> Frames:
+    r"""Returns frames in memory, with what is known of them."""
+    arrays: dict[str, Any] = {}
     for name in ('z', 'pos', 'energy', 'force', 'cell', 'pbc', 'stress'):
         if name in frames[0]:
-            values = [frame[name] for frame in frames]
-            yield name, [value[0] for value in values] if name in (
-                'cell', 'pbc', 'stress') else values
+            arrays[name] = [frame[name][0] if name in PERIODIC else frame[name]
+                            for frame in frames]
+    infos = infos or [frames.info(index) for index in range(len(frames))]
+    return Frames(**arrays, infos=infos, name=frames.name, units=frames.units,
+                  source=frames.source)
 
 
 def pretrain_config(config: TrainConfig, frames: AnyFrames) -> TrainConfig:
@@ -209,7 +215,7 @@ def pretrain_config(config: TrainConfig, frames: AnyFrames) -> TrainConfig:
 
     Args:
         config (TrainConfig): The run.
-        frames (FramesOnDisk): What it is pretrained on.
+        frames (Frames): What it is pretrained on.
     """
     folder = osp.join(config.out, FOLDER)
     shared = {name: value for name, value in asdict(config).items()

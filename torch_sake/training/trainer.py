@@ -2,7 +2,6 @@ import os.path as osp
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from torch_sake.training.bonds import fit_bonds
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
-from torch_sake.training.losses import WeightedLoss
+from torch_sake.training.losses import WeightedLoss, build_loss
 from torch_sake.training.model import build_model
 from torch_sake.training.pretraining import begin_pretraining, pretrain
 from torch_sake.training.repulsion import describe_repulsion, settle_repulsion
@@ -128,9 +127,11 @@ class Trainer:
         config = self.config = settle_sizes(config, self.data.drawn)
         self.data.check_settings(config)
         if config.pretrain and pretrained is None:
+            self.before_pretraining()
             with self._held_folder():
-                folder, about = pretrain(config, self.data,
-                                         partial(Trainer, loss=loss))
+                folder, about = pretrain(
+                    config, self.data, lambda config, frames: Trainer(
+                        config, frames=frames, loss=loss))
             pretrained = Pretrained(config, folder)
             pretrained.description['pretraining'] = about
             config = self.config = pretrained.settle(config)
@@ -146,7 +147,7 @@ class Trainer:
         self.data.check_elements()
         potential.to(getattr(torch, config.precision))
         self.module = PotentialModule(
-            potential, self._build_loss(loss), config,
+            potential, build_loss(self.data, config, loss), config,
             {'config': asdict(config), **description,
              **self.data.description})
         if config.num_processes == 1:  # others have a device each
@@ -194,6 +195,11 @@ class Trainer:
     def is_global_zero(self) -> bool:
         r"""Whether this is the process that writes and prints."""
         return self.config.num_processes == 1 or is_first_process()
+
+    def before_pretraining(self) -> None:
+        r"""Is called before a pretraining, with the :obj:`data` that follow
+        it. Here it does nothing.
+        """
 
     @own_global_state()
     def fit(self, callbacks: Sequence[Any] = ()) -> None:
@@ -269,23 +275,6 @@ class Trainer:
         if data.isolated_atoms is not None:
             fit_bonds(potential, data)
         return potential, description
-
-    def _build_loss(
-        self, loss: Callable[[Tensor], Tensor] | type[WeightedLoss] | None
-    ) -> WeightedLoss:
-        config, data = self.config, self.data
-        # What is learned, and the weight and the unit of its error:
-        weights = {data.frames.label: 1.0}
-        units = dict.fromkeys((*weights, 'energy', 'force'), data.scale)
-        if 'force' in data.labels:
-            weights = {'force': 1.0, 'energy': config.energy_weight}
-        if data.volume_per_atom > 0:  # of frames with a stress
-            weights['stress'] = config.stress_weight
-            units['stress'] = data.scale / data.volume_per_atom
-        kind, penalty = WeightedLoss, loss or config.loss
-        if isinstance(loss, type) and issubclass(loss, WeightedLoss):
-            kind, penalty = loss, config.loss
-        return kind(penalty, weights, units, config.energy_per_atom)
 
     def _restore(self) -> None:
         # Older runs did not know all settings, and had them as by default.
