@@ -13,10 +13,12 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import load_checkpoint, save_checkpoint
+from torch_sake.datasets.frames.charges import with_states
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.evaluation.config import EVAL_BATCH_SIZE
 from torch_sake.evaluation.metrics import inputs_of, predict_batch
-from torch_sake.potentials.load import load_potential
+from torch_sake.potentials.electrons import any_embeds_charge
+from torch_sake.potentials.load import load_predictor
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.uncertainty import (
     Rigidity,
@@ -85,10 +87,12 @@ def fit_uncertainty(potential: Potential | PathLike, train: AnyFrames,
             no frames, or the labels are not known.
     """
     check_positive_int('batch_size', batch_size)
-    path = None
+    path, units = None, None
     if isinstance(potential, (str, os.PathLike)):
-        check_kept('potential', potential)
-        path, potential = potential, load_potential(potential)
+        path = potential
+        check_kept('potential', path)
+        potential, _, description = load_predictor(path, 'potential')
+        units = description['units']
     if not isinstance(potential, Potential):
         raise TypeError(f"'potential' must be a Potential or the path of a "
                         f"checkpoint (got {type(potential)})")
@@ -97,6 +101,11 @@ def fit_uncertainty(potential: Potential | PathLike, train: AnyFrames,
             raise TypeError(f"'{name}' must be Frames or FramesOnDisk "
                             f"(got {type(frames)})")
         require(len(frames) > 0, f"'{name}' must have a frame (got none)")
+        require(units in (None, frames.units),
+                f"'{name}' must have the units of the potential, {units} "
+                f"(got {frames.units})")
+    if any_embeds_charge(potential):
+        train, val = (with_states(frames, True)[0] for frames in (train, val))
     # With a generator of their own: nothing is drawn from the global one.
     loaders = [DataLoader(frames[sample(frames)], batch_size=batch_size,
                           generator=torch.Generator())
