@@ -240,7 +240,8 @@ def test_charges_of_frames(monkeypatch):
     potential = Potential(VectorSAKE(8, num_layers=2, num_rbf=5, cutoff=4.0,
                                      embed_charge=True))
     frames = make_frames(12)
-    charged = Frames([data.z for data in frames], [data.pos for data in frames],
+    charged = Frames([data.z for data in frames],
+                     [data.pos for data in frames],
                      [data.energy for data in frames],
                      [data.force for data in frames], name='springs',
                      units=UNITS, source='test',
