@@ -329,10 +329,10 @@ def test_command_line_with_xtb(tmp_path, capsys, water_file):
     from torch_sake.cli import main
     out = str(tmp_path / 'run')
     command = ['train', '--data', water_file, '--pretrain', 'xtb',
-               '--pretrain_frames', '200', '--pretrain_steps', '200',
-               '--num_steps', '100', '--val_interval', '50',
+               '--pretrain_frames', '100', '--pretrain_steps', '60',
+               '--num_steps', '20', '--val_interval', '20',
                '--num_train', '20', '--num_val', '10', '--hidden_channels',
-               '16', '--out', out]
+               '8', '--num_layers', '1', '--out', out]
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert 'frames of GFN2-xTB' in printed
