@@ -31,7 +31,7 @@ def answer(arguments, folder):
 
 
 @pytest.mark.parametrize('command', [
-    '', 'train', 'dynamics', 'evaluate', 'md', 'relax', 'convert',
+    '', 'train', 'learn', 'dynamics', 'evaluate', 'md', 'relax', 'convert',
     'benchmark'])
 def test_help(command, tmp_path):
     process = answer([*command.split(), '--help'], tmp_path)
@@ -53,6 +53,16 @@ def test_help(command, tmp_path):
     (['train', '--init', 'no'], "There is no checkpoint 'no'"),
     (['train', '--init', '.'], "There is no checkpoint './best.safetensors'"),
     (['train', '--out', 'no', '--resume'], "'resume' needs a folder 'out'"),
+    (['learn', '--structures', 'here', '--label', 'dft', '--data', 'here'],
+     "'label' must be one of ['xtb', 'files'] or"),
+    (['learn', '--structures', '[here, no@2]', '--label', 'xtb', '--data',
+      'here'], "'structure' must be a file (got 'no@2')"),
+    (['learn', '--structures', 'here', '--label', 'xtb', '--data', 'no.xyz'],
+     "or an existing file (got 'no.xyz')"),
+    (['learn', '--structures', 'here', '--label', 'xtb', '--init',
+      '[here, no]', '--max_force_std', '1'], "There is no checkpoint 'no'"),
+    (['learn', '--structures', 'here', '--label', 'xtb'],
+     "'data' or 'init' must be given"),
     (['dynamics', '--data', 'no.npz'], "There is no file 'no.npz'"),
     (['evaluate', '--checkpoint', 'no'], "There is no checkpoint 'no'"),
     (['evaluate', '--checkpoint', 'here', '--data', 'no.xyz'],

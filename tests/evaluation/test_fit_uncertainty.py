@@ -220,6 +220,37 @@ def test_old_checkpoints_get_some(tmp_path):
         assert torch.equal(one, other)
 
 
+def test_files_that_do_not_fit(tmp_path):
+    from pathlib import Path
+    root = Path(torch_sake.__file__).parents[1]
+    path = tmp_path / 'best.safetensors'
+    path.write_bytes((root / 'tests' / 'old_files' /
+                      'potential.safetensors').read_bytes())
+    z = (torch_sake.checkpoint.load_checkpoint(path)[1]['elements'] * 4)[:4]
+    frames = make_frames(8, z=z)
+    other = frames.in_units({'length': 'Angstrom', 'energy': 'kcal/mol'})
+    with pytest.raises(ValueError, match="'val' must have the units of the"):
+        fit_uncertainty(path, frames, other)
+    with pytest.raises(ValueError, match='must not be one of the package'):
+        fit_uncertainty('pretrained:xtb-organic', frames, frames)
+
+
+def test_charges_of_frames(monkeypatch):
+    """They come from the info of the frames."""
+    potential = Potential(VectorSAKE(8, num_layers=2, num_rbf=5, cutoff=4.0,
+                                     embed_charge=True))
+    frames = make_frames(12)
+    charged = Frames([data.z for data in frames],
+                     [data.pos for data in frames],
+                     [data.energy for data in frames],
+                     [data.force for data in frames], name='springs',
+                     units=UNITS, source='test',
+                     infos=[{'charge': 1, 'spin': 2}] * 12)
+    scales = [fit_uncertainty(potential, frames, some).rigidity.scales
+              for some in (frames, charged)]
+    assert not torch.allclose(*scales)
+
+
 def test_more_atoms_in_small_batches(potential):
     """How frames are put into batches makes no difference."""
     from torch_geometric.loader import DataLoader

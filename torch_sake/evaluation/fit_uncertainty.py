@@ -13,10 +13,12 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import load_checkpoint, save_checkpoint
+from torch_sake.datasets.frames.charges import with_states
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.evaluation.config import EVAL_BATCH_SIZE
 from torch_sake.evaluation.metrics import inputs_of, predict_batch
-from torch_sake.potentials.load import load_potential
+from torch_sake.potentials.electrons import any_embeds_charge
+from torch_sake.potentials.load import load_predictor
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.uncertainty import (
     Rigidity,
@@ -27,6 +29,7 @@ from torch_sake.potentials.uncertainty import (
 from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.paths import PathLike
 from torch_sake.utils.plain_checks import check_positive_int, require
+from torch_sake.utils.released import check_kept
 
 # Of the mean of the diagonal; that which makes the errors most likely:
 REGULARIZATIONS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -84,9 +87,12 @@ def fit_uncertainty(potential: Potential | PathLike, train: AnyFrames,
             no frames, or the labels are not known.
     """
     check_positive_int('batch_size', batch_size)
-    path = None
+    path, units = None, None
     if isinstance(potential, (str, os.PathLike)):
-        path, potential = potential, load_potential(potential)
+        path = potential
+        check_kept('potential', path)
+        potential, _, description = load_predictor(path, 'potential')
+        units = description['units']
     if not isinstance(potential, Potential):
         raise TypeError(f"'potential' must be a Potential or the path of a "
                         f"checkpoint (got {type(potential)})")
@@ -95,6 +101,11 @@ def fit_uncertainty(potential: Potential | PathLike, train: AnyFrames,
             raise TypeError(f"'{name}' must be Frames or FramesOnDisk "
                             f"(got {type(frames)})")
         require(len(frames) > 0, f"'{name}' must have a frame (got none)")
+        require(units in (None, frames.units),
+                f"'{name}' must have the units of the potential, {units} "
+                f"(got {frames.units})")
+    if any_embeds_charge(potential):
+        train, val = (with_states(frames, True)[0] for frames in (train, val))
     # With a generator of their own: nothing is drawn from the global one.
     loaders = [DataLoader(frames[sample(frames)], batch_size=batch_size,
                           generator=torch.Generator())
@@ -265,6 +276,7 @@ def write_uncertainty(path: PathLike, rigidity: Rigidity) -> None:
         path (str or os.PathLike): The checkpoint, or the folder of a run.
         rigidity (Rigidity): The uncertainties.
     """
+    check_kept('path', path)
     path = find_checkpoint(path)
     tensors, description = load_checkpoint(path)
     prefix, own = 'potential.', 'rigidity.'

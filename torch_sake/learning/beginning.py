@@ -66,7 +66,7 @@ def begin(config: LearnConfig) -> Beginning:
                 f"'{path}' must have the units of the first potential of "
                 f"'init', {units} (got {description['units']})")
     check_units(units)
-    elements = set.intersection(*(
+    elements: set[int] = set.intersection(*(
         {*description['elements']} for description in descriptions)) if (
             found) else set()
     frames = split = None
@@ -80,6 +80,8 @@ def begin(config: LearnConfig) -> Beginning:
         learns = split is None
         split = split or draw_split(config, frames)
         elements |= {*frames.elements}
+    check_uncertainty(config, [potential for potential, _, _ in found],
+                      frames if learns else None)
     check_elements(starts, where, elements, config)
     states = {state_of(atoms.info, name)
               for atoms, name in zip(starts, where)}
@@ -155,6 +157,29 @@ def draw_split(config: LearnConfig, frames: AnyFrames) -> Split:
     val = torch.from_numpy(drawn[:num_val])
     rest = torch.from_numpy(rng.permutation(indices))
     return Split(train=rest[~torch.isin(rest, val)], val=val, test=rest[:0])
+
+
+def check_uncertainty(config: LearnConfig, potentials: Sequence[Any],
+                      frames: AnyFrames | None) -> None:
+    r"""Raises an error if nothing will say how unsure a potential is.
+
+    Args:
+        config (LearnConfig): The loop.
+        potentials ([Potential]): Those that there are.
+        frames (Frames, optional): Those that are learned first, if so.
+    """
+    if config.size > 1:
+        return
+    if frames is not None:
+        require(bool(frames.known('force').any()),
+                f"'data' must have forces, which the uncertainties of one "
+                f"potential follow from: 'num_members' makes several (got "
+                f"{frames.source} without)")
+    else:
+        require(potentials[0].has_force_uncertainty,
+                f"'init' must have uncertainties of forces, or be several "
+                f"(got {config.init}: 'torch_sake.fit_uncertainty' finds "
+                f"them)")
 
 
 def check_elements(starts: Sequence[Any], where: Sequence[str],

@@ -12,11 +12,14 @@ from torch_sake.learning.config import LearnConfig
 from torch_sake.learning.distances import Shape, closest, shape_of
 from torch_sake.learning.walks import Outcome, Walk, seed_of
 from torch_sake.simulation.records import FORCES_STD, trajectory_name
-from torch_sake.simulation.soundness import MIN_BOND, closest_pair
+from torch_sake.simulation.soundness import closest_pair
 
 # Frames of each simulation that may be labeled: the last ones before the doubt
 # and, of equal parts of the time before, the least certain one of each.
 NUM_LAST, NUM_EARLIER = 3, 4
+# Of the sum of covalent radii. Where atoms are closer, forces are so large
+# that they hide all others, and no potential is to learn them:
+MIN_BOND = 0.65
 CHOICE = 1 << 20  # of seeds, beside those of simulations
 
 
@@ -96,6 +99,9 @@ def candidates(walk: Walk, outcome: Outcome) -> list[Any]:
         return []
     frames = ase.io.read(osp.join(walk.folder, trajectory_name('extxyz')),
                          f':{outcome.num_frames}')
+    frames = [atoms for atoms in frames if not is_too_close(atoms)]
+    if not frames:
+        return []
     uncertain = [uncertainty_of(atoms) for atoms in frames]
     last = [*range(len(frames))][-NUM_LAST:]
     earlier = [
@@ -103,8 +109,7 @@ def candidates(walk: Walk, outcome: Outcome) -> list[Any]:
         for part in numpy.array_split(numpy.arange(last[0]), NUM_EARLIER)
         if len(part)]
     return [bare(frames[index], walk, uncertain[index])
-            for index in [*last[::-1], *earlier[::-1]]
-            if not is_too_close(frames[index])]
+            for index in [*last[::-1], *earlier[::-1]]]
 
 
 def uncertainty_of(atoms: Any) -> float:
@@ -113,10 +118,8 @@ def uncertainty_of(atoms: Any) -> float:
 
 
 def is_too_close(atoms: Any) -> bool:
-    r"""Whether two atoms are closer than any bond: no method is made for
-    that.
-    """
-    _, _, dist, bond = closest_pair(atoms)
+    r"""Whether two atoms are closer than any bond."""
+    _, _, dist, bond = closest_pair(atoms, MIN_BOND)
     return dist < MIN_BOND * bond
 
 
@@ -130,4 +133,5 @@ def bare(atoms: Any, walk: Walk, uncertainty: float) -> Any:
         info={**{name: value for name, value in atoms.info.items()
                  if name in (*CHARGES, *SPINS)},
               'structure': walk.structure, 'temperature': walk.temperature,
-              'uncertainty': uncertainty})
+              # A number might be taken for an energy by who reads it:
+              'uncertainty': f'{uncertainty:.4g} eV/Angstrom'})

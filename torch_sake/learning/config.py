@@ -60,9 +60,9 @@ class LearnConfig(LabelConfig):
             the same command is run again.
         data: Labeled frames to learn from, as for 'train'. Of the data of the
             run of 'init', its training and validation frames are taken.
-        init: Checkpoint, or folder of a run, whose potential the loop starts
-            from, or several for an ensemble. If not given, the first potential
-            is trained on 'data'.
+        init: Checkpoint, folder of a run, or 'pretrained:NAME', whose
+            potential the loop starts from, or several for an ensemble. If not
+            given, the first potential is trained on 'data'.
         root: Folder of the data, as for 'train'.
         num_frames: Number of frames that are generated, as for 'train'.
         data_seed: Seed of frames that are generated, as for 'train'.
@@ -82,8 +82,7 @@ class LearnConfig(LabelConfig):
             of an atom. If not given, it is 'std_factor' times what there is on
             validation frames of 'data' before the first round, and stays.
         std_factor: The uncertainty at which a simulation stops, in multiples
-            of the root mean square of the largest one of each validation
-            frame.
+            of the largest one of a validation frame, in the median of these.
         num_rounds: Largest number of rounds of simulations.
         num_labels: Largest number of structures that are labeled in a round.
         min_distance: Structures count as the same, of which one is labeled,

@@ -100,7 +100,7 @@ def limit_of(config: LearnConfig, begin: Beginning,
         found = uncertainty_on(checkpoints, structures_of(begin.frames, val),
                                config.device)
         print(f'The largest uncertainty of a force is {found:.4g} '
-              f'eV/Angstrom on validation frames (root mean square); '
+              f'eV/Angstrom on validation frames, in the median; '
               f'simulations stop at {config.std_factor:g} times that')
         return {'max_force_std': config.std_factor * found}
     return once(osp.join(config.out, LIMIT), measure)['max_force_std']

@@ -46,6 +46,11 @@ FREE = {'out', 'data', 'root', 'init', 'structures', 'num_rounds',
 CONFIG = 'config.yaml'
 
 
+def counted(number: int, what: str) -> str:
+    r"""Returns a number of things in words."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 class Learner:
     r"""Active learning: a potential is simulated from each structure at each
     temperature until it is unsure, the structures of these doubts are labeled,
@@ -104,9 +109,9 @@ class Learner:
         r"""Returns what is about to happen, in a line."""
         config, begin = self.config, self.beginning
         number = len(begin.starts)
-        line = (f"{number} structure{'s' if number > 1 else ''} at "
+        line = (f"{counted(number, 'structure')} at "
                 f"{', '.join(f'{one:g}' for one in config.temperatures)} K, "
-                f"{config.num_walkers} simulations each; labels by "
+                f"{counted(config.num_walkers, 'simulation')} each; labels by "
                 f"{config.label}")
         if begin.frames is None or begin.split is None:
             return line
@@ -124,18 +129,20 @@ class Learner:
         if end == WAITS:
             to_label = osp.join(self.folder, TO_LABEL)
             number = sum(1 for _ in ase_structures(to_label))
-            return (f"'{to_label}' has {number} structures to label: write "
+            return (f"'{to_label}' has {counted(number, 'structure')} to "
+                    f"label: write "
                     f"them with energies and forces to "
                     f"'{osp.join(self.folder, LABELED)}.extxyz' and run the "
                     f"same command again")
         row = self.rows[-1]
-        labels = f'{row[NUM_LABELS]} labels in {row[ROUND]} rounds'
+        labels = (f"{counted(row[NUM_LABELS], 'label')} in "
+                  f"{counted(row[ROUND], 'round')}")
         return {
-            HOLDS: f'It holds: {row[WALKS]} simulations of {config.time:g} '
-                   f'ps without doubt, after {labels}',
-            OVER: f'{config.num_rounds} rounds are over, with {labels}: the '
-                  f'last simulations had doubts ({row[DOUBTS]} of '
-                  f'{row[WALKS]}). The same command with more rounds goes on',
+            HOLDS: f"It holds: {counted(row[WALKS], 'simulation')} of "
+                   f"{config.time:g} ps without doubt, after {labels}",
+            OVER: f"All rounds are over, with {labels}: the last simulations "
+                  f"had doubts ({row[DOUBTS]} of {row[WALKS]}). The same "
+                  f"command with more 'num_rounds' goes on",
             STUCK: f'All that is doubtful is labeled already, or like it '
                    f'({row[DOUBTS]} of {row[WALKS]} simulations, {labels}): '
                    f"a larger 'max_force_std', a smaller 'min_distance' or "
@@ -154,9 +161,8 @@ class Learner:
 
         Raises:
             KeyboardInterrupt: After an interruption. The loop can go on.
-            RuntimeError: If no structure could be labeled.
-            ValueError: If labels of the user cannot be used, or if another
-                process writes to the folder.
+            ValueError: If no structure could be labeled, labels of the user
+                cannot be used, or another process writes to the folder.
         """
         config = self.config
         with hold_folder(config.out):
@@ -173,6 +179,7 @@ class Learner:
                 found = one.run()
                 if one.row is not None:
                     self.rows.append(one.row)
+                if is_new and self.rows:
                     write_log(config.out, self.rows)
                 if found is not None:
                     end = found
@@ -180,6 +187,8 @@ class Learner:
                 checkpoints = one.learned
                 if is_new:
                     self._keep(checkpoints)
+            if self.rows and not is_new:  # it may have ended before this
+                write_log(config.out, self.rows)
             self._keep(checkpoints)
         return end
 

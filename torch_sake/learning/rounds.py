@@ -1,3 +1,4 @@
+import os
 import os.path as osp
 import time
 from collections.abc import Sequence
@@ -36,7 +37,11 @@ from torch_sake.learning.labels import (
 from torch_sake.learning.log import SECONDS, in_words, row_of
 from torch_sake.learning.training import errors_of, predictions
 from torch_sake.learning.walks import Outcome, seed_of, walk, walks_of
-from torch_sake.utils.files import replace_when_complete, write_json
+from torch_sake.utils.files import (
+    remove_incomplete,
+    replace_when_complete,
+    write_json,
+)
 from torch_sake.utils.plain_checks import require
 from torch_sake.utils.units import check_units
 
@@ -77,6 +82,8 @@ class Round:
         or :obj:`None` if it does not.
         """
         if not self.is_over:
+            os.makedirs(self.folder, exist_ok=True)
+            remove_incomplete(self.folder)
             outcomes, seconds = self._simulate()
             asked = self._choose(outcomes)
             learned = self._label(asked)
@@ -160,8 +167,9 @@ class Round:
             frames = self._frames(self.number)
             number = len(frames)
             new = self._errors(frames)
-            for remark in look_at_own(frames, None):
-                print(*remark.lines(frames, dropped=True), sep='\n')
+            if self.config.label == FILES:
+                for remark in look_at_own(frames, None):
+                    print(*remark.lines(frames, dropped=True), sep='\n')
         val = self._validation()
         write_json(self._path(ERRORS), {
             'number': number, 'new': new,

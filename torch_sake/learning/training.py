@@ -55,8 +55,13 @@ def errors_of(outputs: Predictions, units: dict[str, str]
 
 def uncertainty_on(checkpoints: list[str], structures: Sequence[Any],
                    device: str) -> float:
-    r"""Returns the root mean square over structures, :class:`ase.Atoms`, of
-    the largest uncertainty of a force in eV/Angstrom.
+    r"""Returns the largest uncertainty of a force in eV/Angstrom of each
+    structure, in the median of all of them: few outliers do not count.
+
+    Args:
+        checkpoints ([str]): The potential, or those of an ensemble.
+        structures ([ase.Atoms]): The structures.
+        device (str): Where to compute.
     """
     calculator = SAKECalculator(checkpoints, device=device)
     largest = []
@@ -64,7 +69,7 @@ def uncertainty_on(checkpoints: list[str], structures: Sequence[Any],
         calculator.calculate(atoms, ['forces'])
         largest.append(numpy.linalg.norm(
             calculator.results['forces_std'], axis=1).max())
-    return float(numpy.sqrt(numpy.square(largest).mean()))
+    return float(numpy.median(largest))
 
 
 def write_split(path: str, split: Split) -> None:

@@ -112,7 +112,12 @@ def is_unsure(simulation: Simulation, max_force_std: float) -> bool:
     r"""Whether the last frame of a simulation is where it was to stop."""
     if simulation.records.num_frames == 0:
         return False
-    return simulation.records.rows()[UNCERTAINTY][-1] > max_force_std
+    return is_above(simulation.records.rows()[UNCERTAINTY][-1], max_force_std)
+
+
+def is_above(uncertainty: float, max_force_std: float) -> bool:
+    r"""Whether an uncertainty is too large, or is none."""
+    return not uncertainty <= max_force_std
 
 
 def judge(simulation: Simulation, max_force_std: float,
@@ -129,7 +134,7 @@ def judge(simulation: Simulation, max_force_std: float,
     fault = first_fault(simulation, rows)
     if fault is not None:
         last, reason = fault[0], f'unsound: {fault[1]}'
-    elif rows[UNCERTAINTY][-1] > max_force_std:
+    elif is_above(rows[UNCERTAINTY][-1], max_force_std):
         reason = (f'unsure: {rows[UNCERTAINTY][-1]:.4g} eV/Angstrom, above '
                   f'{max_force_std:.4g}')
     elif stopped is not None:
