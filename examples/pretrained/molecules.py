@@ -139,8 +139,8 @@ def small_molecules():
             map(molecule, SMALL)]
 
 
-def draw(seed=0, num_molecules=12000, num_changed=4000, num_val=200,
-         num_test=200, folder=None):
+def draw(seed=0, num_molecules=12000, num_changed=4000, num_val=100,
+         num_test=100, folder=None):
     """Returns molecules to learn from and molecules to test on.
 
     Args:
@@ -149,7 +149,7 @@ def draw(seed=0, num_molecules=12000, num_changed=4000, num_val=200,
             seven heavy atoms, or as many, and others by chance.
         num_changed (int): How many more that are changed.
         num_val, num_test (int): How many of QM9 to validate and to test on, by
-            chance.
+            chance; g2 has at most as many for tests.
         folder (str): The tables of QM9; those of qm9pack if not given.
     """
     rng = numpy.random.default_rng(seed)
@@ -162,6 +162,7 @@ def draw(seed=0, num_molecules=12000, num_changed=4000, num_val=200,
     g2_test = {name: one for name, one in g2_all.items()
                if key_of(one) not in learned}
     refused = {key_of(one) for one in [*held_out, *g2_test.values()]}
+    g2_test = dict(islice(g2_test.items(), num_test))
 
     rest = [molecules[index] for index in order[len(held_out):]]
     few = [one for one in rest if one.num_heavy <= MAX_HEAVY]

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from torch_sake.cli.threads import limit_threads
 from torch_sake.training import TrainConfig
 from torch_sake.training.data import TrainingData
+from torch_sake.training.threads import limit_threads
 
 
 @pytest.fixture(autouse=True)

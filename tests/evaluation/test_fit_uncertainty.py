@@ -8,12 +8,12 @@ import torch
 import torch_sake
 from torch_sake import SAKE, Potential, VectorSAKE, fit_uncertainty
 from torch_sake.datasets import Frames
+from torch_sake.datasets.frames.joined_frames import join_frames
 from torch_sake.evaluation.fit_uncertainty import (
     Errors,
     _calibrate,
     fit_rigidity,
     sample,
-    write_uncertainty,
 )
 from torch_sake.potentials.load import load_potential
 from torch_sake.potentials.uncertainty import Rigidity, factorize
@@ -162,18 +162,33 @@ def test_without_forces(potential):
 def test_samples():
     assert sample(make_frames(9), 4).tolist() == [0, 3, 6]
     assert sample(make_frames(4), 9).tolist() == [0, 1, 2, 3]
+    rare = join_frames([make_frames(5), make_frames(1, z=(8, 1, 1, 7)),
+                        make_frames(5)])
+    assert sample(rare, 3).tolist() == [0, 4, 8, 5]
+
+
+def test_frames_of_other_elements_are_left_out(potential):
+    val = make_frames(5)
+    mixed = join_frames([val[:2], make_frames(3, z=(8, 1, 1, 7)), val[2:]])
+    train = make_frames(9)
+    one, other = (copy.deepcopy(fit_uncertainty(potential, train, frames)
+                                .rigidity) for frames in (val, mixed))
+    assert torch.allclose(one.scales, other.scales, rtol=1e-5)
+    assert torch.equal(one.factors, other.factors)
 
 
 def test_bad_input(potential):
     frames = make_frames(3)
     for change, error, words in (
-            ({'potential': 'runs/a'}, TypeError, "'potential' must be of"),
-            ({'train': [frames[0]]}, TypeError, "'train' must be of type"),
+            ({'potential': potential.model}, TypeError,
+             "'potential' must be a Potential or the path"),
+            ({'potential': 'runs/a'}, ValueError, 'runs/a'),
+            ({'train': [frames[0]]}, TypeError, "'train' must be Frames"),
             ({'val': frames[:0]}, ValueError, "'val' must have a frame"),
             ({'val': make_frames(3, energies=False)}, ValueError,
              "'val' must have frames with energies"),
             ({'val': make_frames(3, z=(8, 1, 1, 7))}, ValueError,
-             r"'train' must have all elements of 'val' \(but for N\)"),
+             "of elements that are in 'train'"),
             ({'batch_size': 0}, ValueError, "'batch_size' must be at least 1"),
             ({'potential': Potential(SAKE(8, num_layers=1, readout='mean'))},
              TypeError, "'model' must be SAKE or VectorSAKE, with a sum")):
@@ -195,14 +210,44 @@ def test_old_checkpoints_get_some(tmp_path):
     z = (elements * 4)[:4]
     frames = make_frames(8, z=z)
     dtype = next(old.parameters()).dtype
-    write_uncertainty(path, fit_uncertainty(old, frames, frames).rigidity)
-    write_uncertainty(path, old.rigidity)  # in the place of those
+    old = fit_uncertainty(path, frames[:4], frames)
+    old = fit_uncertainty(str(path), frames, frames)  # in the place of those
     new, data = load_potential(path), frames[0]
     pos = data.pos.to(dtype)
     assert torch.equal(new.energy(data.z, pos), old.energy(data.z, pos))
     for one, other in zip(new.uncertainty(data.z, pos),
                           old.uncertainty(data.z, pos)):
         assert torch.equal(one, other)
+
+
+def test_files_that_do_not_fit(tmp_path):
+    from pathlib import Path
+    root = Path(torch_sake.__file__).parents[1]
+    path = tmp_path / 'best.safetensors'
+    path.write_bytes((root / 'tests' / 'old_files' /
+                      'potential.safetensors').read_bytes())
+    z = (torch_sake.checkpoint.load_checkpoint(path)[1]['elements'] * 4)[:4]
+    frames = make_frames(8, z=z)
+    other = frames.in_units({'length': 'Angstrom', 'energy': 'kcal/mol'})
+    with pytest.raises(ValueError, match="'val' must have the units of the"):
+        fit_uncertainty(path, frames, other)
+    with pytest.raises(ValueError, match='must not be one of the package'):
+        fit_uncertainty('pretrained:xtb-organic', frames, frames)
+
+
+def test_charges_of_frames(monkeypatch):
+    """They come from the info of the frames."""
+    potential = Potential(VectorSAKE(8, num_layers=2, num_rbf=5, cutoff=4.0,
+                                     embed_charge=True))
+    frames = make_frames(12)
+    charged = Frames([data.z for data in frames], [data.pos for data in frames],
+                     [data.energy for data in frames],
+                     [data.force for data in frames], name='springs',
+                     units=UNITS, source='test',
+                     infos=[{'charge': 1, 'spin': 2}] * 12)
+    scales = [fit_uncertainty(potential, frames, some).rigidity.scales
+              for some in (frames, charged)]
+    assert not torch.allclose(*scales)
 
 
 def test_more_atoms_in_small_batches(potential):

@@ -11,6 +11,7 @@ from torch_sake.learning.choice import (
     NUM_LAST,
     candidates,
     choose,
+    is_too_close,
 )
 from torch_sake.learning.distances import (
     closest,
@@ -94,6 +95,12 @@ def test_atoms_that_are_too_close_are_left_out(walk):
     found = candidates(*walk([0.8, 0.7, 0.5, 0.3]))
     assert bonds_of(found) == pytest.approx([0.7, 0.8])
     assert candidates(*walk([0.3], walker=1)) == []
+
+
+def test_atoms_of_the_largest_element_that_are_too_close():
+    for dist, is_close in ((0.7, True), (0.98, True), (1.0, False)):
+        assert is_too_close(ase.Atoms('C2', [[0, 0, 0], [dist, 0, 0]])
+                            ) == is_close
 
 
 def test_what_is_alike_is_labeled_once(walk):

@@ -238,3 +238,28 @@ def test_bad_descriptions(checkpoint, change, words):
     with pytest.raises((TypeError, ValueError), match=words) as error:
         load_potential(path)
     assert path in str(error.value)
+
+
+@pytest.mark.slow
+@pytest.mark.compile
+def test_compiled(pos):
+    """The features of a compiled pass are those of the other one."""
+    potential = build(isolated_atoms=[1, 6, 8])
+    with torch.no_grad():
+        expected = potential.statistics(Z, pos, BATCH)
+        potential.compile()
+        out = potential.statistics(Z, pos, BATCH)
+        assert potential.compiled
+        for one, other in zip(out[:2] + out[3:], expected[:2] + expected[3:]):
+            assert torch.allclose(one.double(), other.double(), rtol=1e-3,
+                                  atol=1e-5)
+        assert torch.allclose(potential(Z, pos, BATCH)[1], out.forces,
+                              rtol=1e-3, atol=1e-5)
+    assert torch.allclose(potential.uncertainty(Z, pos, BATCH).energy,
+                          out.energy_std, rtol=1e-3)
+    # Where derivatives are taken of what is compiled, and with a gradient:
+    potential.recompute = True
+    with torch.no_grad():
+        again = potential.statistics(Z, pos, BATCH)
+    assert torch.allclose(again.forces_std, out.forces_std, rtol=1e-3)
+    assert potential.compiled

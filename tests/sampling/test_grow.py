@@ -42,6 +42,11 @@ def test_kinds():
     assert number['stretched'] == pytest.approx(150, abs=10)
 
 
+def test_isolated_atoms_alone():
+    with pytest.raises(ValueError, match='some: There must be a structure'):
+        grow(frames_of(build.molecule('H'), build.molecule('O')), 5)
+
+
 def test_a_seed_fixes_all():
     first, second, other = (grow(frames_of(ETHANOL, WATER), 60, seed=seed)
                             for seed in (3, 3, 4))

@@ -1,7 +1,6 @@
 """Potentials that come with the package, called 'pretrained:NAME'."""
 
 import hashlib
-import json
 import os
 import os.path as osp
 from pathlib import Path
@@ -101,6 +100,32 @@ def test_the_name_is_never_that_of_a_file(one, checkpoint, tmp_path,
     assert find_checkpoint(f'./{one}') == f'./{one}'
 
 
+def test_files_of_the_package_stay(one, molecule_file):
+    from torch_sake.datasets import Frames
+    from torch_sake.evaluation.fit_uncertainty import (
+        fit_uncertainty,
+        write_uncertainty,
+    )
+    frames = Frames([WATER[0]], [WATER[1]], [0.0], name='', source='water',
+                    units={'length': 'Angstrom', 'energy': 'eV'})
+    for call in (lambda: fit_uncertainty(one, frames, frames),
+                 lambda: write_uncertainty(one, None)):
+        with pytest.raises(ValueError, match='not one of the package'):
+            call()
+    find_checkpoint(one)  # has the digest that it had
+
+
+def test_calculators_take_it(one, checkpoint, molecule_file):
+    ase_io = pytest.importorskip('ase.io')
+    from torch_sake.calculators import SAKECalculator
+    energies = []
+    for source in (one, [one], checkpoint('run')):
+        atoms = ase_io.read(molecule_file)
+        atoms.calc = SAKECalculator(source)
+        energies.append(atoms.get_potential_energy())
+    assert energies[0] == energies[1] == energies[2]
+
+
 def test_folder_of_what_is_done_with_it(one):
     assert folder_of(one) == osp.join('runs', 'one')
 
@@ -143,6 +168,8 @@ def test_those_that_are_released():
         load_potential(path)
         card = released.read_card(name)
         assert not any(key.startswith('split.') for key in tensors)
-        json.dumps(description)
+        assert description['released'] == {'name': name,
+                                           'version': card['version']}
+        assert not {'split', 'fingerprint', 'history'} & description.keys()
         assert card.keys() >= {'elements', 'method', 'data', 'recipe',
                                'errors', 'not_for'}

@@ -2,11 +2,15 @@
 
 import numpy
 import pytest
+import torch
 
 import torch_sake.simulation.molecular_dynamics as module
 from torch_sake import Ensemble, load_potential
 from torch_sake.calculators.ase import SAKECalculator
-from torch_sake.simulation import MDConfig, Simulation
+from torch_sake.evaluation.fit_uncertainty import write_uncertainty
+from torch_sake.potentials.uncertainty import Rigidity, factorize
+from torch_sake.simulation import MDConfig, Simulation, SimulationStopped
+from torch_sake.simulation.records import Records
 from torch_sake.simulation.report import UNCERTAINTY, describe
 
 ase_io = pytest.importorskip('ase.io')
@@ -85,3 +89,92 @@ def test_one_potential_has_none(checkpoint, molecule_file, tmp_path):
         assert 'forces_std' not in atoms.arrays
         assert 'energy_std' not in atoms.info
     assert 'uncertainty' not in describe(simulation.records.rows(), 9, False)
+
+
+@pytest.fixture
+def rigid(checkpoint):
+    """Writes a single checkpoint with uncertainties, of forces or without."""
+    def write(name, has_forces=True):
+        folder = checkpoint(name)
+        rigidity = Rigidity([1, 6, 8, 14], 17, has_forces)
+        f = torch.randn(4, 60, 17, dtype=torch.double)
+        f[..., :16] *= 0.1
+        rigidity.factors = factorize(f.mT @ f, torch.full((4, ), 60.0), 1e-4)
+        rigidity.scales = torch.tensor([[1e-3, 1e-4]]).double().repeat(4, 1)
+        write_uncertainty(folder, rigidity)
+        return folder
+    return write
+
+
+@pytest.mark.parametrize('format', ['extxyz', 'traj'])
+def test_one_checkpoint(rigid, molecule_file, tmp_path, format):
+    """Its own uncertainties, in the results, the trajectory and the log."""
+    path = rigid('a')
+    simulation = simulate(tmp_path / 'md', num_steps=6, format=format,
+                          checkpoint=path, structure=molecule_file,
+                          compile=False)
+    rows = simulation.records.rows()
+    frames = ase_io.read(tmp_path / 'md' / f'trajectory.{format}', ':')
+    assert len(frames) == len(rows[UNCERTAINTY]) == 4
+    potential = load_potential(path)
+    for atoms, largest in zip(frames, rows[UNCERTAINTY]):
+        out = potential.uncertainty(torch.tensor(atoms.numbers),
+                                    torch.tensor(atoms.positions))
+        assert numpy.linalg.norm(std_of(atoms), axis=1) == pytest.approx(
+            out.forces.numpy(), rel=1e-4)
+        assert largest == pytest.approx(float(out.forces.max()), rel=1e-4)
+        assert atoms.info['energy_std'] == pytest.approx(
+            float(out.energy), rel=1e-4)
+        assert atoms.get_potential_energy() == pytest.approx(float(
+            potential.energy(torch.tensor(atoms.numbers),
+                             torch.tensor(atoms.positions))), abs=1e-5)
+    assert 'largest uncertainty' in describe(rows, 9, False)
+
+
+def test_one_checkpoint_stops(rigid, molecule_file, tmp_path):
+    atoms = ase_io.read(molecule_file)
+    atoms.set_velocities(-0.05 * atoms.positions)  # to where it is dense
+    atoms.write(tmp_path / 'start.extxyz')
+    settings = dict(checkpoint=rigid('a'), compile=False, ensemble='nve',
+                    structure=str(tmp_path / 'start.extxyz'))
+    free = simulate(tmp_path / 'free', num_steps=40, **settings)
+    found = free.records.rows()[UNCERTAINTY]
+    limit = 0.5 * (found[0] + max(found))
+    assert max(found) > 1.01 * found[0]
+    with pytest.raises(SimulationStopped, match='The force on atom .* has an '
+                       'uncertainty of .* above'):
+        simulate(tmp_path / 'limited', num_steps=40, max_force_std=limit,
+                 **settings)
+    records = Records(str(tmp_path / 'limited'), 'extxyz', 2,
+                      load_restart(tmp_path / 'limited'))
+    assert records.rows()[UNCERTAINTY][-1] > limit
+
+
+def load_restart(folder):
+    with numpy.load(folder / 'restart.npz') as state:
+        return dict(state)
+
+
+def test_what_cannot_stop(rigid, checkpoint, molecule_file, tmp_path):
+    for index, path in enumerate((checkpoint('old'),
+                                  rigid('energies', has_forces=False))):
+        with pytest.raises(ValueError, match="'max_force_std' needs several "
+                           "checkpoints, or one that has uncertainties of "
+                           "forces .*has none"):
+            Simulation(MDConfig(path, structure=molecule_file,
+                                out=str(tmp_path / str(index)),
+                                max_force_std=1.0))
+    simulation = simulate(tmp_path / 'md', num_steps=2, checkpoint=path,
+                          structure=molecule_file, compile=False)
+    assert UNCERTAINTY not in simulation.records.rows()
+
+
+def test_calculator(rigid, molecule_file):
+    atoms = ase_io.read(molecule_file)
+    for has_forces in (True, False):
+        path = rigid(f'a{has_forces}', has_forces)
+        for source in (path, load_potential(path)):
+            atoms.calc = SAKECalculator(source)
+            atoms.get_forces()
+            assert atoms.calc.results['energy_std'] > 0
+            assert ('forces_std' in atoms.calc.results) is has_forces

@@ -43,6 +43,7 @@ def run(frames, tmp_path):
     def train(**changes):
         settings = {'atomic_energies': {'H': -10.0, 'C': -40.0, 'O': -70.0},
                     'num_train': 16, 'num_val': 8, 'num_steps': 2,
+                    'zbl': False,
                     'cutoff': 4.0, 'hidden_channels': 8, 'num_layers': 1,
                     'out': str(tmp_path / 'run'), **changes}
         return Trainer(TrainConfig('some', **settings), frames=frames)
@@ -85,3 +86,23 @@ def test_checkpoint(run, changes):
 
 def test_only_with_isolated_atoms(run):
     assert run(atomic_energies='fit').potential.prior is None
+
+
+def test_one_composition_does_not_tell_its_elements_apart(tmp_path):
+    """Lengths that vary a little are no information about elements."""
+    generator = torch.Generator().manual_seed(0)
+    rest = torch.tensor([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]).double()
+    noise = 0.05 * torch.randn(24, 3, 3, generator=generator).double()
+    energy = -90.0 - 9.6 + 0.1 * torch.randn(24, generator=generator)
+    frames = Frames(24 * [[8, 1, 1]], [*(rest + noise).numpy()],
+                    energy.tolist(), name='some', source='some',
+                    units={'length': 'Angstrom', 'energy': 'eV'})
+    potential = Trainer(TrainConfig(
+        'some', num_train=16, num_val=8, num_steps=2, hidden_channels=8,
+        atomic_energies={'H': -10.0, 'O': -70.0}, num_layers=1,
+        out=str(tmp_path / 'run')), frames=frames).potential
+    bonds = potential.prior
+    energies = bonds.energies[[1, 8]]
+    assert -10.0 < energies.min() and energies.max() < 0.0
+    z, batch = torch.tensor([8, 1, 1]), torch.zeros(3, dtype=torch.long)
+    assert float(bonds(z, rest.float(), batch)) == pytest.approx(-9.6, abs=0.2)

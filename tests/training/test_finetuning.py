@@ -254,7 +254,7 @@ def test_contradictions(tuning, pretrained):
         ({'cutoff': 4.5}, "'cutoff' must be .*, 5.0 .got 4.5"),
         ({'cutoff': None}, "'cutoff' must be .*, 5.0 .got None"),
         ({'model': 'SAKE'}, "'model' must be .*'VectorSAKE'"),
-        ({'zbl': True}, "'zbl' must be .*, False"),
+        ({'zbl': False}, "'zbl' must be .*, True"),
         ({'freeze': 3}, "'freeze' must be at most .*, 2 .got 3"),
         ({'init': 'nowhere'}, "no checkpoint 'nowhere'"),
     ):

@@ -1,5 +1,6 @@
 """Runs that start from a potential that comes with the package."""
 
+import shutil
 import warnings
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from torch_sake import load_potential
 from torch_sake.checkpoint import load_checkpoint
 from torch_sake.cli import main
 from torch_sake.training import TrainConfig, Trainer
+from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.released import read_card
 
 ase_io = pytest.importorskip('ase.io')
@@ -92,6 +94,16 @@ def test_other_zeros_are_shifted(tuning, capsys):
     assert "'refit' is taken as true" in capsys.readouterr().out
     said, expected = energies(trainer.potential, config)
     assert abs(float((said - expected).mean())) < 0.05
+
+
+def test_copies_are_known(tuning, tmp_path, capsys):
+    # As the loops of 'learn' have them.
+    path = tmp_path / 'copy.safetensors'
+    shutil.copyfile(find_checkpoint(tuning.init), path)
+    Trainer(replace(tuning, init=str(path), atomic_energies='fit')).fit()
+    assert "'refit' is taken as true" in capsys.readouterr().out
+    assert load_checkpoint(tuning.out)[1]['init'] == {
+        'name': 'one', 'version': '2', 'sha256': read_card('one')['sha256']}
 
 
 def test_the_same_zero_is_not_shifted(tuning, first, capsys):

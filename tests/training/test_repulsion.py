@@ -12,6 +12,11 @@ from torch_geometric.nn.models import SchNet
 from torch_sake import ZBLRepulsion, load_potential
 from torch_sake.checkpoint import load_checkpoint, save_checkpoint
 from torch_sake.datasets import Frames
+from torch_sake.testing import (
+    assert_bonds_hold,
+    assert_dissociates,
+    assert_repulsive,
+)
 
 pytest.importorskip('pytorch_lightning')
 from torch_sake.training import TrainConfig, Trainer
@@ -168,3 +173,18 @@ def test_pressed_atoms_are_pushed_apart(config, frames):
         potential.prior = None  # what is learned has no such walls
         energy = potential.energy(*inputs)
     assert float(energy[0] - energy[-1]) < 10
+
+
+def test_right_at_both_ends(config, frames):
+    atoms = {'H': -1.0, 'O': -2.0}
+    trainer = Trainer(replace(config, num_steps=40, val_interval=40,
+                              atomic_energies=atoms), frames=frames)
+    trainer.fit()
+    potential = load_potential(config.out).double()
+    water = torch.from_numpy(Z), torch.from_numpy(WATER)
+    assert_repulsive(potential, water)
+    assert_bonds_hold(potential, water, tol=0.05)
+    assert_dissociates(potential, water, atoms, tol=1e-6)
+    potential.isolated_atoms = None  # what the model says of atoms alone
+    with pytest.raises(AssertionError, match='an isolated atom of the atomic'):
+        assert_dissociates(potential, water, atoms, tol=1e-6)

@@ -69,6 +69,7 @@ def test_models_and_potentials() -> None:
                 tuple[Tensor, Tensor, Tensor | None])
     assert_type(ensemble.statistics(Z, POS), EnsembleOutput)
     assert_type(torch_sake.__version__, str)
+    assert_type(torch_sake.pretrained(), dict[str, str])
 
 
 def from_files(path: os.PathLike[str]) -> tuple[Potential, Property]:

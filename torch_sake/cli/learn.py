@@ -1,5 +1,5 @@
-from torch_sake.cli.threads import limit_threads
 from torch_sake.learning import LearnConfig, Learner
+from torch_sake.training.threads import limit_threads
 
 
 def learn(config: LearnConfig) -> None:

@@ -36,7 +36,7 @@ WRONG_TYPE = re.compile(r'Parser key "(?:\w+\.)?(\w+)":.*value: (.*)',
 # The last of two would hide the first one:
 ONCE = ('--checkpoint', '--data', '--val', '--test', '--structures', '--init')
 # Settings that may be the import path of what is run:
-CODE = ('model', 'label')
+CODE = ('model', 'label', 'pretrain')
 
 
 def parse_arguments(arguments: list[str],

@@ -3,6 +3,7 @@ errors of others.
 """
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -12,9 +13,12 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from torch_sake.checkpoint import load_checkpoint, save_checkpoint
+from torch_sake.datasets.frames.charges import with_states
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.evaluation.config import EVAL_BATCH_SIZE
 from torch_sake.evaluation.metrics import inputs_of, predict_batch
+from torch_sake.potentials.electrons import any_embeds_charge
+from torch_sake.potentials.load import load_predictor
 from torch_sake.potentials.potential import Potential
 from torch_sake.potentials.uncertainty import (
     Rigidity,
@@ -22,10 +26,10 @@ from torch_sake.potentials.uncertainty import (
     factorize,
     with_constant,
 )
-from torch_sake.utils.elements import symbol_of
 from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.paths import PathLike
 from torch_sake.utils.plain_checks import check_positive_int, require
+from torch_sake.utils.released import check_kept
 
 # Of the mean of the diagonal; that which makes the errors most likely:
 REGULARIZATIONS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -52,7 +56,8 @@ class Errors(NamedTuple):
     energy: Tensor
 
 
-def fit_uncertainty(potential: Potential, train: AnyFrames, val: AnyFrames,
+def fit_uncertainty(potential: Potential | PathLike, train: AnyFrames,
+                    val: AnyFrames,
                     batch_size: int = EVAL_BATCH_SIZE) -> Potential:
     r"""Gives a trained potential the uncertainties of
     :class:`~torch_sake.potentials.uncertainty.Rigidity`, and returns it. It
@@ -63,16 +68,17 @@ def fit_uncertainty(potential: Potential, train: AnyFrames, val: AnyFrames,
     .. code-block:: python
 
         frames = read_frames('my_dft.extxyz')
-        potential = load_potential('runs/old')
-        fit_uncertainty(potential, frames[:450], frames[450:])
+        potential = fit_uncertainty('runs/old', frames[:450], frames[450:])
         potential.uncertainty(z, pos).forces
 
     Args:
-        potential (Potential): The potential, with a model of this package.
+        potential (Potential or str): The potential, with a model of this
+            package. Given the path of a checkpoint, or the folder of a run,
+            they are written into this file, too.
         train (Frames or FramesOnDisk): The frames that it was trained on.
         val (Frames or FramesOnDisk): Others, of the same kind, with energies
             and, if there are to be uncertainties of forces, forces, in the
-            units of the potential.
+            units of the potential. Those with other elements are left out.
         batch_size (int, optional): Number of frames of a batch.
             (default: :obj:`64`)
 
@@ -81,27 +87,55 @@ def fit_uncertainty(potential: Potential, train: AnyFrames, val: AnyFrames,
             no frames, or the labels are not known.
     """
     check_positive_int('batch_size', batch_size)
-    for name, frames in (('potential', potential), ('train', train),
-                         ('val', val)):
-        kind = Potential if name == 'potential' else AnyFrames
-        if not isinstance(frames, kind):
-            raise TypeError(f"'{name}' must be of type {kind} "
+    path, units = None, None
+    if isinstance(potential, (str, os.PathLike)):
+        path = potential
+        check_kept('potential', path)
+        potential, _, description = load_predictor(path, 'potential')
+        units = description['units']
+    if not isinstance(potential, Potential):
+        raise TypeError(f"'potential' must be a Potential or the path of a "
+                        f"checkpoint (got {type(potential)})")
+    for name, frames in (('train', train), ('val', val)):
+        if not isinstance(frames, AnyFrames):
+            raise TypeError(f"'{name}' must be Frames or FramesOnDisk "
                             f"(got {type(frames)})")
-        require(name == 'potential' or len(frames) > 0,
-                f"'{name}' must have a frame (got none)")
+        require(len(frames) > 0, f"'{name}' must have a frame (got none)")
+        require(units in (None, frames.units),
+                f"'{name}' must have the units of the potential, {units} "
+                f"(got {frames.units})")
+    if any_embeds_charge(potential):
+        train, val = (with_states(frames, True)[0] for frames in (train, val))
     # With a generator of their own: nothing is drawn from the global one.
     loaders = [DataLoader(frames[sample(frames)], batch_size=batch_size,
                           generator=torch.Generator())
                for frames in (train, val)]
     potential.rigidity = fit_rigidity(potential, *loaders)
+    if path is not None:
+        write_uncertainty(path, potential.rigidity)
     return potential
 
 
 def sample(frames: AnyFrames, number: int = MAX_FRAMES) -> Tensor:
-    r"""Returns the indices of at most so many frames, evenly."""
+    r"""Returns the indices of at most so many frames, evenly, and of the first
+    ones with elements that are not in these.
+    """
     num_atoms = max(1.0, float(frames.num_atoms.double().mean()))
     number = max(1, min(number, int(MAX_ATOMS / num_atoms)))
-    return torch.arange(0, len(frames), math.ceil(len(frames) / number))
+    chosen = torch.arange(0, len(frames), math.ceil(len(frames) / number))
+    if chosen.numel() == len(frames):
+        return chosen
+    known = {element for data in frames[chosen]
+             for element in data.z.tolist()}
+    missing, added = {*frames.elements} - known, []
+    for index in range(len(frames)):
+        if not missing:
+            break
+        found = missing.intersection(frames[index].z.tolist())
+        if found:
+            added.append(index)
+            missing -= found
+    return torch.cat([chosen, torch.tensor(added, dtype=torch.long)])
 
 
 @torch.no_grad()
@@ -112,16 +146,15 @@ def fit_rigidity(potential: Potential, train: Iterable[Data],
     Args:
         potential (Potential): The potential.
         train (iterable): The batches that it was trained on.
-        val (iterable): Those that it is calibrated on.
+        val (iterable): Those that it is calibrated on. Frames with other
+            elements than there are in :obj:`train` are left out.
     """
     check_has_features(potential.model)
     elements, moments, counts = _sum_moments(potential, train)
-    errors = _find_errors(potential, val)
-    unknown = sorted({*errors.z.tolist()} - {*elements})
-    require(not unknown, f"'train' must have all elements of 'val' (but for "
-                         f"{', '.join(map(symbol_of, unknown))})")
+    errors = _known_errors(_find_errors(potential, val), elements)
     require(not bool(errors.energy.isnan().all()),
-            "'val' must have frames with energies (got none)")
+            "'val' must have frames with energies, and of elements that are "
+            "in 'train' (got none)")
     best, lowest = None, math.inf
     for regularization in REGULARIZATIONS:
         rigidity = Rigidity(elements, moments.size(1), not bool(
@@ -180,6 +213,18 @@ def _find_errors(potential: Potential, batches: Iterable[Data]) -> Errors:
     return Errors(*map(torch.cat, zip(*rows)))
 
 
+def _known_errors(errors: Errors, elements: list[int]) -> Errors:
+    r"""Returns the errors of frames of some elements only."""
+    known = torch.isin(errors.z, torch.tensor(elements,
+                                              device=errors.z.device))
+    graphs = torch.ones_like(errors.energy, dtype=torch.bool)
+    graphs[errors.graph[~known]] = False
+    atoms = graphs[errors.graph]
+    numbers = graphs.cumsum(0) - 1
+    return Errors(errors.z[atoms], errors.features[atoms], errors.force[atoms],
+                  numbers[errors.graph[atoms]], errors.energy[graphs])
+
+
 def _calibrate(rigidity: Rigidity, errors: Errors) -> float:
     r"""Sets the scales of a rigidity to the most likely ones for normal errors
     and returns how unlikely these are then.
@@ -231,6 +276,7 @@ def write_uncertainty(path: PathLike, rigidity: Rigidity) -> None:
         path (str or os.PathLike): The checkpoint, or the folder of a run.
         rigidity (Rigidity): The uncertainties.
     """
+    check_kept('path', path)
     path = find_checkpoint(path)
     tensors, description = load_checkpoint(path)
     prefix, own = 'potential.', 'rigidity.'

@@ -119,7 +119,7 @@ def uncertainty_of(atoms: Any) -> float:
 
 def is_too_close(atoms: Any) -> bool:
     r"""Whether two atoms are closer than any bond."""
-    _, _, dist, bond = closest_pair(atoms)
+    _, _, dist, bond = closest_pair(atoms, MIN_BOND)
     return dist < MIN_BOND * bond
 
 

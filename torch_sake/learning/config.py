@@ -60,9 +60,9 @@ class LearnConfig(LabelConfig):
             the same command is run again.
         data: Labeled frames to learn from, as for 'train'. Of the data of the
             run of 'init', its training and validation frames are taken.
-        init: Checkpoint, or folder of a run, whose potential the loop starts
-            from, or several for an ensemble. If not given, the first potential
-            is trained on 'data'.
+        init: Checkpoint, folder of a run, or 'pretrained:NAME', whose
+            potential the loop starts from, or several for an ensemble. If not
+            given, the first potential is trained on 'data'.
         root: Folder of the data, as for 'train'.
         num_frames: Number of frames that are generated, as for 'train'.
         data_seed: Seed of frames that are generated, as for 'train'.

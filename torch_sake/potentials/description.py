@@ -21,7 +21,7 @@ from torch_sake.utils.hints import (
 from torch_sake.utils.messages import in_words
 from torch_sake.utils.names import is_import_path
 from torch_sake.utils.plain_checks import check_elements, require
-from torch_sake.utils.released import Origin
+from torch_sake.utils.released import Mark, Origin
 from torch_sake.utils.units import LENGTHS, check_units, check_units_of_label
 
 Elements = Annotated[list[int], partial(check_elements, end=NUM_ELEMENTS)]
@@ -100,13 +100,23 @@ class RunDescription(TypedDict):
     config: Settings
 
 
+class Pretraining(TypedDict):
+    r"""What a run learned before its data."""
+    calculator: str
+    versions: dict[str, str]
+    num_frames: PositiveInt
+    fingerprint: str
+
+
 class _Optional(TypedDict, total=False):
     config: Settings
     init: Origin
+    released: Mark
     prior: Prior | None
     label: str
     readout: Literal[READOUTS]
     old_elements: Elements
+    pretraining: Pretraining
     states: States
     fingerprint: str
     step: Count

@@ -8,19 +8,10 @@ from importlib.util import find_spec
 
 from torch_sake.utils.elements import symbols_of
 from torch_sake.utils.messages import one_line
-from torch_sake.utils.names import is_import_path
+from torch_sake.utils.names import XTB, check_calculator_name
 from torch_sake.utils.plain_checks import require
 
-XTB = 'xtb'
 XTB_ELEMENTS = 86  # GFN2-xTB has parameters of all up to radon
-
-
-def check_name(name: str, value: str) -> str:
-    r"""Checks what a calculator is called by. Nothing is imported."""
-    require(value == XTB or is_import_path(value),
-            f"'{name}' must be '{XTB}' or the import path of an ASE "
-            f"calculator such as 'ase.calculators.emt:EMT' (got {value!r})")
-    return value
 
 
 def title_of(calculator: str) -> str:
@@ -50,7 +41,7 @@ def check_calculator(calculator: str, elements: Iterable[int] = (),
         ValueError: If there is none of that name, or it does not know an
             element or a state.
     """
-    check_name('calculator', calculator)
+    check_calculator_name('calculator', calculator)
     if find_spec('ase') is None or (calculator == XTB
                                     and find_spec('tblite') is None):
         raise ImportError("Labels by an ASE calculator need ASE and, for "

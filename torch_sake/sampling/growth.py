@@ -67,6 +67,8 @@ def grow(frames: AnyFrames, num_frames: int = 4000, seed: int = 0,
     for temperature in temperatures:
         check_positive_float('temperatures', temperature)
     starts = list(_starts(frames))
+    require(len(starts) > 0, f"{frames.source}: There must be a structure that "
+                             f"is no isolated atom (got {len(frames)} frames)")
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     order = _shuffled(len(starts), rng)
     grown = isolated_atoms(starts)

@@ -99,7 +99,8 @@ def piece(start: Structure, rng: np.random.Generator) -> Structure | None:
         side = sides[rng.integers(len(sides))]
         if rng.integers(2):
             side = ~side
-        found = start = replace(start, z=start.z[side], pos=start.pos[side])
+        found = start = replace(start, z=start.z[side], pos=start.pos[side],
+                                spin=None)
     return found
 
 

@@ -90,15 +90,17 @@ class Soundness:
                 f'{self.cutoff:.3g} Angstrom')
 
 
-def closest_pair(atoms: Any) -> tuple[int, int, float, float]:
+def closest_pair(atoms: Any,
+                 share: float = MIN_BOND) -> tuple[int, int, float, float]:
     r"""Returns two atoms, or an atom twice for an image of its own, their
     distance and the sum of their covalent radii. They are the closest ones if
     these lie on each other, else those that are the closest for their size.
-    The distance is infinite if no two atoms are close.
+    The distance is infinite if no two atoms are closer than a share of that
+    sum.
     """
     from ase.data import covalent_radii
     radii = covalent_radii[atoms.numbers]
-    edge_index, dist = _neighbors(atoms, max(2 * MIN_BOND * radii.max(),
+    edge_index, dist = _neighbors(atoms, max(2 * share * radii.max(),
                                              MIN_DISTANCE))
     if len(dist) == 0:
         return 0, 0, numpy.inf, 0.0

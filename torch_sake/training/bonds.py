@@ -9,6 +9,10 @@ from torch_sake.potentials.potential import Potential
 from torch_sake.training.data import SAMPLE, TrainingData
 from torch_sake.training.references import AtomicEnergyFit
 
+# What bonds of one composition differ in is their lengths, from which no
+# energies of elements follow:
+RCOND = 0.03
+
 
 @torch.no_grad()
 def fit_bonds(potential: Potential, data: TrainingData,
@@ -16,7 +20,7 @@ def fit_bonds(potential: Potential, data: TrainingData,
     r"""Gives the :class:`BondEnergy` of a potential, if it has one, the
     energies that come closest, by least squares, to what the energies of
     isolated atoms leave of those of the training frames, of 10,000 of them if
-    there are more.
+    there are more. What compositions do not determine is as small as can be.
 
     Args:
         potential (Potential): The potential.
@@ -39,5 +43,5 @@ def fit_bonds(potential: Potential, data: TrainingData,
             potential.references(*inputs, part.num_graphs))
         fit.add(part.z, part.batch, part.energy - said,
                 bonds.shares(*inputs, *edges))
-    found = fit.solve()[0].to(bonds.energies.device)
+    found = fit.solve(RCOND)[0].to(bonds.energies.device)
     bonds.energies.copy_(bonds.energies + found if learned else found)

@@ -3,6 +3,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.training.parts_config import PartsConfig
+from torch_sake.training.pretrain_config import PretrainConfig
 from torch_sake.training.references_config import ReferencesConfig
 from torch_sake.utils.durations import Duration, seconds_of
 from torch_sake.utils.hints import (
@@ -45,7 +46,7 @@ Model = Annotated[str, check_model]
 
 
 @dataclass
-class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
+class TrainConfig(PretrainConfig, PartsConfig, ReferencesConfig, LabelConfig):
     r"""What a training run is made of. A seed fixes the run.
 
     Args:
@@ -95,8 +96,9 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
         max_time: How long to train, HH:MM:SS or DD:HH:MM:SS, in place of
             'num_steps': the learning rate comes to its end when the time is
             over. Validations and compilation count, as does the time before
-            'resume', but not the report at the end. A run can go on with
-            another time, as with another number of steps.
+            'resume', but not the report at the end; with 'pretrain', half of
+            it is for that. A run can go on with another time, as with another
+            number of steps.
         batch_size: Number of frames of a step, on all devices together.
         max_num_atoms: Largest number of atoms of the frames of a step, of
             which there are as many as fit, in place of 'batch_size'.
@@ -104,7 +106,8 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
             each pair of atoms that are closer than 'cutoff'.
         optimizer: 'muon' (Muon for matrices, Adam for all else)
             or 'adam'.
-        learning_rate: Largest learning rate.
+        learning_rate: Largest learning rate; 3e-3 if not given, and 1e-3 after
+            'pretrain'.
         warmup: Share of the steps in which the rate rises from zero.
         schedule: What the rate does then: 'cosine' falls along a cosine to
             zero at the last step, 'constant' stays, 'plateau' is halved
@@ -174,7 +177,7 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
     max_num_atoms: PositiveInt | None = None
     max_num_edges: PositiveInt | None = None
     optimizer: Literal['adam', 'muon'] = 'muon'
-    learning_rate: PositiveFloat = 3e-3
+    learning_rate: PositiveFloat | None = None
     warmup: Fraction = 0.02
     schedule: Literal['cosine', 'constant', 'plateau'] = 'cosine'
     loss: Literal['norm', 'l1', 'l2', 'huber'] = 'norm'
@@ -214,9 +217,7 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
             require(self.model != 'VectorSAKE' or getattr(self, name) is None,
                     f"'{name}' must not be given for {self.model} "
                     f"(got {getattr(self, name)})")
-        require(self.init or not (self.freeze is not None or self.refit),
-                f"'freeze' and 'refit' need 'init' "
-                f"(got {self.freeze} and {self.refit})")
+        self.settle_pretraining()
         self.check_references()
         require(self.init is None or self.model in MODELS,
                 f"'init' must not be given for a model of your own, "
@@ -274,8 +275,12 @@ class TrainConfig(PartsConfig, ReferencesConfig, LabelConfig):
 
     @property
     def seconds(self) -> float | None:
-        r"""The length of the run, if it is one of time."""
-        return None if self.max_time is None else seconds_of(self.max_time)
+        r"""The length of the run, if it is one of time, without that of the
+        one before it.
+        """
+        if self.max_time is None:
+            return None
+        return seconds_of(self.max_time) * (0.5 if self.pretrain else 1.0)
 
     @property
     def model_arguments(self) -> dict[str, Any]:

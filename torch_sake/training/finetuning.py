@@ -19,9 +19,9 @@ from torch_sake.training.config import MODEL_ARGUMENTS, TrainConfig
 from torch_sake.training.data import TrainingData
 from torch_sake.training.references import AtomicEnergyFit, batch_weights
 from torch_sake.utils.elements import symbol_of
-from torch_sake.utils.inputs import LAST
+from torch_sake.utils.inputs import LAST, find_checkpoint
 from torch_sake.utils.plain_checks import require
-from torch_sake.utils.released import is_released, origin_of
+from torch_sake.utils.released import digest_of
 
 
 class Pretrained:
@@ -34,13 +34,16 @@ class Pretrained:
     Args:
         config (TrainConfig): The run. One that goes on finds all of this in
             its own folder, and does not need the file it began with.
+        init (str, optional): The checkpoint, that of the configuration if not
+            given. (default: :obj:`None`)
 
     Raises:
         ValueError: If there is no checkpoint of a model of this package.
     """
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: TrainConfig, init: str | None = None):
         self.resumed = config.resume
-        path = osp.join(config.out, LAST) if self.resumed else config.init
+        path = osp.join(config.out, LAST) if self.resumed else (
+            init or config.init)
         potential, _, description = load_predictor(path)
         self.potential = potential.train()
         self.potential.rigidity = None  # of other weights
@@ -51,13 +54,16 @@ class Pretrained:
         if self.resumed:
             self.elements = description.get('old_elements', self.elements)
         self.origin = description.get('init')  # of all that follow
-        self.released = not self.resumed and is_released(path)
-        if self.released:
-            self.origin = origin_of(path)
+        self.released = description.get('released')
+        if self.released is not None:
+            self.origin = {**self.released,
+                           'sha256': digest_of(find_checkpoint(path))}
         self.description = {'model': description['model'],
                             'prior': description.get('prior'),
                             'bonds': description.get('bonds'),
                             'old_elements': self.elements}
+        if 'pretraining' in description:
+            self.description['pretraining'] = description['pretraining']
         if self.origin is not None:
             self.description['init'] = self.origin
 
@@ -102,16 +108,11 @@ class Pretrained:
         if not self.resumed:
             if data.isolated_atoms is not None:
                 replace_atomic_energies(self.potential, data)
-                if self.released:  # whose bonds are of another method
+                if self.released or config.pretrain:
+                    # Whose bonds are of another method.
                     fit_bonds(self.potential, data, learned=True)
             else:
-                fitted = data.elements if config.refit else new
-                shift_atomic_energies(self.potential, data, fitted)
-                if self.released and not config.refit and abs(mean_error(
-                        self.potential, data)) > self.potential.energy_scale:
-                    print(f"'{config.init}' is of another zero of energy than "
-                          f"the data: 'refit' is taken as true")
-                    shift_atomic_energies(self.potential, data, data.elements)
+                self._shift(data, config, new)
             if self.readout == 'add':  # means and moments have one zero
                 warn_of_another_zero(self.potential, data)
         if config.freeze is not None:
@@ -122,6 +123,23 @@ class Pretrained:
                        isolated_atoms=self.potential.isolated_atoms,
                        elements=sorted({*self.elements, *new}),
                        states=self._states(data))
+
+    def _shift(self, data: TrainingData, config: TrainConfig,
+               new: list[int]) -> None:
+        r"""Fits the energies of new elements or, where the potential is of
+        another level of theory, of all.
+        """
+        every = config.refit or config.pretrain is not None
+        shift_atomic_energies(self.potential, data,
+                              data.elements if every else new)
+        if self.released and not config.refit and abs(mean_error(
+                self.potential, data)) > self.potential.energy_scale:
+            print(f"'{config.init}' is of another zero of energy than the "
+                  f"data: 'refit' is taken as true")
+            shift_atomic_energies(self.potential, data, data.elements)
+            warn_of_fitted(self.potential, data.elements)
+        elif config.refit:
+            warn_of_fitted(self.potential, data.elements)
 
     def _states(self, data: TrainingData) -> Pairs:
         r"""Returns the charges and multiplicities that are known then."""
@@ -153,6 +171,10 @@ def shift_atomic_energies(potential: Predictor, data: TrainingData,
         weight = batch_weights(data.frames.readout, part)
         fit.add(part.z[atoms], part.batch[atoms], error, weight[atoms])
     potential.atomic_energies += fit.solve()[0]
+
+
+def warn_of_fitted(potential: Predictor, elements: list[int]) -> None:
+    r"""Warns if energies of isolated atoms are none any more."""
     isolated = sorted({*elements} & {*(potential.isolated_atoms or ())})
     if isolated:
         warnings.warn(f"The energies of isolated atoms of "

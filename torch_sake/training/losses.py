@@ -6,6 +6,8 @@ from torch.nn.functional import huber_loss
 
 from torch_sake.evaluation.metrics import Metrics, known_rows
 from torch_sake.runs.distributed import num_processes, sum_over_processes
+from torch_sake.training.config import TrainConfig
+from torch_sake.training.data import TrainingData
 from torch_sake.utils.plain_checks import check_option
 
 HUBER_DELTA = 0.1
@@ -149,3 +151,28 @@ class WeightedLoss:
             score += weight * metrics.get(f'{column}_mae', 0.0) / (
                 self.units[name])
         return score
+
+
+def build_loss(data: TrainingData, config: TrainConfig,
+               loss: Penalty | type[WeightedLoss] | None) -> WeightedLoss:
+    r"""Returns the loss of a run: its settings say what its parts weigh, its
+    data what they are in units of.
+
+    Args:
+        data (TrainingData): The data.
+        config (TrainConfig): The run.
+        loss (callable or type, optional): A penalty, or a class, in the place
+            of that of the settings.
+    """
+    # What is learned, and the weight and the unit of its error:
+    weights = {data.frames.label: 1.0}
+    units = dict.fromkeys((*weights, 'energy', 'force'), data.scale)
+    if 'force' in data.labels:
+        weights = {'force': 1.0, 'energy': config.energy_weight}
+    if data.volume_per_atom > 0:  # of frames with a stress
+        weights['stress'] = config.stress_weight
+        units['stress'] = data.scale / data.volume_per_atom
+    kind, penalty = WeightedLoss, loss or config.loss
+    if isinstance(loss, type) and issubclass(loss, WeightedLoss):
+        kind, penalty = loss, config.loss
+    return kind(penalty, weights, units, config.energy_per_atom)

@@ -53,16 +53,25 @@ class AtomicEnergyFit:
         free = (directions[rank:].abs() > RCOND).any(dim=0)
         return rank, present[free].tolist()
 
-    def solve(self) -> tuple[Tensor, float]:
+    def solve(self, rcond: float = RCOND) -> tuple[Tensor, float]:
         r"""Returns the energies by atomic number, :obj:`[100]`, and the root
         mean square of what they leave.
+
+        Args:
+            rcond (float, optional): Which part of the largest one smaller
+                singular values count for zero; if it is given, of counts with
+                columns of norm one, as elements may be rare.
+                (default: that of rounding)
         """
         counts, energy = self.factor[:, :-1], self.factor[:, -1]
         present = counts.any(dim=0)
+        columns, size = counts[:, present], torch.ones(())
+        if rcond != RCOND:
+            size = torch.linalg.vector_norm(columns, dim=0)
         out = torch.zeros(NUM_ELEMENTS, dtype=torch.double)
         out[present] = torch.linalg.lstsq(
-            counts[:, present], energy.unsqueeze(1), rcond=RCOND,
-            driver='gelsd').solution.squeeze(1)
+            columns / size, energy.unsqueeze(1), rcond=rcond,
+            driver='gelsd').solution.squeeze(1) / size
         rest = torch.linalg.vector_norm(energy - counts @ out)
         if rest <= ROUNDING * torch.linalg.vector_norm(energy):
             rest = 0.0

@@ -8,6 +8,7 @@ from torch_sake.inspection.remark import (
     outliers_of,
 )
 from torch_sake.potentials.load import load_predictor
+from torch_sake.sampling.calculator import title_of
 from torch_sake.training.data_plot import plot_data
 from torch_sake.training.isolated import marked_isolated
 from torch_sake.training.trainer import Trainer
@@ -31,6 +32,10 @@ def describe_references(trainer: Trainer) -> str | None:
         return (f"Isolated atoms have the energies "
                 f"{', '.join(map(_energy_of, numbers, energies))} "
                 f"[{data.frames.units['energy']}]")
+    if config.pretrain is not None:
+        return ("The energies of the elements are those of 'pretrain', "
+                "shifted to fit the training frames: 'atomic_energies' would "
+                "give those of isolated atoms")
     if data.frames.label != 'energy' or config.init is not None or not (
             data.undetermined and data.is_of_one_composition):
         return None
@@ -84,11 +89,21 @@ def report_run(trainer: Trainer) -> None:
     part = 'test' if data.split.test.numel() > 0 else 'val'
     own = config.model if is_import_path(config.model) else None
     potential = load_predictor(config.out, model=own)[0]
+    if part == 'val':  # on which its uncertainties are right by construction
+        potential.rigidity = None
     trivial = trivial_labels(potential, data.batches(part))
     outputs = predict(potential.to(trainer.device), data.batches(part),
                       trainer.device)
     report_errors(outputs, trivial, units, config.out, part,
                   f'\nErrors on the {part} frames '
                   f'({getattr(data.split, part).numel()}; '
-                  f'{trainer.seconds:.0f} s of processor time for training)',
+                  f'{trainer.seconds:.0f} s of processor time for training'
+                  f'{after_pretraining(trainer)})',
                   texts=frame_texts(data.frames[getattr(data.split, part)]))
+
+
+def after_pretraining(trainer: Trainer) -> str:
+    about = trainer.module.description.get('pretraining')
+    return '' if about is None else (
+        f", after {about['num_frames']} frames of "
+        f"{title_of(about['calculator'])}")

@@ -19,8 +19,9 @@ from torch_sake.training.bonds import fit_bonds
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData, check_frames
 from torch_sake.training.finetuning import Pretrained
-from torch_sake.training.losses import WeightedLoss
+from torch_sake.training.losses import WeightedLoss, build_loss
 from torch_sake.training.model import build_model
+from torch_sake.training.pretraining import begin_pretraining, pretrain
 from torch_sake.training.repulsion import describe_repulsion, settle_repulsion
 from torch_sake.training.splits import settle_sizes
 from torch_sake.training.uncertainty import add_uncertainty
@@ -53,7 +54,8 @@ class Trainer:
     :class:`~torch_sake.Property`, with the same loss.
 
     A run with :obj:`config.init` starts from the potential of another one, see
-    :class:`~torch_sake.training.finetuning.Pretrained`.
+    :class:`~torch_sake.training.finetuning.Pretrained`. One with
+    :obj:`config.pretrain` has it pretrained first, in the constructor.
 
     It runs on PyTorch Lightning, on one device or on several, which share the
     frames of each step. The folder :obj:`config.out` gets the checkpoint of
@@ -96,7 +98,7 @@ class Trainer:
         # Here and in fit, as it takes seconds, and simulations do without.
         from torch_sake.runs.callbacks import check_out
         from torch_sake.training.module import PotentialModule
-        self.config = config
+        self.config = config = begin_pretraining(config)
         with self._held_folder():
             check_out(config.out, config.resume)
         config = keep_length(config, ('num_steps', 'max_time'))
@@ -108,9 +110,12 @@ class Trainer:
         if frames is not None:
             config = config.of_frames(check_frames(frames).source)
         pretrained = None
-        if config.init is not None:
-            require(model is None, f"'init' must not be given for a model of "
-                                   f"your own (got {config.init!r})")
+        for name in ('init', 'pretrain'):
+            value = getattr(config, name)
+            require(value is None or model is None,
+                    f"'{name}' must not be given for a model of your own "
+                    f"(got {value!r})")
+        if config.init is not None or (config.pretrain and config.resume):
             pretrained = Pretrained(config)
             config = pretrained.settle(config)
         elif not isinstance(model, torch.nn.Module):
@@ -121,6 +126,15 @@ class Trainer:
         config = settle_repulsion(config, self.data.frames, model)
         config = self.config = settle_sizes(config, self.data.drawn)
         self.data.check_settings(config)
+        if config.pretrain and pretrained is None:
+            self.before_pretraining()
+            with self._held_folder():
+                folder, about = pretrain(
+                    config, self.data, lambda config, frames: Trainer(
+                        config, frames=frames, loss=loss))
+            pretrained = Pretrained(config, folder)
+            pretrained.description['pretraining'] = about
+            config = self.config = pretrained.settle(config)
         torch.manual_seed(config.seed)
         if pretrained is not None:
             self.data = pretrained.adapt(self.data, config)
@@ -133,7 +147,7 @@ class Trainer:
         self.data.check_elements()
         potential.to(getattr(torch, config.precision))
         self.module = PotentialModule(
-            potential, self._build_loss(loss), config,
+            potential, build_loss(self.data, config, loss), config,
             {'config': asdict(config), **description,
              **self.data.description})
         if config.num_processes == 1:  # others have a device each
@@ -181,6 +195,11 @@ class Trainer:
     def is_global_zero(self) -> bool:
         r"""Whether this is the process that writes and prints."""
         return self.config.num_processes == 1 or is_first_process()
+
+    def before_pretraining(self) -> None:
+        r"""Is called before a pretraining, with the :obj:`data` that follow
+        it. Here it does nothing.
+        """
 
     @own_global_state()
     def fit(self, callbacks: Sequence[Any] = ()) -> None:
@@ -256,23 +275,6 @@ class Trainer:
         if data.isolated_atoms is not None:
             fit_bonds(potential, data)
         return potential, description
-
-    def _build_loss(
-        self, loss: Callable[[Tensor], Tensor] | type[WeightedLoss] | None
-    ) -> WeightedLoss:
-        config, data = self.config, self.data
-        # What is learned, and the weight and the unit of its error:
-        weights = {data.frames.label: 1.0}
-        units = dict.fromkeys((*weights, 'energy', 'force'), data.scale)
-        if 'force' in data.labels:
-            weights = {'force': 1.0, 'energy': config.energy_weight}
-        if data.volume_per_atom > 0:  # of frames with a stress
-            weights['stress'] = config.stress_weight
-            units['stress'] = data.scale / data.volume_per_atom
-        kind, penalty = WeightedLoss, loss or config.loss
-        if isinstance(loss, type) and issubclass(loss, WeightedLoss):
-            kind, penalty = loss, config.loss
-        return kind(penalty, weights, units, config.energy_per_atom)
 
     def _restore(self) -> None:
         # Older runs did not know all settings, and had them as by default.

@@ -19,9 +19,9 @@ from torch_sake.training.data import TrainingData
 from torch_sake.utils.global_state import use_deterministic_algorithms
 from torch_sake.utils.inputs import find_checkpoint
 
-# Of the frames that a run has seen, as many times as it has seen them, but not
-# fewer than:
-SHARE, MIN_FRAMES = 0.1, 500
+# Of the training frames that a run has seen, as many times as it has seen
+# them, of those for validation, which have forces, and of both at least:
+SHARE, VAL_SHARE, MIN_FRAMES = 0.1, 0.025, 100
 
 
 def add_uncertainty(config: TrainConfig, data: TrainingData, num_steps: int,
@@ -48,16 +48,17 @@ def add_uncertainty(config: TrainConfig, data: TrainingData, num_steps: int,
             potential.model):
         return
     val = data.frames[data.split.val]
-    if not bool(val.known('energy').any()):
-        warnings.warn("No validation frame has an energy: the potential gets "
-                      "no uncertainties")
-        return
     if config.deterministic:
         use_deterministic_algorithms()
     limit = config.batch_limit
     seen = num_steps * limit.number / float(data.sizes.double().mean())
-    number = min(MAX_FRAMES, max(MIN_FRAMES, int(SHARE * seen)))
     train = data.frames[data.split.train.sort().values]
-    loaders = [data.eval_limit.batches(frames[sample(frames, number)])
-               for frames in (train, val)]
-    write_uncertainty(path, fit_rigidity(potential.to(device), *loaders))
+    loaders = [data.eval_limit.batches(frames[sample(frames, min(
+        MAX_FRAMES, max(MIN_FRAMES, int(share * seen))))])
+        for frames, share in ((train, SHARE), (val, VAL_SHARE))]
+    try:
+        rigidity = fit_rigidity(potential.to(device), *loaders)
+    except (ValueError, torch.linalg.LinAlgError) as error:  # it is trained
+        warnings.warn(f'The potential gets no uncertainties: {error}')
+        return
+    write_uncertainty(path, rigidity)

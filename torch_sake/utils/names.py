@@ -1,8 +1,10 @@
-r"""Names of classes. They need no torch."""
+r"""Names of classes and calculators. They need no torch."""
 
 from typing import Any
 
 from torch_sake.utils.plain_checks import require
+
+XTB = 'xtb'
 
 
 def is_import_path(name: Any) -> bool:
@@ -18,4 +20,13 @@ def check_import_path(name: str, value: Any) -> str:
     require(is_import_path(value), f"'{name}' must be an import path such as "
                                    f"'my_package.my_module:MyModel' "
                                    f"(got {value!r})")
+    return value
+
+
+def check_calculator_name(name: str, value: str) -> str:
+    r"""Checks what a calculator that labels is called by. Nothing is imported.
+    """
+    require(value == XTB or is_import_path(value),
+            f"'{name}' must be '{XTB}' or the import path of an ASE "
+            f"calculator such as 'ase.calculators.emt:EMT' (got {value!r})")
     return value

@@ -47,10 +47,16 @@ class Card(_Required, total=False):
     not_for: list[str]
 
 
-class Origin(TypedDict):
-    r"""Which potential of the package a run began with."""
+class Mark(TypedDict):
+    r"""What the checkpoint of a potential of the package says, copies of it
+    too.
+    """
     name: str
     version: str
+
+
+class Origin(Mark):
+    r"""Which potential of the package a run began with."""
     sha256: str
 
 
@@ -76,21 +82,24 @@ def find_released(path: PathLike) -> str:
                       f"package, not the file of this name: that would be "
                       f"'{osp.join(os.curdir, text)}'")
     out = osp.join(FOLDER, f'{name}.safetensors')
-    with open(out, 'rb') as file:
-        found = hashlib.sha256(file.read()).hexdigest()
-    known = read_card(name)['sha256']
+    found, known = digest_of(out), read_card(name)['sha256']
     require(found == known,
             f"'{out}' must be the file that was released, with the digest "
             f"{known} (got {found}): install torch_sake anew")
     return out
 
 
-def origin_of(path: PathLike) -> Origin:
-    r"""Returns what a run notes of :obj:`'pretrained:NAME'`."""
-    name = _check_name(os.fspath(path))
-    card = read_card(name)
-    return {'name': name, 'version': card['version'],
-            'sha256': card['sha256']}
+def check_kept(name: str, path: PathLike) -> None:
+    r"""Raises an error if a file of the package would be written to."""
+    require(not is_released(path),
+            f"'{name}' must be a file that may change, not one of the package "
+            f"(got '{os.fspath(path)}'): load it first")
+
+
+def digest_of(path: str) -> str:
+    r"""Returns the digest of a file."""
+    with open(path, 'rb') as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def runs_of(path: PathLike) -> str:
