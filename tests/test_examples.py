@@ -186,6 +186,21 @@ def test_training_overhead_benchmark(water_file):
         assert float(low) <= float(ratio) <= float(high)
 
 
+def test_uncertainty_benchmark(water_file, tmp_path):
+    pytest.importorskip('pytorch_lightning')
+    arguments = ['benchmarks/uncertainty.py', '--train', water_file, '--test',
+                 water_file, '--num_train', 16, '--num_val', 4, '--steps', 4,
+                 '--seeds', 0, 1, '--out', tmp_path]
+    printed = run(*arguments)
+    kinds = ('energy', 'force', 'force of frames')
+    for name in ('single', 'ensemble', 'ensemble, of one'):
+        for kind in kinds:
+            assert f'| {name} | {kind} | all |' in printed
+    assert 'times as long with uncertainties' in printed
+    again = run(*arguments, '--checkpoints', tmp_path / 'seed1')
+    assert '| ensemble' not in again and '| single |' in again
+
+
 def test_loader_benchmark(water_file):
     pytest.importorskip('pytorch_lightning')
     printed = run('benchmarks/loader.py', '--data', water_file, '--num_train',

@@ -6,8 +6,10 @@ of an ensemble of several?
         --out uncertainty
 
 trains a potential for each of --seeds, which differ in their training frames,
-too, or takes those that are in --out already. Of each file, of all energies
-together and of all forces together, the rows of uncertainty.csv say
+too, or takes those that are in --out already, or the --checkpoints that are
+given; one without uncertainties gets them from the frames of its split. Of
+each file, of all energies together and of all forces together, the rows of
+uncertainty.csv say
 
 * rms_ratio: the root mean square of errors in units of the standard
   deviations, which is 1 for uncertainties that are right,
@@ -26,6 +28,7 @@ for one structure.
 It needs ``pip install 'torch-sake[train]'``.
 """
 import argparse
+import os
 import os.path as osp
 import time
 
@@ -34,7 +37,8 @@ import torch
 from table import Table
 from torch_geometric.loader import DataLoader
 
-from torch_sake import Ensemble, load_potential
+from torch_sake import Ensemble, fit_uncertainty, load_potential
+from torch_sake.checkpoint import load_checkpoint
 from torch_sake.datasets import read_frames
 from torch_sake.evaluation.calibration import rank_correlation
 from torch_sake.evaluation.metrics import predict
@@ -54,7 +58,17 @@ def train(args, seed):
             data=args.train, num_train=args.num_train, num_val=args.num_val,
             num_test=0, batch_size=3, num_steps=args.steps, seed=seed,
             out=out)).fit()
-    return load_potential(out)
+    return out
+
+
+def load(path, frames):
+    """Returns a potential that has uncertainties."""
+    potential = load_potential(path)
+    if not potential.has_uncertainty:
+        split = load_checkpoint(path)[0]
+        fit_uncertainty(potential, frames[split['split.train']],
+                        frames[split['split.val']])
+    return potential
 
 
 def auroc(error, std):
@@ -137,15 +151,22 @@ def main():
     parser.add_argument('--num_val', type=int, default=50)
     parser.add_argument('--steps', type=int, default=6000)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--checkpoints', nargs='+', default=None)
     parser.add_argument('--out', default='uncertainty')
     args = parser.parse_args()
     torch.set_num_threads(1)
-    potentials = [train(args, seed) for seed in args.seeds]
-    ensemble = Ensemble(potentials)
-    tables = {
-        'single': mean([measure(one, args.test) for one in potentials]),
-        'ensemble': measure(ensemble, args.test),
-        'ensemble, of one': measure(ensemble, args.test, potentials[0])}
+    os.makedirs(args.out, exist_ok=True)
+    paths = args.checkpoints or [train(args, seed) for seed in args.seeds]
+    frames = read_frames(args.train)
+    potentials = [load(path, frames) for path in paths]
+    tables = {'single': mean([measure(one, args.test) for one in potentials])}
+    calls = [potentials[0], potentials[0].statistics]
+    if len(potentials) > 1:
+        ensemble = Ensemble(potentials)
+        calls.append(ensemble.statistics)
+        tables['ensemble'] = measure(ensemble, args.test)
+        tables['ensemble, of one'] = measure(ensemble, args.test,
+                                             potentials[0])
     shown = Table('uncertainty', 'of', 'file', *COLUMNS,
                   path=osp.join(args.out, 'uncertainty.csv'))
     for kind, path in tables['single']:
@@ -154,13 +175,13 @@ def main():
                                           for column in COLUMNS))
     data = read_frames(args.test[0])[0]
     with torch.no_grad():
-        plain, single, several = seconds([
+        plain, *others = seconds([
             lambda call=call: call(data.z, data.pos.float())
-            for call in (potentials[0], potentials[0].statistics,
-                         ensemble.statistics)])
-    print(f'{1000 * plain:.2f} ms for energy and forces, {single / plain:.3f} '
-          f'times as long with uncertainties, {several / plain:.2f} times of '
-          f'the ensemble')
+            for call in calls])
+    print(f'{1000 * plain:.2f} ms for energy and forces; '
+          + ', '.join(f'{other / plain:.3f} times as long {name}'
+                      for name, other in zip(('with uncertainties',
+                                              'of the ensemble'), others)))
 
 
 if __name__ == '__main__':
