@@ -8,9 +8,10 @@ Molecules are drawn (molecules.py), structures grown from them and labeled
 (torch_sake.sampling) by all processors, 30 minutes of one of them, and the
 training takes one or two hours. All is kept in --out: a call that is repeated
 goes on. ``--stage label`` ends after the labels, ``--stage train`` after the
-training; ``--stage test_labels`` labels what is tested on, and no more. The
-last stage assesses the potential (assess.py) and writes the files of the
-package (release.py) to the folder 'release' in --out.
+training. ``--stage test_labels`` labels what is tested on, and no more;
+``--stage assess`` does all that follows the training: it assesses the
+potential (assess.py) and writes the files of the package (release.py) to the
+folder 'release' in --out.
 """
 
 import argparse
@@ -61,7 +62,7 @@ MODEL = {'hidden_channels': 96, 'num_layers': 3}
 SETTINGS = {
     'atomic_energies': 'isolated', 'energy_per_atom': True,
     'energy_weight': 0.5, 'ema_decay': 0.999, 'max_num_atoms': 240,
-    'val_interval': 1000, 'num_test': 0, **MODEL,
+    'val_interval': 1000, **MODEL,
 }
 
 
@@ -185,16 +186,16 @@ def main():
     parser.add_argument('--num_processes', type=int,
                         help='that label; all processors if not given')
     parser.add_argument('--stage', default='release', choices=(
-        'label', 'test_labels', 'train', 'release'))
+        'label', 'test_labels', 'train', 'assess', 'release'))
     args = parser.parse_args()
     os.makedirs(args.out, exist_ok=True)
-    if args.stage in ('test_labels', 'release'):
-        write_labels(TESTS, args)
-    if args.stage != 'test_labels':
+    if args.stage in ('label', 'train', 'release'):
         write_labels(('train', 'val'), args)
     if args.stage in ('train', 'release'):
         train(args)
-    if args.stage == 'release':
+    if args.stage in ('test_labels', 'assess', 'release'):
+        write_labels(TESTS, args)
+    if args.stage in ('assess', 'release'):
         publish(args)
 
 
