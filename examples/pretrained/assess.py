@@ -136,7 +136,9 @@ def conformers(one, rng):
     """Returns conformers of a molecule."""
     start, found = Structure(one.z, one.pos), []
     while len(found) < NUM_CONFORMERS:
-        found.append(turn_bonds(start, rng))
+        turned = turn_bonds(start, rng)
+        if turned is not None:  # atoms would be too close each time
+            found.append(turned)
     return found
 
 

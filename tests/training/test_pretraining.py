@@ -259,6 +259,15 @@ def test_a_time_is_for_both(config):
         replace(timed, pretrain_steps=5)
 
 
+@pytest.mark.slow
+def test_a_time_is_that_of_the_run_that_goes_on(run):
+    timed = replace(run, num_steps=None, pretrain_steps=None,
+                    max_time='00:00:02', out=run.out + '-2')
+    Trainer(timed).fit()
+    trainer = Trainer(replace(timed, resume=True, max_time=None))
+    assert trainer.config.max_time == '00:00:02'
+
+
 def test_settings_of_the_pretraining(run):
     """Those that make the model are shared."""
     frames = FramesOnDisk(f'{run.out}/pretrain/grown.frames')

@@ -136,7 +136,7 @@ class LearnConfig(LabelConfig):
     interval: PositiveInt = 20
     num_walkers: PositiveInt = 2
     max_force_std: PositiveFloat | None = None
-    std_factor: PositiveFloat = 3.0
+    std_factor: PositiveFloat = 5.0
     num_rounds: PositiveInt = 10
     num_labels: PositiveInt = 20
     min_distance: NotNegative = 0.02

@@ -35,8 +35,10 @@ from torch_sake.utils.files import (
     replace_when_complete,
     write_settings,
 )
+from torch_sake.utils.hints import check_entry
 from torch_sake.utils.inputs import BEST, find_checkpoint
 from torch_sake.utils.locks import hold_folder
+from torch_sake.utils.messages import errors_name
 from torch_sake.utils.plain_checks import require
 
 # Settings that may change when a loop goes on. What is in files is compared
@@ -200,14 +202,17 @@ class Learner:
         # Through JSON, as what is found came:
         settings, marks = json.loads(json.dumps(
             [asdict(self.config), self.beginning.marks]))
-        before = found.get('settings', {})
+        with errors_name(osp.join(out, STATE)):
+            before, known = (check_entry(name, found.get(name),
+                                         dict[str, Any])
+                             for name in ('settings', 'marks'))
         for key, value in settings.items():
             require(key in FREE or before.get(key, value) == value,
                     f"'{key}' must be {before.get(key)!r}, as before in the "
                     f"loop of '{out}', or 'out' another folder "
                     f"(got {value!r})")
         for key, value in marks.items():
-            require(found.get('marks', {}).get(key) == value,
+            require(known.get(key) == value,
                     f"'{key}' must be what it was before in the loop of "
                     f"'{out}', or 'out' another folder (what is in "
                     f"{getattr(self.config, key)!r} now differs)")

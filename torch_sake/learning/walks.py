@@ -60,7 +60,7 @@ def walks_of(config: LearnConfig, number: int, folder: str,
     for structure in range(num_structures):
         for place, temperature in enumerate(config.temperatures):
             for walker in range(config.num_walkers):
-                name = f'{structure}_{temperature:g}K_{walker}'
+                name = f'{structure}_{temperature:.10g}K_{walker}'
                 walks.append(Walk(
                     structure, temperature, walker, osp.join(folder, name),
                     seed_of(config.seed, number, structure, place, walker)))

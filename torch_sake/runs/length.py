@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from torch_sake.checkpoint import load_checkpoint
 from torch_sake.optim.plan import Plan
 from torch_sake.runs.distributed import any_process, of_first_process
-from torch_sake.utils.durations import Duration, clock, seconds_of
+from torch_sake.utils.durations import Duration, clock, seconds_of_run
 from torch_sake.utils.hints import (
     Count,
     Fraction,
@@ -130,7 +130,7 @@ def check_length(module: 'RunModule', checkpoint: Mapping[str, Any]) -> None:
     if num_steps is None:
         used = time_used(checkpoint)
         require(module.max_time > used or
-                module.max_time == _seconds(checkpoint['config']),
+                module.max_time == seconds_of_run(checkpoint['config']),
                 f"'max_time' must be more than {clock(used)}, the time that "
                 f"the run has taken (got {module.config.max_time})")
         return
@@ -157,7 +157,7 @@ def go_on(module: 'RunModule', checkpoint: Mapping[str, Any]) -> None:
     schedule.plan = plan = found_plan(module, checkpoint)
     schedule.warm = checkpoint.get('plan', {}).get('warm', False)
     num_steps = module.steps_of(vars(module.config))
-    if module.max_time != _seconds(checkpoint['config']) or (
+    if module.max_time != seconds_of_run(checkpoint['config']) or (
             num_steps not in (None, plan.last_step)):
         schedule.warm = schedule.is_warm(step)
         schedule.plan = None if num_steps is None else Plan(0, 0.0, num_steps)
@@ -170,8 +170,3 @@ def time_used(checkpoint: Mapping[str, Any]) -> float:
     if 'timer' in checkpoint:
         return checkpoint['timer']['used']
     return checkpoint['seconds']
-
-
-def _seconds(config: Mapping[str, Any]) -> float | None:
-    text = config.get('max_time')
-    return None if text is None else seconds_of(text)

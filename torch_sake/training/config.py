@@ -5,7 +5,7 @@ from torch_sake.datasets.frames.config import LabelConfig
 from torch_sake.training.parts_config import PartsConfig
 from torch_sake.training.pretrain_config import PretrainConfig
 from torch_sake.training.references_config import ReferencesConfig
-from torch_sake.utils.durations import Duration, seconds_of
+from torch_sake.utils.durations import Duration, seconds_of_run
 from torch_sake.utils.hints import (
     Count,
     Cutoff,
@@ -278,9 +278,7 @@ class TrainConfig(PretrainConfig, PartsConfig, ReferencesConfig, LabelConfig):
         r"""The length of the run, if it is one of time, without that of the
         one before it.
         """
-        if self.max_time is None:
-            return None
-        return seconds_of(self.max_time) * (0.5 if self.pretrain else 1.0)
+        return seconds_of_run(vars(self))
 
     @property
     def model_arguments(self) -> dict[str, Any]:

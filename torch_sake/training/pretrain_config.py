@@ -40,6 +40,7 @@ class PretrainConfig:
         learning_rate: float | None
         devices: int
         num_nodes: int
+        num_steps: int | None
         max_time: str | None
     pretrain: Annotated[str, check_calculator_name] | None = None
     pretrain_frames: PositiveInt | None = None
@@ -67,8 +68,9 @@ class PretrainConfig:
                 require(value is None,
                         f"'{name}' must not be given beside 'max_time', half "
                         f"of which is for 'pretrain' (got {value})")
-            elif self.pretrain and value is None:
-                setattr(self, name, default)
+            elif self.pretrain and value is None and (
+                    name != 'pretrain_steps' or self.num_steps is not None):
+                setattr(self, name, default)  # else the length is yet to come
         if self.pretrain is None:
             return
         require(self.init is None,

@@ -1,7 +1,8 @@
 r"""Lengths of time: as settings, and in words."""
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from torch_sake.utils.messages import in_words
 from torch_sake.utils.plain_checks import require
@@ -30,6 +31,16 @@ def seconds_of(text: str) -> int:
     r"""Returns the seconds of a length of time that has been checked."""
     *days, hours, minutes, seconds = map(int, text.split(':'))
     return 86400 * sum(days) + 3600 * hours + 60 * minutes + seconds
+
+
+def seconds_of_run(config: Mapping[str, Any]) -> float | None:
+    r"""Returns the length of a run with some settings, if it is one of time,
+    of which half is for its pretraining.
+    """
+    text = config.get('max_time')
+    if text is None:
+        return None
+    return seconds_of(text) * (0.5 if config.get('pretrain') else 1.0)
 
 
 def clock(seconds: float) -> str:
