@@ -126,8 +126,13 @@ def _draw(axis: Any, error: numpy.ndarray, std: numpy.ndarray) -> None:
     ends = numpy.array([std.min(), std.max()])
     axis.plot(ends, ends, color='black', linewidth=0.8, label='right')
     if error.any():
+        # Whole decades, as labels between them overlap.
+        decades = numpy.log10(ends)
         axis.set(xscale='log', yscale='log',
+                 xlim=10.0**numpy.array([numpy.floor(decades[0] - 0.01),
+                                         numpy.ceil(decades[1] + 0.01)]),
                  ylim=(0.03 * means[means > 0].min(), 5 * max(
                      means.max(), ends[1])))
-    axis.legend(fontsize='small')
+        axis.tick_params(which='minor', labelbottom=False, labelleft=False)
+    axis.legend(fontsize='small', loc='upper left')
     axis.grid(True, alpha=0.3)
