@@ -60,7 +60,7 @@ def test_help(command, tmp_path):
     (['learn', '--structures', 'here', '--label', 'xtb', '--data', 'no.xyz'],
      "or an existing file (got 'no.xyz')"),
     (['learn', '--structures', 'here', '--label', 'xtb', '--init',
-      '[here, no]', '--max_force_std', '1'], "There is no checkpoint 'no'"),
+      '["here", "no"]', '--max_force_std', '1'], "There is no checkpoint 'no'"),
     (['learn', '--structures', 'here', '--label', 'xtb'],
      "'data' or 'init' must be given"),
     (['dynamics', '--data', 'no.npz'], "There is no file 'no.npz'"),
