@@ -334,3 +334,19 @@ def test_nbody_step_benchmark(tmp_path):
     for _, median, low, high, rate in rows:
         assert 0 < float(low) <= float(median) <= float(high)
         assert float(rate) == pytest.approx(1000 / float(median), rel=2e-2)
+
+
+def test_active_learning(water_file, tmp_path):
+    """Both ways to choose begin with the same potential."""
+    pytest.importorskip('tblite')
+    for name in ('train_300K', 'train_600K', 'test_MD_600K'):
+        (tmp_path / f'{name}.xyz').write_text(Path(water_file).read_text())
+    out = tmp_path / 'active'
+    run('benchmarks/active_learning.py', '--folder', tmp_path, '--out', out,
+        '--num_first', 6, '--num_labels', 2, '--num_rounds', 1, '--num_steps',
+        2, '--finetune_steps', 2, '--time', 0.01, '--num_walkers', 1,
+        '--num_test', 5)
+    lines = (out / 'active_learning.csv').read_text().splitlines()
+    assert lines[1].split(',', 1)[1] == lines[-2].split(',', 1)[1]
+    assert lines[-1].startswith('random,0,2,')
+    assert (out / 'active_learning.png').exists()
