@@ -100,7 +100,7 @@ def train(args, start, size, seed):
     if start == 'pretrain':
         config = replace(config, pretrain='xtb', learning_rate=None)
     elif start != 'scratch':
-        config = replace(config, init=start, refit=True, learning_rate=1e-3)
+        config = replace(config, init=start, refit=True, learning_rate=3e-4)
     config = replace(config, **args.set, resume=False)
     begun = osp.exists(osp.join(folder, 'last.safetensors')) or osp.exists(
         osp.join(folder, 'pretrain'))

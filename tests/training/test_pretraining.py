@@ -75,7 +75,7 @@ def test_folder_of_a_run(run):
     assert after['pretraining']['num_frames'] == len(frames)
     assert after['pretraining']['fingerprint'] == before['fingerprint']
     assert after['pretraining']['versions'].keys() == {'torch_sake', 'ase'}
-    assert after['config']['learning_rate'] == 1e-3
+    assert after['config']['learning_rate'] == 3e-4
     assert after['config']['pretrain'] == CALCULATOR
     assert after['config']['init'] is None
     assert f'pretrain: \'{CALCULATOR}\'' in open(f'{run.out}/config.yaml'
@@ -295,7 +295,7 @@ def test_settings_of_the_pretraining(run):
 def test_what_is_refused(config, water_file):
     own = TrainConfig(data=water_file, pretrain='xtb')
     assert (own.pretrain_frames, own.pretrain_steps, own.learning_rate,
-            own.pretrain_learning_rate) == (4000, 6000, 1e-3, 3e-3)
+            own.pretrain_learning_rate) == (4000, 6000, 3e-4, 3e-3)
     assert replace(own, learning_rate=2e-3).learning_rate == 2e-3
     for changes, message in (
             ({'pretrain': 'pm6'}, "'pretrain' must be 'xtb' or the import"),

@@ -106,7 +106,7 @@ class TrainConfig(PretrainConfig, PartsConfig, ReferencesConfig, LabelConfig):
             each pair of atoms that are closer than 'cutoff'.
         optimizer: 'muon' (Muon for matrices, Adam for all else)
             or 'adam'.
-        learning_rate: Largest learning rate; 3e-3 if not given, and 1e-3 after
+        learning_rate: Largest learning rate; 3e-3 if not given, and 3e-4 after
             'pretrain'.
         warmup: Share of the steps in which the rate rises from zero.
         schedule: What the rate does then: 'cosine' falls along a cosine to

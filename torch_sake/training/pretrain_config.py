@@ -5,7 +5,7 @@ from torch_sake.utils.hints import PositiveFloat, PositiveInt
 from torch_sake.utils.names import check_calculator_name, is_import_path
 from torch_sake.utils.plain_checks import require
 
-LEARNING_RATE, LEARNING_RATE_AFTER = 3e-3, 1e-3
+LEARNING_RATE, LEARNING_RATE_AFTER = 3e-3, 3e-4
 # Frames of a step, at least:
 BATCH_SIZE = 8
 # Settings that need 'pretrain', and what they are if not given:
