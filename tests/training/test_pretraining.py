@@ -34,11 +34,29 @@ def pretrained(config):
                    pretrain_steps=8, learning_rate=None)
 
 
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    """Where the run of this file is."""
+    return tmp_path_factory.mktemp('pretrained')
+
+
 @pytest.fixture
-def run(pretrained):
-    """A whole run on water."""
-    Trainer(pretrained).fit()
-    return pretrained
+def run(place, pretrained):
+    """A whole run on water, which is trained once and as it was for each
+    test."""
+    data, out, kept = (str(place / name) for name in (
+        'water.extxyz', 'run', 'kept'))
+    config = replace(pretrained, data=data, out=out)
+    if not os.path.exists(kept):
+        shutil.copy(pretrained.data, data)
+        Trainer(config).fit()
+        shutil.copytree(out, kept)
+    for name in os.listdir(place):
+        if name.startswith('run'):
+            path = str(place / name)
+            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+    shutil.copytree(kept, out)
+    return config
 
 
 def emt_energy(frame):
@@ -177,6 +195,95 @@ def test_a_finished_run_goes_on(run):
     for changes in ({'pretrain_frames': 30}, {'pretrain': 'xtb'}):
         with pytest.raises(ValueError, match="'pretrain.*' must be"):
             Trainer(replace(longer, **changes))
+
+
+def test_a_finished_run_goes_on_with_a_time(run):
+    """It has no steps of pretraining then, as one of a time has none."""
+    trainer = Trainer(replace(run, resume=True, num_steps=None,
+                              pretrain_steps=None, max_time='01:00:00'))
+    assert trainer.step == 12 and not trainer.module.finished
+    with pytest.raises(ValueError, match="'pretrain_steps' must be 8, as"):
+        Trainer(replace(run, resume=True, pretrain_steps=9))
+
+
+@pytest.mark.parametrize('length', [
+    {'num_steps': 12, 'pretrain_steps': 8, 'max_time': None},
+    {'num_steps': None, 'pretrain_steps': None, 'max_time': '00:20:00'}])
+def test_length_of_a_run_that_was_interrupted_in_its_pretraining(
+        run, length, monkeypatch):
+    """It is that of the run, and not the usual one, if none is given."""
+    os.remove(f'{run.out}/{LAST}')
+    path = f'{run.out}/pretrain/grown.json'
+    with open(path) as file:
+        content = json.load(file)
+    with open(path, 'w') as file:
+        json.dump({**content, 'length': length}, file)
+    none = dict.fromkeys(length)
+    again = pretraining.begin_pretraining(replace(run, resume=True, **none))
+    assert not again.resume
+    assert {name: getattr(again, name) for name in length} == length
+    given = pretraining.begin_pretraining(replace(run, resume=True,
+                                                  num_steps=30))
+    assert given.num_steps == 30
+
+    def build(*args):
+        raise KeyboardInterrupt
+
+    # The last one that was given is kept:
+    monkeypatch.setattr(pretraining, 'pretrain_config', build)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(replace(run, resume=True, num_steps=30, pretrain_steps=9))
+    last = pretraining.begin_pretraining(replace(run, resume=True, **none))
+    assert (last.num_steps, last.pretrain_steps) == (30, 9)
+    with pytest.raises(ValueError, match="'pretrain_steps' must be 9"):
+        pretraining.begin_pretraining(replace(
+            run, resume=True, **{**none, 'pretrain_steps': 8}))
+
+
+@pytest.mark.parametrize('content', [
+    None, {}, {'length': {}}, {'length': {'num_steps': -1}},
+    {'length': {'num_steps': 5, 'max_time': '00:01:00',
+                'pretrain_steps': 5}},
+    {'length': {'num_steps': None, 'max_time': None,
+                'pretrain_steps': None}}])
+def test_a_length_that_is_not_known(pretrained, content):
+    path = f'{pretrained.out}/pretrain/grown.json'
+    os.makedirs(os.path.dirname(path))
+    if content is not None:
+        with open(path, 'w') as file:
+            json.dump(content, file)
+    with pytest.raises(ValueError, match='num_steps|length') as error:
+        Trainer(replace(pretrained, resume=True, num_steps=None,
+                        pretrain_steps=None))
+    assert path in str(error.value)
+
+
+def test_grown_frames_of_unknown_origin(run):
+    """They are not taken as grown with the settings of today."""
+    os.remove(f'{run.out}/{LAST}')
+    os.remove(f'{run.out}/pretrain/grown.json')
+    with pytest.raises(ValueError, match="must have its 'grown.json'"):
+        Trainer(replace(run, resume=True))
+
+
+def test_an_isolated_atom_that_fails(pretrained, monkeypatch):
+    label = pretraining.label
+
+    def without_oxygen(structures, *args, **options):
+        return label([one for one in structures if len(one.z) > 1
+                      or one.z[0] != 8], *args, **options)
+
+    monkeypatch.setattr(pretraining, 'label', without_oxygen)
+    with pytest.raises(ValueError, match='EMT failed for O') as error:
+        Trainer(pretrained)
+    assert 'atomic_energies' not in str(error.value)
+    assert not os.path.exists(f'{pretrained.out}/pretrain/grown.frames')
+
+
+def test_uncertainties_are_those_of_the_run(run):
+    """Those of the pretraining would be thrown away."""
+    assert load_potential(run.out).has_force_uncertainty
+    assert not load_potential(f'{run.out}/pretrain').has_uncertainty
 
 
 def test_other_settings_than_the_pretraining_began_with(run):

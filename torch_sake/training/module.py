@@ -22,6 +22,7 @@ from torch_sake.runs.module import RunModule
 from torch_sake.runs.resume import RunState, Weights
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.losses import WeightedLoss
+from torch_sake.utils.plain_checks import require
 
 
 class Parts(TypedDict):
@@ -49,7 +50,7 @@ class PotentialModule(RunModule):
     name, state = 'potential', TrainingState
     free = {'out', 'resume', 'root', 'split', 'val_interval', 'patience',
             'device', 'devices', 'num_nodes', 'num_workers', 'tensorboard',
-            'num_steps', 'max_time'}
+            'num_steps', 'max_time', 'pretrain_steps'}
     length = 'num_steps'
 
     def __init__(self, potential: Predictor, loss: WeightedLoss,
@@ -112,6 +113,12 @@ class PotentialModule(RunModule):
 
     def check_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         super().check_checkpoint(checkpoint)
+        # It is none where the length of the run is a time, at first or now.
+        given = self.config.pretrain_steps
+        found = checkpoint['config'].get('pretrain_steps')
+        require(None in (given, found) or given == found,
+                f"'pretrain_steps' must be {found}, as the pretraining is "
+                f"done (got {given})")
         for name, value in self.description['split'].items():
             if not torch.equal(value, checkpoint['split'][name]):
                 raise ValueError(f"'resume' needs the data of the run (the "

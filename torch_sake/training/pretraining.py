@@ -6,7 +6,7 @@ import json
 import os.path as osp
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -21,15 +21,21 @@ from torch_sake.datasets.frames.on_disk import FramesOnDisk
 from torch_sake.evaluation.metrics import units_of_properties
 from torch_sake.sampling.calculator import check_calculator, title_of
 from torch_sake.sampling.growth import grow
-from torch_sake.sampling.labeling import label
+from torch_sake.sampling.labeling import elements_of, label
+from torch_sake.sampling.structure import Structure
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.data import TrainingData
-from torch_sake.training.isolated import find_isolated
+from torch_sake.training.isolated import find_isolated, isolated_energies
 from torch_sake.training.parts_config import PartsConfig
 from torch_sake.training.pretrain_config import BATCH_SIZE, PretrainConfig
+from torch_sake.training.pretrain_length import (
+    keep_length_of_begun,
+    length_of,
+)
 from torch_sake.training.references_config import ReferencesConfig
 from torch_sake.training.threads import limit_threads
 from torch_sake.utils.durations import clock
+from torch_sake.utils.elements import symbols_of
 from torch_sake.utils.files import write_json
 from torch_sake.utils.inputs import LAST
 from torch_sake.utils.messages import errors_name
@@ -68,6 +74,8 @@ def begin_pretraining(config: TrainConfig) -> TrainConfig:
     require(config.resume or not begun,
             f"'out' must not hold a pretraining already, unless it goes on "
             f"with 'resume' (got {folder})")
+    if begun:
+        config = keep_length_of_begun(config, osp.join(folder, ABOUT))
     return replace(config, resume=config.resume and not begun)
 
 
@@ -90,6 +98,7 @@ def pretrain(config: TrainConfig, data: TrainingData,
     check_pretraining(config, data)
     frames, about = grown_frames(config, data)
     trainer = build(pretrain_config(config, frames), frames)
+    trainer.adds_uncertainty = False  # of weights that will change
     print(describe_frames(frames, config.pretrain))
     if trainer.device.type == 'cpu':
         limit_threads(trainer.data.edges_per_step(trainer.config))
@@ -143,12 +152,17 @@ def grown_frames(config: TrainConfig,
                     f"{found['versions']} (got {versions})")
             versions = found['versions']
     else:
-        write_json(about_path, {'about': about, 'versions': versions})
+        require(not osp.exists(path),
+                f"'{path}' must have its '{ABOUT}' beside it, which says what "
+                f"it was grown from (got none)")
+    write_json(about_path, {'about': about, 'versions': versions,
+                            'length': length_of(config)})
     if not osp.exists(path):
         structures = grow(source.in_units(ASE_UNITS),
                           num_frames=config.pretrain_frames, seed=config.seed)
         frames = label(structures, config.pretrain, seed=config.seed,
                        folder=osp.join(folder, LABELS))
+        check_grown(structures, frames, config.pretrain)
         frames = with_full_states(frames) if config.embed_charge else frames
         write_frames([frames.in_units(data.frames.units)], path)
         shutil.rmtree(osp.join(folder, LABELS))
@@ -156,6 +170,19 @@ def grown_frames(config: TrainConfig,
     return frames, {'calculator': config.pretrain, 'versions': versions,
                     'num_frames': len(frames),
                     'fingerprint': frames_fingerprint(frames)}
+
+
+def check_grown(structures: Sequence[Structure], frames: AnyFrames,
+                calculator: str) -> None:
+    r"""Raises an error if a calculator has failed for an isolated atom, which
+    the energies of all molecules follow from.
+    """
+    alone = isolated_energies(frames, find_isolated(frames))
+    missing = [number for number in elements_of(structures)
+               if number not in alone]
+    require(not missing, f"'pretrain' needs the isolated atoms of all "
+                         f"elements, and {title_of(calculator)} failed for "
+                         f"{symbols_of(missing)}")
 
 
 def check_same(found: dict[str, Any], about: dict[str, Any]) -> None:

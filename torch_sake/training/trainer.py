@@ -89,6 +89,8 @@ class Trainer:
             is not set, or is set and the run there has other settings, or if
             another process writes to it.
     """
+    adds_uncertainty = True  # at the end
+
     @own_global_state()
     def __init__(self, config: TrainConfig,
                  model: torch.nn.Module | type | str | None = None,
@@ -236,7 +238,7 @@ class Trainer:
                 self._add_uncertainty()
 
     def _add_uncertainty(self) -> None:
-        if self.is_global_zero:
+        if self.is_global_zero and self.adds_uncertainty:
             add_uncertainty(self.config, self.data, self.step, self.device)
 
     def _lightning_options(self) -> dict[str, Any]:
