@@ -1,12 +1,14 @@
 """Labels by any calculator of ASE, in processes that can be interrupted."""
 
 import os
+from importlib import metadata
 
 import numpy as np
 import pytest
 
 from torch_sake.datasets import processes
 from torch_sake.sampling import Structure, check_calculator, label
+from torch_sake.sampling.calculator import version_of
 from torch_sake.sampling.labeling import _parts
 
 build = pytest.importorskip('ase.build')
@@ -126,6 +128,26 @@ def test_going_on(spring, tmp_path, monkeypatch):
     assert again.energy.equal(whole.energy)
     other = label(structures[:2], spring, folder=tmp_path / 'parts')
     assert other.energy.equal(whole.energy[:2])
+
+
+def test_another_version(spring, tmp_path, monkeypatch):
+    """Labels of before are not those of a calculator that has changed."""
+    kept = tmp_path / 'parts'
+    assert float(label([pair(1.5)], spring, folder=kept).energy) == 0.5
+    (tmp_path / 'here' / 'my_spring.py').write_text(SPRING.format(scale=8.0))
+    assert float(label([pair(1.5)], spring, folder=kept).energy) == 1.0
+    assert len(list(kept.glob('*.npz'))) == 2
+
+
+@pytest.mark.parametrize('calculator, package', [('xtb', 'tblite'),
+                                                 (EMT, 'ase')])
+def test_version_of_a_package(monkeypatch, calculator, package):
+    pytest.importorskip(package)
+    check_calculator(calculator)
+    before = version_of(calculator)
+    assert before['version'] == metadata.version(package)
+    monkeypatch.setattr(metadata, 'version', {package: '0.0.1'}.get)
+    assert version_of(calculator) == {**before, 'version': '0.0.1'}
 
 
 def test_a_damaged_part(spring, tmp_path):

@@ -1,9 +1,11 @@
 r"""Calculators that label, by name."""
 
+import hashlib
 import importlib
 import os.path as osp
 import sys
 from collections.abc import Iterable
+from importlib import metadata
 from importlib.util import find_spec
 
 from torch_sake.utils.elements import symbols_of
@@ -69,6 +71,31 @@ def _check_import(path: str) -> None:
     if not callable(found):
         raise TypeError(f"'{path}' must be a class or function that returns "
                         f"an ASE calculator (got {type(found)})")
+
+
+def version_of(calculator: str) -> dict[str, str | None]:
+    r"""Returns what tells a version of a calculator from others: that of its
+    package, if it has one, and the digest of the file of an import path, which
+    this process has imported.
+    """
+    if calculator == XTB:
+        return {'version': _package_version('tblite')}
+    name = calculator.partition(':')[0]
+    file = getattr(sys.modules[name], '__file__', None)
+    digest = None
+    if file is not None and osp.exists(file):
+        with open(file, 'rb') as opened:
+            digest = hashlib.sha256(opened.read()).hexdigest()
+    return {'version': _package_version(name.partition('.')[0]),
+            'source': digest}
+
+
+def _package_version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # such as a file of the user
+        version = getattr(sys.modules.get(name), '__version__', None)
+        return None if version is None else str(version)
 
 
 def places_of(calculator: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from torch_sake.sampling.calculator import (
     check_calculator,
     places_of,
     title_of,
+    version_of,
 )
 from torch_sake.sampling.structure import Structure
 from torch_sake.utils.locks import hold_folder
@@ -42,11 +43,12 @@ def label(structures: Sequence[Structure], calculator: str = 'xtb', *,
     (step 1 fs, friction 0.05 / fs) of those that ask for one.
 
     Parts of a few hundred structures run in parallel processes and are kept in
-    the folder. An interrupted call goes on from there, and a second one reads
-    them. What is computed depends neither on the number of processes nor on
-    the other structures. Calculations that fail are left out, with one line
-    that counts them: those that raise an error, and forces above 50
-    eV/Angstrom. Energies are in eV, positions in Angstrom. Frames have
+    the folder. An interrupted call goes on from there, and a second one with
+    the same version of the calculator reads them. What is computed depends
+    neither on the number of processes nor on the other structures.
+    Calculations that fail are left out, with one line that counts them: those
+    that raise an error, and forces above 50 eV/Angstrom. Energies are in eV,
+    positions in Angstrom. Frames have
     :obj:`info(index)['config_type']` and the charge and multiplicity of
     structures that have some.
 
@@ -74,10 +76,10 @@ def label(structures: Sequence[Structure], calculator: str = 'xtb', *,
     _check_states(structures)
     folder = local_path('folder', folder)
     os.makedirs(folder, exist_ok=True)
-    parts = {}
+    parts, version = {}, version_of(calculator)
     for first, last in _parts(structures):
         inputs = inputs_of(structures[first:last], first)
-        about = {'calculator': calculator, 'seed': seed,
+        about = {'calculator': calculator, **version, 'seed': seed,
                  'digest': _digest(inputs), 'timestep': walker.TIMESTEP,
                  'friction': walker.FRICTION, 'max_force': walker.MAX_FORCE}
         name = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
