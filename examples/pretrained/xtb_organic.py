@@ -6,7 +6,7 @@ F that knows what GFN2-xTB says of them, hot, stretched and broken.
 
 Molecules are drawn (molecules.py), structures grown from them and labeled
 (torch_sake.sampling) by all processors, 30 minutes of one of them, and the
-training takes one or two hours. All is kept in --out: a call that is repeated
+training takes 70 minutes. All is kept in --out: a call that is repeated
 goes on. ``--stage label`` ends after the labels, ``--stage train`` after the
 training. ``--stage test_labels`` labels what is tested on, and no more;
 ``--stage assess`` does all that follows the training: it assesses the
@@ -180,7 +180,7 @@ def main():
     parser.add_argument('--num_test', type=int, default=100)
     parser.add_argument('--num_frames', type=int, default=NUM_FRAMES)
     parser.add_argument('--num_steps', type=int)
-    parser.add_argument('--max_time', default='01:45:00')
+    parser.add_argument('--max_time', default='01:10:00')
     parser.add_argument('--num_ps', type=float, default=100.0,
                         help='time of the molecules that are simulated')
     parser.add_argument('--num_processes', type=int,
