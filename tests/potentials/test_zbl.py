@@ -101,6 +101,17 @@ def test_far_pairs_are_left_out(monkeypatch):
     assert prior(z[:2], torch.eye(3)[:2] * 9, batch[:2]).tolist() == [0.0]
 
 
+def test_far_pairs_can_be_differentiated():
+    """As near ones can; energies without a graph stay so."""
+    z, batch = torch.tensor([1, 8]), torch.zeros(2, dtype=torch.long)
+    pos = torch.tensor([[0.0, 0, 0], [0, 0, 4.0]], requires_grad=True)
+    prior = ZBLRepulsion()
+    energy = prior(z, pos, batch)
+    assert energy.tolist() == [0.0]
+    assert not torch.autograd.grad(energy.sum(), pos)[0].any()
+    assert not prior(z, pos.detach(), batch).requires_grad
+
+
 def test_units():
     in_ev = energy(ZBLRepulsion(), (6, 8), 0.5)
     units = pytest.importorskip('ase.units')

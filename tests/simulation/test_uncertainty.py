@@ -7,6 +7,7 @@ import torch
 import torch_sake.simulation.molecular_dynamics as module
 from torch_sake import Ensemble, load_potential
 from torch_sake.calculators.ase import SAKECalculator
+from torch_sake.checkpoint import load_checkpoint
 from torch_sake.evaluation.fit_uncertainty import write_uncertainty
 from torch_sake.potentials.uncertainty import Rigidity, factorize
 from torch_sake.simulation import MDConfig, Simulation, SimulationStopped
@@ -167,6 +168,33 @@ def test_what_cannot_stop(rigid, checkpoint, molecule_file, tmp_path):
     simulation = simulate(tmp_path / 'md', num_steps=2, checkpoint=path,
                           structure=molecule_file, compile=False)
     assert UNCERTAINTY not in simulation.records.rows()
+
+
+def test_uncertainties_that_are_fitted_anew(rigid, checkpoint, molecule_file,
+                                            tmp_path):
+    """Atoms do not feel them: a simulation goes on. Its log cannot get or lose
+    their column."""
+    out = tmp_path / 'md'
+    settings = dict(structure=molecule_file, compile=False)
+    path = rigid('a')
+    simulate(out, num_steps=2, checkpoint=path, **settings)
+    before = load_checkpoint(path)[0]
+    torch.manual_seed(1)
+    rigidity = Rigidity([1, 6, 8, 14], 17)
+    rigidity.factors = before['potential.rigidity.factors'].clone()
+    rigidity.scales = 2.0 * before['potential.rigidity.scales']
+    write_uncertainty(path, rigidity)
+    rows = simulate(out, num_steps=4, checkpoint=path, resume=True,
+                    **settings).records.rows()
+    assert rows['step'] == [0, 2, 4]
+    assert rows[UNCERTAINTY][2] > 1.5 * rows[UNCERTAINTY][1]
+    plain = checkpoint('b')  # with the weights of the other one
+    with pytest.raises(ValueError, match='needs a checkpoint with uncert'):
+        Simulation(MDConfig(plain, out=str(out), interval=2, num_steps=6,
+                            resume=True, **settings))
+    with pytest.raises(ValueError, match="'checkpoint' must be"):
+        Simulation(MDConfig(checkpoint('c', seed=1), out=str(out), interval=2,
+                            num_steps=6, resume=True, **settings))
 
 
 def test_calculator(rigid, molecule_file):

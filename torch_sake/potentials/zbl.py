@@ -103,8 +103,9 @@ class ZBLRepulsion(torch.nn.Module):
         if not plain_operators_needed(pos):
             # What is zero need not be computed, and differentiated.
             near = self._find_near(z, pos, edge_index, edge_shift)
-            if near.numel() == 0:
-                return pos.new_zeros(batch_size)
+            if near.numel() == 0:  # with a graph, if it is of positions
+                zeros = pos.new_zeros(batch_size)
+                return zeros + 0.0 * pos.sum() if pos.requires_grad else zeros
             edge_index = edge_index.index_select(1, near)
             if edge_shift is not None:
                 edge_shift = edge_shift.index_select(0, near)

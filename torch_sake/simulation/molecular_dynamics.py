@@ -22,6 +22,8 @@ from torch_sake.simulation.records import Records
 from torch_sake.simulation.report import UNCERTAINTY, heat
 from torch_sake.simulation.restart import (
     RESTART,
+    check_same_columns,
+    fingerprint_of_forces,
     last_save,
     load_state,
     save_state,
@@ -35,7 +37,6 @@ from torch_sake.simulation.structures import (
 )
 from torch_sake.utils.device import choose_device
 from torch_sake.utils.files import check_folder, remove_incomplete
-from torch_sake.utils.fingerprint import fingerprint
 from torch_sake.utils.locks import hold_folder
 from torch_sake.utils.plain_checks import require
 
@@ -84,8 +85,7 @@ class Simulation:
         self.out = config.out or osp.join(folder_of(config.checkpoint[0]),
                                           'md')
         # Checkpoints may move, but not change:
-        self.fingerprints = [fingerprint([load_checkpoint(path)[0]])
-                             for path in config.checkpoint]
+        self.fingerprints = [*map(fingerprint_of_forces, config.checkpoint)]
         self.saved = last_save(self.out)
         state = load_state(config, self.out, self._settings())
         self.compiled = self._compiles(state)
@@ -122,6 +122,8 @@ class Simulation:
         with self._held_folder():
             self.records = Records(self.out, config.format, config.interval,
                                    state)
+            if self.records.num_frames > 0:
+                check_same_columns(self.records, self.is_uncertain)
             for name in (RESTART, LAST):
                 remove_incomplete(self.out, name)
 

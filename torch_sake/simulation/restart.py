@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy
 
+from torch_sake.checkpoint import load_checkpoint
 from torch_sake.simulation.config import MDConfig
-from torch_sake.simulation.records import LOG, trajectory_name
+from torch_sake.simulation.records import LOG, Records, trajectory_name
+from torch_sake.simulation.report import UNCERTAINTY
 from torch_sake.utils.checks import check_same_settings
 from torch_sake.utils.files import read_arrays, replace_when_complete
-from torch_sake.utils.fingerprint import digest
+from torch_sake.utils.fingerprint import digest, fingerprint
 from torch_sake.utils.messages import errors_name
 from torch_sake.utils.paths import PathLike
 from torch_sake.utils.plain_checks import require
@@ -75,6 +77,24 @@ def load_state(config: MDConfig, out: str,
             f"'num_steps' must be at least {state['step']}, the steps that "
             f"are done (got {config.num_steps})")
     return state
+
+
+def fingerprint_of_forces(checkpoint: PathLike) -> str:
+    r"""Returns what tells a checkpoint from others: all of it but for its
+    uncertainties, which atoms do not feel, and which can be fitted anew.
+    """
+    tensors, _ = load_checkpoint(checkpoint)
+    return fingerprint([{name: value for name, value in tensors.items()
+                         if not name.startswith('potential.rigidity.')}])
+
+
+def check_same_columns(records: Records, is_uncertain: bool) -> None:
+    r"""Raises an error if a log that goes on would get other columns."""
+    require((UNCERTAINTY in records.rows()) == is_uncertain,
+            f"'resume' needs a checkpoint with"
+            f"{'out' if is_uncertain else ''} uncertainties of forces, as "
+            f"the simulation began with, whose log is '{records.log}' "
+            f"(got one with{'' if is_uncertain else 'out'})")
 
 
 def last_save(out: str) -> tuple[int, int] | None:
