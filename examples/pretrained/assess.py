@@ -9,10 +9,10 @@ import numpy
 import torch
 from ase import Atoms
 from ase.io import iread, write
-from molecules import bonds_of
 from torch_geometric.loader import DataLoader
 
 from torch_sake.sampling import Structure, label
+from torch_sake.sampling.bonds import find_bonds, side_of
 from torch_sake.sampling.moves import turn_bonds
 from torch_sake.simulation import MDConfig, Simulation, SimulationStopped
 from torch_sake.utils.elements import symbol_of
@@ -86,7 +86,7 @@ def first_break(one, trajectory):
     """Returns the number of the first frame in which a bond is broken, or
     None.
     """
-    i, j = numpy.triu(bonds_of(one)).nonzero()
+    i, j = find_bonds(one.z, one.pos).T
     start = numpy.linalg.norm(one.pos[i] - one.pos[j], axis=1)
     for number, pos in enumerate(trajectory):
         length = numpy.linalg.norm(pos[i] - pos[j], axis=1)
@@ -144,23 +144,11 @@ def conformers(one, rng):
 
 def turning_bonds(one):
     """Returns how many bonds, between atoms that have others, can turn."""
-    bonded = bonds_of(one)
-    heavy = numpy.flatnonzero((one.z > 1) & (bonded.sum(axis=1) > 1))
-    count = 0
-    for i, j in numpy.argwhere(numpy.triu(bonded)):
-        if i not in heavy or j not in heavy:
-            continue
-        side, todo = {i}, [i]
-        while todo:
-            near = numpy.flatnonzero(bonded[todo.pop()]).tolist()
-            new = [k for k in near if k not in side
-                   and not (k == j and len(side) == 1)]
-            side.update(new)
-            todo.extend(new)
-        heavies = [(one.z[list(part)] > 1).sum() for part in
-                   (side, set(range(len(one.z))) - side)]
-        count += j not in side and min(heavies) > 1
-    return count
+    bonds = find_bonds(one.z, one.pos)
+    sides = [side_of(len(one.z), bonds, index) for index in range(len(bonds))]
+    return sum(min((one.z[part] > 1).sum() for part in (side, ~side)) > 1
+               for side, bond in zip(sides, bonds)
+               if side is not None and one.z[bond].min() > 1)
 
 
 def conformer_rows(potential, molecules, rng):

@@ -25,13 +25,13 @@ from ase.build import molecule
 from ase.collections import g2
 from ase.data import covalent_radii
 
+from torch_sake.sampling.bonds import find_bonds
+
 ELEMENTS = {'H': 1, 'C': 6, 'N': 7, 'O': 8, 'F': 9}
 # Learned from more often than others, as they are simulated more often:
 SMALL = ('H2', 'H2O', 'NH3', 'CH4', 'HF', 'N2', 'CO', 'CO2', 'HCN', 'F2',
          'C2H6', 'CH3OH')
 MAX_HEAVY = 7  # atoms but hydrogen, of molecules that are all taken
-# An electron pair bonds atoms that are closer than this many radii:
-BONDED = 1.25
 CHANGES = ((1, 9, 0), (6, 7, 1), (7, 8, 1), (8, 9, 1), (6, 8, 2))
 
 
@@ -78,11 +78,9 @@ def read_qm9(folder=None):
 
 def bonds_of(one):
     """Returns which atoms are bonded, [n, n]."""
-    dist = numpy.linalg.norm(one.pos[:, None] - one.pos, axis=-1)
-    radii = covalent_radii[one.z]
-    bonded = dist < BONDED * (radii[:, None] + radii)
-    numpy.fill_diagonal(bonded, False)
-    return bonded
+    bonded = numpy.zeros((len(one.z), len(one.z)), dtype=bool)
+    bonded[tuple(find_bonds(one.z, one.pos).T)] = True
+    return bonded | bonded.T
 
 
 def key_of(one):

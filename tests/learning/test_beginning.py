@@ -4,6 +4,7 @@ import os
 
 import numpy
 import pytest
+import torch
 
 from torch_sake.learning.beginning import draw_split
 
@@ -112,6 +113,60 @@ def test_split_of_the_run(begun, learner, tmp_path):
     assert [len(part) for part in vars(split).values()] == [18, 4, 2]
     assert not learner().beginning.learns
     assert learner(init=None).beginning.learns
+
+
+@pytest.fixture
+def other_run(begun, tmp_path):
+    """The second potential, as if it had been trained on another split."""
+    from torch_sake.checkpoint import load_checkpoint, save_checkpoint
+
+    def make(**parts):
+        tensors, description = load_checkpoint(begun['init'][1])
+        for name, part in parts.items():
+            tensors[f'split.{name}'] = torch.tensor(part)
+        path = str(tmp_path / 'other.safetensors')
+        save_checkpoint(path, tensors, description)
+        return [begun['init'][0], path]
+    return make
+
+
+def test_members_of_other_splits(learner, other_run):
+    """What one has learned validates none, what one tests on stays out."""
+    first = learner().beginning.split
+    val, test = first.val.tolist(), first.test.tolist()
+    train = first.train.tolist()
+    one = learner(init=other_run(
+        train=[*train[2:], *val[3:], test[0]], val=[*val[:3], train[0]],
+        test=[train[1], test[1]])).beginning
+    assert not one.learns
+    assert one.split.val.tolist() == val[:3]
+    assert {*one.split.test.tolist()} == {train[1], *test}
+    assert sorted([*one.split.train.tolist(), *val[:3], train[1], *test]) == [
+        *range(24)]
+
+
+def test_members_without_common_validation_frames(learner, other_run):
+    first = learner().beginning.split
+    val, test = first.val.tolist(), first.test.tolist()
+    train = first.train.tolist()
+    init = other_run(train=[*train[5:], *val], val=train[1:5],
+                     test=[train[0], *test])
+    with pytest.warns(UserWarning, match='no validation frames in common'):
+        one = learner(init=init).beginning
+    assert one.learns and len(one.split.val) > 0
+    drawn = [*one.split.train.tolist(), *one.split.val.tolist()]
+    assert sorted([*drawn, train[0], *test]) == [*range(24)]
+
+
+def test_other_data_than_those_of_the_run(begun, learner, tmp_path, capsys):
+    learner()
+    assert 'too small' not in capsys.readouterr().out
+    data = str(tmp_path / 'more.extxyz')
+    frames = ase_io.read(begun['data'], ':')
+    ase_io.write(data, [*frames, frames[0]])
+    assert learner(data=data).beginning.learns
+    assert 'if it has learned some of them, errors on validation frames' in (
+        capsys.readouterr().out)
 
 
 def test_drawn_split(begun, learner):

@@ -5,9 +5,13 @@ import re
 
 import numpy
 import pytest
+import torch
 
 from torch_sake.datasets import read_frames
+from torch_sake.evaluation.predictions import Predicted, Predictions
 from torch_sake.learning.rounds import OVER, WAITS
+from torch_sake.learning.training import warn_of_another_zero
+from torch_sake.potentials.load import load_potential
 
 ase = pytest.importorskip('ase')
 ase_io = pytest.importorskip('ase.io')
@@ -137,6 +141,31 @@ def test_wrong_labels(waiting, change, message):
     assert 'labeled.extxyz' in str(error.value)
     assert '\n' not in str(error.value)
     assert not osp.exists(osp.join(folder, 'learned.extxyz'))
+
+
+def test_another_zero_of_energy(waiting):
+    """Such as that of another method: the same forces, other energies."""
+    make, folder, frames = waiting
+    for atoms in frames:
+        atoms.calc.results['energy'] += 6 * 30.0
+    write(folder, frames)
+    with pytest.warns(UserWarning, match=r"labeled.extxyz': The energies are "
+                      r"(29|30)[.\d]* eV per atom away"):
+        make().run()
+
+
+def test_the_zero_of_the_potential(begun, recwarn):
+    """Less than the scale of the potential is an error of its own."""
+    scale = load_potential(begun['init'][0]).energy_scale
+    label = torch.tensor([5.0, 7.0]).double()
+    for shift, number in ((0.9, 0), (1.1, 1)):
+        value = label - shift * scale * torch.tensor([2, 4])
+        warn_of_another_zero('here', Predictions(
+            torch.tensor([2, 4]), torch.full((6, ), 29),
+            {'energy': Predicted(value, label, torch.arange(2))}),
+            begun['init'][0], {'length': 'Angstrom', 'energy': 'eV'})
+        assert len(recwarn) == number
+    assert f'The energies are {1.1 * scale:.4g} eV' in str(recwarn[0].message)
 
 
 def test_two_files(waiting):

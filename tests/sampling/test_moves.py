@@ -40,6 +40,19 @@ def test_bonds():
     assert pairs == [(1, 6)] * 5 + [(1, 8), (6, 6), (6, 8)]
 
 
+def test_molecules():
+    """In the order of their first atoms, however long their chains are."""
+    order = np.random.default_rng(0).permutation(40)
+    bonds = np.stack([order[:-1], order[1:]], axis=1)
+    cut = np.delete(bonds, [9, 29], axis=0)
+    found = find_molecules(40, cut)
+    parts = [order[:10], order[10:30], order[30:]]
+    for number, part in enumerate(sorted(parts, key=min)):
+        assert (found[part] == number).all()
+    assert find_molecules(40, bonds).max() == 0
+    assert find_molecules(3, bonds[:0]).tolist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize('seed', range(5))
 def test_turned_bonds(seed):
     """All bonds and angles stay, another distance changes."""

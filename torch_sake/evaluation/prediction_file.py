@@ -20,6 +20,7 @@ from torch_sake.datasets.frames.label_keys import (
     is_gradient,
 )
 from torch_sake.datasets.frames.load import AnyFrames
+from torch_sake.datasets.frames.to_ase import to_atoms
 from torch_sake.potentials.strain import empty_cells
 from torch_sake.utils.files import remove_incomplete, replace_when_complete
 from torch_sake.utils.locks import hold_file
@@ -86,15 +87,9 @@ class PredictionFile:
 
     def _image(self, data: Data, outputs: dict[str, Tensor], row: int,
                atoms: slice) -> Any:
-        import ase
-        image = ase.Atoms(data.z[atoms].numpy(),
-                          data.pos[atoms].numpy() * self._factor('pos'))
-        has_stress = False
-        if 'cell' in data:
-            cell, pbc = data.cell[row], data.pbc[row]
-            image.set_cell(cell.numpy() * self._factor('cell'))
-            image.set_pbc(pbc.numpy())
-            has_stress = bool(pbc.any() & ~empty_cells(cell[None])[0])
+        image = to_atoms(data, self._factor('pos'), row, atoms)
+        has_stress = 'cell' in data and bool(
+            data.pbc[row].any() & ~empty_cells(data.cell[row, None])[0])
         number = self.num_written + row
         image.info.update(plain_info(self.frames.info(number)))
         source, image.info[f'{PREDICTED}frame'] = self.frames.origin(number)

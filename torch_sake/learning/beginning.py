@@ -1,6 +1,7 @@
 r"""What a loop begins with, and what is refused before anything runs."""
 
 import os.path as osp
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ from torch_sake.utils.fingerprint import digest, fingerprint
 from torch_sake.utils.inputs import find_structure
 from torch_sake.utils.messages import errors_name
 from torch_sake.utils.plain_checks import require
+from torch_sake.utils.released import is_released
 from torch_sake.utils.units import ASE_UNITS, check_units
 
 USUAL_VAL = 50
@@ -76,9 +78,11 @@ def begin(config: LearnConfig) -> Beginning:
         require(frames.label == 'energy', f"'data' must have energies "
                                           f"(got '{frames.label}')")
         mark = frames_fingerprint(frames)
-        split = split_of_runs(found, mark)
-        learns = split is None
-        split = split or draw_split(config, frames)
+        splits = [split_of_run(one, mark) for one in found]
+        say_unknown(config, splits)
+        split = common_split([one for one in splits if one is not None])
+        learns = split is None or any(one is None for one in splits)
+        split = split or draw_split(config, frames, splits)
         elements |= {*frames.elements}
     check_uncertainty(config, [potential for potential, _, _ in found],
                       frames if learns else None)
@@ -119,33 +123,68 @@ def read_starts(config: LearnConfig) -> tuple[list[Any], list[str]]:
     return starts, where
 
 
-def split_of_runs(found: Sequence[tuple[Any, Any, Any]],
-                  mark: str) -> Split | None:
-    r"""Returns the split of the frames that all potentials were trained with,
-    if they were trained on these frames and with one split.
+def split_of_run(found: tuple[Any, Any, Any], mark: str) -> Split | None:
+    r"""Returns the split of the frames that a potential was trained with, if
+    it was trained on these frames.
     """
-    splits = []
-    for _, tensors, description in found:
-        names = [f'split.{part}' for part in ('train', 'val', 'test')]
-        if description.get('fingerprint') != mark or not (
-                {*names} <= tensors.keys()):
-            return None
-        splits.append(Split(*(tensors[name] for name in names)))
-    if not splits or any(
-            not torch.equal(one, other) for split in splits[1:] for one, other
-            in zip(vars(splits[0]).values(), vars(split).values())):
+    _, tensors, description = found
+    names = [f'split.{part}' for part in ('train', 'val', 'test')]
+    if description.get('fingerprint') != mark or not (
+            {*names} <= tensors.keys()):
         return None
-    return splits[0]
+    return Split(*(tensors[name] for name in names))
 
 
-def draw_split(config: LearnConfig, frames: AnyFrames) -> Split:
+def say_unknown(config: LearnConfig, splits: Sequence[Split | None]) -> None:
+    r"""Prints a line if the user's potentials may know validation frames."""
+    others = [path for path, split in zip(config.init or (), splits)
+              if split is None and not is_released(path)]
+    if others:
+        print(f"'data' has not the frames of the run of {others}, or the run "
+              f"kept no split: if it has learned some of them, errors on "
+              f"validation frames, and the uncertainty at which simulations "
+              f"stop, are too small")
+
+
+def common_split(splits: Sequence[Split]) -> Split | None:
+    r"""Returns the split of the frames that is right for all potentials that
+    were trained on them: validation frames are those of all, and test frames
+    are those of any. It is :obj:`None` if there are no potentials, or no
+    validation frames, which a line says.
+    """
+    if not splits:
+        return None
+    if all(torch.equal(one, other) for split in splits[1:] for one, other in
+           zip(vars(splits[0]).values(), vars(split).values())):
+        return splits[0]
+    test = torch.cat([split.test for split in splits]).unique()
+    val = splits[0].val
+    for split in splits[1:]:
+        val = val[torch.isin(val, split.val)]
+    val = val[~torch.isin(val, test)]
+    if len(val) == 0:
+        warnings.warn("The potentials of 'init' have no validation frames in "
+                      "common, and some are drawn that they have learned: "
+                      "errors on them, and the uncertainty at which "
+                      "simulations stop, are too small")
+        return None
+    rest = torch.cat([part for split in splits
+                      for part in (split.train, split.val)]).unique()
+    return Split(rest[~torch.isin(rest, torch.cat([val, test]))], val, test)
+
+
+def draw_split(config: LearnConfig, frames: AnyFrames,
+               splits: Sequence[Split | None] = ()) -> Split:
     r"""Returns a random split of all frames into those for training and for
-    validation. Frames that are published as test frames stay out of it, and
-    atoms on their own are for training.
+    validation. Test frames of other splits, and those that are published as
+    such, stay out of it, and atoms on their own are for training.
     """
     indices = numpy.arange(len(frames))
     if frames.test_start is not None:
         indices = indices[:frames.test_start]
+    for split in splits:
+        if split is not None:
+            indices = numpy.setdiff1d(indices, split.test.numpy())
     rng = numpy.random.default_rng(config.seed)
     drawn = rng.permutation(indices[frames.num_atoms.numpy()[indices] > 1])
     num_val = config.num_val

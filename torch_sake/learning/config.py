@@ -14,22 +14,17 @@ from torch_sake.utils.hints import (
     Sources,
     check_settings,
 )
-from torch_sake.utils.names import is_import_path
+from torch_sake.utils.names import check_calculator_name
 from torch_sake.utils.plain_checks import check_single, require, to_list
 
 FILES = 'files'
-NAMED = ('xtb', FILES)  # labels that are no code of the user
 # What the potential of 'init' has already:
 OF_MODEL = ('hidden_channels', 'num_layers', 'cutoff', 'embed_charge')
 
 
 def check_label(name: str, value: str) -> str:
     r"""Checks what makes labels. Nothing is imported."""
-    require(value in NAMED or is_import_path(value),
-            f"'{name}' must be one of {list(NAMED)} or the import path of a "
-            f"calculator of ASE such as 'ase.calculators.emt:EMT' "
-            f"(got {value!r})")
-    return value
+    return check_calculator_name(name, value, (FILES, ))
 
 
 def check_temperatures(name: str, value: Any) -> list[float]:

@@ -11,10 +11,11 @@ from torch import Tensor
 from torch_sake.datasets.frames.charges import CHARGES, SPINS
 from torch_sake.datasets.frames.load import AnyFrames
 from torch_sake.datasets.frames.split import Split
+from torch_sake.datasets.frames.to_ase import to_atoms
 from torch_sake.learning.beginning import Beginning
 from torch_sake.learning.config import FILES, LearnConfig
 from torch_sake.learning.files import once, round_folder
-from torch_sake.learning.labels import structure_of, to_atoms
+from torch_sake.learning.labels import structure_of
 from torch_sake.learning.training import train, uncertainty_on, write_split
 from torch_sake.learning.walks import seed_of
 from torch_sake.sampling import label

@@ -4,7 +4,6 @@ r"""The labels of a round: computed, or read from a file that the user wrote.
 from collections.abc import Sequence
 from typing import Any
 
-import ase
 import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -15,6 +14,7 @@ from torch_sake.datasets.frames.load import (
     load_frames,
     options_of,
 )
+from torch_sake.datasets.frames.to_ase import to_atoms
 from torch_sake.learning.config import LearnConfig
 from torch_sake.learning.distances import closest, largest_difference, shape_of
 from torch_sake.learning.files import TO_LABEL, find_labeled
@@ -196,14 +196,6 @@ def labeled(frames: AnyFrames, index: int, asked: Any) -> Any:
         results['stress'] = data.stress[0].numpy()
     atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
-
-
-def to_atoms(data: Any) -> Any:
-    r"""Returns the structure of a frame in Angstrom."""
-    cell = {}
-    if 'cell' in data and bool(data.pbc.any()):
-        cell = {'cell': data.cell[0].numpy(), 'pbc': data.pbc[0].numpy()}
-    return ase.Atoms(data.z.numpy(), data.pos.numpy(), **cell)
 
 
 def _named(numbers: Sequence[int]) -> str:

@@ -35,7 +35,11 @@ from torch_sake.learning.labels import (
     read_labels,
 )
 from torch_sake.learning.log import SECONDS, in_words, row_of
-from torch_sake.learning.training import errors_of, predictions
+from torch_sake.learning.training import (
+    errors_of,
+    predictions,
+    warn_of_another_zero,
+)
 from torch_sake.learning.walks import Outcome, seed_of, walk, walks_of
 from torch_sake.utils.files import (
     remove_incomplete,
@@ -105,6 +109,12 @@ class Round:
             self.learned = self._runs()
         return found['end']
 
+    @property
+    def _refits(self) -> bool:
+        r"""Whether its training shifts atomic energies to those of frames."""
+        return (self.config.refit and self.number == 1
+                and not self.begin.learns)
+
     def _path(self, name: str) -> str:
         return osp.join(self.folder, name)
 
@@ -166,8 +176,13 @@ class Round:
                 return None
             frames = self._frames(self.number)
             number = len(frames)
-            new = self._errors(frames)
+            outputs = self._predict(frames)
+            new = errors_of(outputs, self.begin.units)
             if self.config.label == FILES:
+                if not self._refits:
+                    warn_of_another_zero(
+                        find_labeled(self.folder) or frames.source, outputs,
+                        self.checkpoints[0], self.begin.units)
                 for remark in look_at_own(frames, None):
                     print(*remark.lines(frames, dropped=True), sep='\n')
         val = self._validation()
@@ -266,6 +281,5 @@ class Round:
                           self.checkpoints, self.number, {
                               'num_steps': config.finetune_steps,
                               'learning_rate': config.finetune_learning_rate,
-                              'refit': config.refit and self.number == 1 and
-                              not self.begin.learns})
+                              'refit': self._refits})
         return time.monotonic() - began

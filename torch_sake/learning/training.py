@@ -3,6 +3,7 @@ learn.
 """
 
 import os.path as osp
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch_sake.evaluation.plots import plot_learning_curve
 from torch_sake.evaluation.predictions import Predictions
 from torch_sake.learning.config import LearnConfig
 from torch_sake.potentials.electrons import any_embeds_charge
-from torch_sake.potentials.load import load_trained
+from torch_sake.potentials.load import load_potential, load_trained
 from torch_sake.training.config import TrainConfig
 from torch_sake.training.trainer import Trainer
 from torch_sake.utils.device import choose_device
@@ -70,6 +71,26 @@ def uncertainty_on(checkpoints: list[str], structures: Sequence[Any],
         largest.append(numpy.linalg.norm(
             calculator.results['forces_std'], axis=1).max())
     return float(numpy.median(largest))
+
+
+def warn_of_another_zero(path: str, outputs: Predictions, checkpoint: str,
+                         units: dict[str, str]) -> None:
+    r"""Warns if energies of the user differ, in the mean per atom, from those
+    of the potential by more than its scale: few frames should not teach that.
+
+    Args:
+        path (str): The file of the energies.
+        outputs (Predictions): What the potential says of its frames.
+        checkpoint (str): The potential, or one of an ensemble.
+        units (dict): Those of the potential.
+    """
+    mean = -float(outputs.errors()['energy_per_atom'].mean())
+    if abs(mean) > load_potential(checkpoint).energy_scale:
+        _, energy = check_units(units)
+        warnings.warn(f"'{path}': The energies are {mean * energy:.4g} eV per "
+                      f"atom away from what the potential says, in the mean: "
+                      f"they must be of its level of theory, that of 'data'; "
+                      f"for those of another one, 'init' needs 'refit'")
 
 
 def write_split(path: str, split: Split) -> None:

@@ -1,9 +1,6 @@
 r"""Bonds of molecules, and what they join."""
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial.distance import cdist
 
 from torch_sake.potentials.zbl import COVALENT_RADII
 
@@ -16,20 +13,30 @@ def radii_of(z: np.ndarray) -> np.ndarray:
     return np.array(COVALENT_RADII)[np.minimum(z, LAST) - 1]
 
 
+def distances(pos: np.ndarray) -> np.ndarray:
+    r"""Returns the distances of all pairs of atoms."""
+    return np.linalg.norm(pos[:, None] - pos, axis=2)
+
+
 def find_bonds(z: np.ndarray, pos: np.ndarray) -> np.ndarray:
     r"""Returns the pairs of atoms that are closer than 1.25 times the sum of
     their covalent radii, :obj:`[num_bonds, 2]`.
     """
     radii = radii_of(z)
-    close = cdist(pos, pos) < TOLERANCE * (radii[:, None] + radii)
+    close = distances(pos) < TOLERANCE * (radii[:, None] + radii)
     return np.argwhere(np.triu(close, k=1))
 
 
 def find_molecules(num_atoms: int, bonds: np.ndarray) -> np.ndarray:
     r"""Returns the number of the molecule of each atom."""
     i, j = bonds.reshape(-1, 2).T
-    graph = coo_matrix((np.ones(len(i)), (i, j)), (num_atoms, num_atoms))
-    return connected_components(graph, directed=False)[1]
+    first, before = np.arange(num_atoms), None  # atom of its molecule
+    while before is None or (first != before).any():
+        before = first.copy()
+        np.minimum.at(first, i, before[j])
+        np.minimum.at(first, j, before[i])
+        first = first[first]  # long chains need few turns
+    return np.unique(first, return_inverse=True)[1]
 
 
 def side_of(num_atoms: int, bonds: np.ndarray,
@@ -55,7 +62,7 @@ def closest_approach(z: np.ndarray, pos: np.ndarray,
     the sum of their covalent radii; infinity if there are none.
     """
     radii = radii_of(z)
-    ratio = cdist(pos, pos) / (radii[:, None] + radii)
+    ratio = distances(pos) / (radii[:, None] + radii)
     ratio[tuple(bonds.T)] = np.inf
     ratio = ratio[np.triu_indices(len(z), k=1)]
     return float(ratio.min(initial=np.inf))

@@ -45,10 +45,11 @@ def turn_bonds(start: Structure, rng: np.random.Generator) -> Structure | None:
     """
     bonds = find_bonds(start.z, start.pos)
     number = len(start.z)
+    molecules = find_molecules(number, bonds)
+    sizes = np.bincount(molecules)[molecules]
     sides = {index: side for index in range(len(bonds))
              if (side := side_of(number, bonds, index)) is not None
-             and 1 < side.sum() and 1 < (_molecule(number, bonds, index)
-                                         & ~side).sum()}
+             and 1 < side.sum() < sizes[bonds[index][0]] - 1}
     if not sides:
         return None
     for _ in range(TRIALS):
@@ -148,8 +149,3 @@ def random_rotation(rng: np.random.Generator) -> np.ndarray:
     matrix, upper = np.linalg.qr(rng.standard_normal((3, 3)))
     matrix = matrix * np.sign(np.diag(upper))
     return matrix * np.linalg.det(matrix)
-
-
-def _molecule(num_atoms: int, bonds: np.ndarray, index: int) -> np.ndarray:
-    molecules = find_molecules(num_atoms, bonds)
-    return molecules == molecules[bonds[index][0]]

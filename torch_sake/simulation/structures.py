@@ -26,6 +26,7 @@ from torch_sake.datasets.frames.initial_charges import (
     unsaid_charge,
 )
 from torch_sake.datasets.frames.labeled_frames import STRUCTURE
+from torch_sake.datasets.frames.to_ase import to_atoms
 from torch_sake.potentials.description import check_kind
 from torch_sake.utils.bounds import MAX_LABEL
 from torch_sake.utils.files import replace_when_complete
@@ -157,7 +158,6 @@ def _structure_of(checkpoint: PathLike) -> Any:
     r"""Returns the structure that a training run left in its checkpoint, the
     first frame of its data. Data that a checkpoint names are not opened.
     """
-    import ase
     path = find_checkpoint(checkpoint)
     with errors_name(path):
         tensors, description = load_checkpoint(path)
@@ -172,11 +172,7 @@ def _structure_of(checkpoint: PathLike) -> Any:
         data = Frames(**found, num_atoms=found['z'].numel(), energy=[0.0],
                       name='', units=description['units'],
                       source=f"'{path}': 'structure'")[0]
-        cell = {}
-        if 'cell' in data:
-            cell = {'cell': data.cell[0].numpy() * length,
-                    'pbc': data.pbc[0].numpy()}
-        atoms = ase.Atoms(data.z.numpy(), data.pos.numpy() * length, **cell)
+        atoms = to_atoms(data, length)
         said = {name: tensors[f'structure.{name}'] for name in State._fields
                 if f'structure.{name}' in tensors}
         state = state_of(said, "'structure'")

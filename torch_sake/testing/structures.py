@@ -3,10 +3,12 @@ r"""Molecules that assertions pull, press and turn."""
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy
 import torch
 from torch import Tensor
 
 from torch_sake.potentials.zbl import covalent_radii
+from torch_sake.sampling.bonds import find_bonds, side_of
 from torch_sake.testing.compare import call
 from torch_sake.utils.checks import check_atomic_numbers, check_pos
 from torch_sake.utils.elements import symbols_of
@@ -14,7 +16,6 @@ from torch_sake.utils.plain_checks import check_option, require
 from torch_sake.utils.units import LENGTHS
 
 POINTS_PER_CALL = 32
-BONDED = 1.25  # of the sum of covalent radii
 MAX_NUMBER = 118
 
 Pair = tuple[int, int]
@@ -43,19 +44,13 @@ class Molecule(NamedTuple):
         is that one alone if the two have no bond, or :obj:`None` if it is
         part of a ring.
         """
-        first, second = pair
-        if tuple(sorted(pair)) not in self.bonds:
-            return [second]
-        found, to_visit = {second}, [second]
-        while to_visit:
-            atom = to_visit.pop()
-            for bond in self.bonds:
-                if atom in bond and set(bond) != set(pair):
-                    other = bond[0] if bond[1] == atom else bond[1]
-                    if other not in found:
-                        found.add(other)
-                        to_visit.append(other)
-        return None if first in found else sorted(found)
+        bond = min(pair), max(pair)
+        if bond not in self.bonds:
+            return [pair[1]]
+        bonds, number = numpy.array(self.bonds), self.bonds.index(bond)
+        bonds[number] = pair  # in this direction
+        side = side_of(self.z.numel(), bonds, number)
+        return None if side is None else numpy.flatnonzero(side).tolist()
 
     def pulled(self, pair: Pair, lengths: Tensor) -> Tensor:
         r"""Returns the positions in which two atoms are as far apart as given,
@@ -100,10 +95,9 @@ def molecule_of(structure: Structure, length: str) -> Molecule:
     check_pos(pos, z.numel(), 3)
     pos = pos.detach()
     radii = covalent_radii(length).to(pos).index_select(0, z)
-    dist = torch.cdist(pos, pos, compute_mode='donot_use_mm_for_euclid_dist')
-    close = dist < BONDED * (radii + radii[:, None])
-    return Molecule(z, pos, radii, [
-        tuple(pair) for pair in close.triu(diagonal=1).nonzero().tolist()])
+    bonds = find_bonds(z.cpu().numpy(),
+                       pos.double().cpu().numpy() * LENGTHS[length])
+    return Molecule(z, pos, radii, [(i, j) for i, j in bonds.tolist()])
 
 
 def choose_pairs(name: str, pairs: Sequence[Pair] | None,

@@ -1,5 +1,6 @@
 r"""Names of classes and calculators. They need no torch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch_sake.utils.plain_checks import require
@@ -23,10 +24,14 @@ def check_import_path(name: str, value: Any) -> str:
     return value
 
 
-def check_calculator_name(name: str, value: str) -> str:
-    r"""Checks what a calculator that labels is called by. Nothing is imported.
+def check_calculator_name(name: str, value: str,
+                          others: Sequence[str] = ()) -> str:
+    r"""Checks what a calculator that labels is called by, which may have other
+    names as well. Nothing is imported.
     """
-    require(value == XTB or is_import_path(value),
-            f"'{name}' must be '{XTB}' or the import path of an ASE "
+    known = [XTB, *others]
+    require(value in known or is_import_path(value),
+            f"'{name}' must be {f'one of {known}' if others else repr(XTB)} "
+            f"or the import path of an ASE "
             f"calculator such as 'ase.calculators.emt:EMT' (got {value!r})")
     return value
