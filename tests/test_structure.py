@@ -172,5 +172,12 @@ def test_functions_import_only_what_their_file_does_without():
     assert sorted(late) == []
 
 
+@pytest.mark.parametrize('room', ['sampling', 'testing'])
+def test_what_needs_no_optional_package(room):
+    installed = {'filelock', 'numpy', 'safetensors', 'torch',
+                 'torch_geometric', 'tqdm', 'vesin'}  # of setup.py
+    assert {*needs(f'torch_sake.{room}')} - installed == set()
+
+
 def test_no_file_is_long():
     assert sorted(LONG) == []

@@ -1,6 +1,7 @@
 """Labels by any calculator of ASE, in processes that can be interrupted."""
 
 import os
+import sys
 from importlib import metadata
 
 import numpy as np
@@ -46,6 +47,8 @@ def spring(tmp_path, monkeypatch):
     (folder / 'my_spring.py').write_text(SPRING.format(scale=4.0))
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend('')
+    # That of another test:
+    monkeypatch.delitem(sys.modules, 'my_spring', raising=False)
     return 'my_spring:Spring'
 
 
@@ -134,8 +137,8 @@ def test_another_version(spring, tmp_path, monkeypatch):
     """Labels of before are not those of a calculator that has changed."""
     kept = tmp_path / 'parts'
     assert float(label([pair(1.5)], spring, folder=kept).energy) == 0.5
-    (tmp_path / 'here' / 'my_spring.py').write_text(SPRING.format(scale=8.0))
-    assert float(label([pair(1.5)], spring, folder=kept).energy) == 1.0
+    (tmp_path / 'here' / 'my_spring.py').write_text(SPRING.format(scale=16.0))
+    assert float(label([pair(1.5)], spring, folder=kept).energy) == 2.0
     assert len(list(kept.glob('*.npz'))) == 2
 
 
