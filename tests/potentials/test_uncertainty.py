@@ -1,12 +1,21 @@
 """What a single potential says of its own errors."""
 
 import copy
+import warnings
 
 import pytest
 import torch
 
-from torch_sake import SAKE, Ensemble, Potential, VectorSAKE
+from torch_sake import (
+    SAKE,
+    BondEnergy,
+    Ensemble,
+    Potential,
+    VectorSAKE,
+    ZBLRepulsion,
+)
 from torch_sake.checkpoint import load_checkpoint, save_checkpoint
+from torch_sake.potentials.bonds import Priors
 from torch_sake.potentials.load import load_potential, load_trained
 from torch_sake.potentials.uncertainty import Rigidity, factorize
 
@@ -255,3 +264,38 @@ def test_compiled(pos):
                                   atol=1e-5)
     assert torch.allclose(potential.uncertainty(Z, pos, BATCH).energy,
                           out.energy_std, rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.compile
+def test_compiled_with_priors(fresh_compiler):
+    """All that a potential has which is trained anew, in double precision, as
+    a long simulation calls it."""
+    torch.set_default_dtype(torch.double)
+    try:
+        prior = Priors([ZBLRepulsion(2.5, scale=0.7),
+                        BondEnergy(torch.randn(100), 2.5)])
+        potential = Potential(
+            VectorSAKE(8, num_layers=1, num_rbf=5, cutoff=2.5), 0.7,
+            torch.randn(100), prior=prior, isolated_atoms=[1, 6, 8],
+            rigidity=random_rigidity())
+    finally:
+        torch.set_default_dtype(torch.float)
+    near = 0.5 * torch.randn(5, 3, dtype=torch.double)
+    cell = {'cell': 6.0 * torch.eye(3, dtype=torch.double),
+            'pbc': torch.tensor(3 * [True]), 'compute_stress': True}
+    systems = [(Z, near), (Z[:3], 1.5 * near[:3]), (Z, 40.0 * near)]
+    # Nuclei are pressed together in the first one, and far apart in the last.
+    batch = torch.zeros_like(Z)
+    assert prior[0](Z, near, batch)[0] > 1e-3
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings('error', 'Compilation')
+        expected = [potential.statistics(*system, **cell)
+                    for system in systems]
+        potential.compile()
+        for system, one in zip(systems, expected):
+            other = potential.statistics(*system, **cell)
+            for name, value in one._asdict().items():
+                found = getattr(other, name)
+                assert torch.allclose(value, found, rtol=1e-8, atol=1e-9), name
+    assert potential.compiled

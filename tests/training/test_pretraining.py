@@ -35,25 +35,25 @@ def pretrained(config):
 
 
 @pytest.fixture(scope='module')
-def place(tmp_path_factory):
+def run_folder(tmp_path_factory):
     """Where the run of this file is."""
     return tmp_path_factory.mktemp('pretrained')
 
 
 @pytest.fixture
-def run(place, pretrained):
+def run(run_folder, pretrained):
     """A whole run on water, which is trained once and as it was for each
     test."""
-    data, out, kept = (str(place / name) for name in (
+    data, out, kept = (str(run_folder / name) for name in (
         'water.extxyz', 'run', 'kept'))
     config = replace(pretrained, data=data, out=out)
     if not os.path.exists(kept):
         shutil.copy(pretrained.data, data)
         Trainer(config).fit()
         shutil.copytree(out, kept)
-    for name in os.listdir(place):
+    for name in os.listdir(run_folder):
         if name.startswith('run'):
-            path = str(place / name)
+            path = str(run_folder / name)
             shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
     shutil.copytree(kept, out)
     return config
