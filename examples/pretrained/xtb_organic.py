@@ -47,6 +47,8 @@ CARD = {
         'liquids, crystals and surfaces: it has seen no more than two '
         'molecules at a time',
         'barriers of reactions, unless they are checked',
+        'atoms that are pressed closer than half the sum of their covalent '
+        'radii: its energies fall there, where those of GFN2-xTB rise',
     ],
 }
 NUM_FRAMES = 40000
