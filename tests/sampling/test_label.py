@@ -153,6 +153,32 @@ def test_version_of_a_package(monkeypatch, calculator, package):
     assert version_of(calculator) == {**before, 'version': '0.0.1'}
 
 
+FAILS = '''import os
+from ase.calculators.emt import EMT
+
+class Fails(EMT):
+    def calculate(self, *args):
+        if 'NOT_THERE' in os.environ:
+            raise OSError('a program is not installed')
+        super().calculate(*args)
+'''
+
+
+def test_nothing_labeled_is_not_kept(tmp_path, monkeypatch):
+    """What was missing may be there the next time."""
+    (tmp_path / 'fails_at_first.py').write_text(FAILS)
+    monkeypatch.syspath_prepend(tmp_path)
+    water = build.molecule('H2O')
+    structures = [Structure(water.numbers, water.positions)]
+    monkeypatch.setenv('NOT_THERE', '')
+    with pytest.raises(RuntimeError, match='not installed'):
+        label(structures, 'fails_at_first:Fails', folder=tmp_path / 'parts')
+    monkeypatch.delenv('NOT_THERE')
+    frames = label(structures, 'fails_at_first:Fails',
+                   folder=tmp_path / 'parts')
+    assert len(frames) == 1
+
+
 def test_a_damaged_part(spring, tmp_path):
     label([pair(1.5)], spring, folder=tmp_path / 'parts')
     part, = (tmp_path / 'parts').glob('*.npz')
@@ -182,6 +208,8 @@ def test_xtb(tmp_path):
     (dict(calculator='gfn'), ValueError, "'calculator' must be 'xtb' or"),
     (dict(calculator='no_such_module:It'), ValueError, 'no_such_module'),
     (dict(calculator='ase.units:kB'), TypeError, 'class or function'),
+    (dict(calculator='ase:Atoms'), TypeError, 'class or function.*Atoms'),
+    (dict(calculator='json:JSONDecoder'), TypeError, 'class or function'),
     (dict(calculator='xtb', elements=[6, 92]), ValueError, 'parameters of U'),
     (dict(calculator=EMT, states=[(1, None)]), ValueError, r'\(1, None\)'),
 ])

@@ -280,6 +280,15 @@ def test_an_isolated_atom_that_fails(pretrained, monkeypatch):
     assert not os.path.exists(f'{pretrained.out}/pretrain/grown.frames')
 
 
+def test_nothing_can_be_labeled(pretrained, monkeypatch):
+    def label(*args, **options):
+        raise RuntimeError('EMT labeled none of the structures')
+
+    monkeypatch.setattr(pretraining, 'label', label)
+    with pytest.raises(ValueError, match="'pretrain' must label.*EMT labeled"):
+        Trainer(pretrained)
+
+
 def test_uncertainties_are_those_of_the_run(run):
     """Those of the pretraining would be thrown away."""
     assert load_potential(run.out).has_force_uncertainty

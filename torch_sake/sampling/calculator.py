@@ -68,9 +68,14 @@ def _check_import(path: str) -> None:
     except Exception as error:  # anything that the code of a user raises
         raise ValueError(f"'{path}' must be a calculator in a module that can "
                          f"be imported (got {one_line(error)})") from error
-    if not callable(found):
+    if isinstance(found, type):
+        calculates = hasattr(found, 'get_potential_energy') and (
+            not hasattr(found, 'get_positions'))  # as atoms have
+    else:
+        calculates = callable(found)
+    if not calculates:
         raise TypeError(f"'{path}' must be a class or function that returns "
-                        f"an ASE calculator (got {type(found)})")
+                        f"an ASE calculator (got {found!r})")
 
 
 def version_of(calculator: str) -> dict[str, str | None]:

@@ -89,6 +89,9 @@ def label(structures: Sequence[Structure], calculator: str = 'xtb', *,
                   if not osp.exists(path)}, calculator, seed, num_processes)
     results = [read_computed(path, about, walker.ARRAYS)
                for path, (_, _, _, about) in parts.items()]
+    if not any(len(result['energy']) for result in results):
+        for path in parts:  # what is missing may be there the next time
+            os.remove(path)
     _say_failures(results, calculator)
     starts = [structures[first + int(start)]
               for result, (first, *_) in zip(results, parts.values())

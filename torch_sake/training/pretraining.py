@@ -160,8 +160,12 @@ def grown_frames(config: TrainConfig,
     if not osp.exists(path):
         structures = grow(source.in_units(ASE_UNITS),
                           num_frames=config.pretrain_frames, seed=config.seed)
-        frames = label(structures, config.pretrain, seed=config.seed,
-                       folder=osp.join(folder, LABELS))
+        try:
+            frames = label(structures, config.pretrain, seed=config.seed,
+                           folder=osp.join(folder, LABELS))
+        except RuntimeError as error:
+            raise ValueError(f"'pretrain' must label structures ({error})"
+                             ) from error
         check_grown(structures, frames, config.pretrain)
         frames = with_full_states(frames) if config.embed_charge else frames
         write_frames([frames.in_units(data.frames.units)], path)
