@@ -10,8 +10,8 @@ pytest.importorskip('openmm')
 PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'api.rst'
 PACKAGES = ['torch_sake', 'torch_sake.calculators', 'torch_sake.datasets',
             'torch_sake.forecasting', 'torch_sake.learning',
-            'torch_sake.models',
-            'torch_sake.neighbors', 'torch_sake.nn', 'torch_sake.simulation',
+            'torch_sake.models', 'torch_sake.neighbors', 'torch_sake.nn',
+            'torch_sake.sampling', 'torch_sake.simulation',
             'torch_sake.testing', 'torch_sake.training']
 # Of modules with other names that are not public:
 ONE_BY_ONE = ['torch_sake.checkpoint.load_checkpoint',

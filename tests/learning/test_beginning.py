@@ -47,8 +47,8 @@ def test_elements_of_the_labels(begun, learner, tmp_path, monkeypatch):
 
 
 def test_no_calculator(learner, tmp_path):
-    refused(learner, tmp_path, "'ase.calculators.emt:DFT' must be a "
-            "calculator", label='ase.calculators.emt:DFT')
+    refused(learner, tmp_path, "'label' must be a calculator",
+            label='ase.calculators.emt:DFT')
 
 
 def test_atoms_on_each_other(begun, learner, tmp_path):
@@ -64,7 +64,7 @@ def test_charges(begun, learner, tmp_path):
     path = changed(begun, tmp_path, charge=1)
     refused(learner, tmp_path, 'structure 1 must have a charge and a spin of '
             "'data'", structures=path, label='files')
-    refused(learner, tmp_path, 'given no charges', structures=path,
+    refused(learner, tmp_path, 'told nothing', structures=path,
             init=None, embed_charge=True)
     path = changed(begun, tmp_path, charge=0.5)
     refused(learner, tmp_path, "'charge' must be an integer",

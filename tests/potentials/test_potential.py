@@ -24,7 +24,7 @@ from torch_sake import (
 )
 from torch_sake.benchmark.work import peak_memory
 from torch_sake.ops import compilation
-from torch_sake.potentials import potential as potential_module
+from torch_sake.potentials import derivatives
 from torch_sake.testing import (
     assert_batch_independent,
     assert_equivariant_forces,
@@ -453,7 +453,7 @@ def test_compiled_layers_are_computed_again():
 
 def test_compiled_layers_that_are_computed_again_can_be_trained(monkeypatch,
                                                                 pos):
-    for module in (compilation, potential_module):
+    for module in (compilation, derivatives):
         monkeypatch.setattr(module, 'compile_function',
                             lambda function: function)
     potential = Potential(vector_sake(), recompute=True).double()

@@ -210,7 +210,8 @@ def test_xtb(tmp_path):
     (dict(calculator='ase.units:kB'), TypeError, 'class or function'),
     (dict(calculator='ase:Atoms'), TypeError, 'class or function.*Atoms'),
     (dict(calculator='json:JSONDecoder'), TypeError, 'class or function'),
-    (dict(calculator='xtb', elements=[6, 92]), ValueError, 'parameters of U'),
+    (dict(calculator="xtb", elements=[6, 92]), ValueError,
+     "must know all elements: .xtb. has no parameters of U"),
     (dict(calculator=EMT, states=[(1, None)]), ValueError, r'\(1, None\)'),
 ])
 def test_wrong_calculators(arguments, error, message):

@@ -99,7 +99,7 @@ def test_one_composition_does_not_tell_its_elements_apart(tmp_path):
                     units={'length': 'Angstrom', 'energy': 'eV'})
     potential = Trainer(TrainConfig(
         'some', num_train=16, num_val=8, num_steps=2, hidden_channels=8,
-        atomic_energies={'H': -10.0, 'O': -70.0}, num_layers=1,
+        atomic_energies={'H': -10.0, 'O': -70.0}, num_layers=1, zbl=False,
         out=str(tmp_path / 'run')), frames=frames).potential
     bonds = potential.prior
     energies = bonds.energies[[1, 8]]

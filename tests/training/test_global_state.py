@@ -121,9 +121,10 @@ def test_trainer_among_foreign_settings(config, request):
     assert_equal(weights(trainer), weights(expected))
     potential = load_potential(config.out)
     assert snapshot() == before
-    assert_equal(potential.state_dict(), {
-        key: value for key, value in expected.average.module.state_dict(
-        ).items()})
+    # Uncertainties come after the training:
+    assert_equal({key: value for key, value in potential.state_dict().items()
+                  if not key.startswith('rigidity.')},
+                 expected.average.module.state_dict())
 
 
 def test_run_draws_its_own_numbers(config):

@@ -21,7 +21,7 @@ def check_inputs(command: str, config: Any) -> None:
     if 'structure' in given:
         find_structure(config.structure)
     for path in given.get('structures', ()):
-        find_structure(path)
+        find_structure(path, 'structures')
     if 'checkpoint' in given:
         for path in local_paths('checkpoint', config.checkpoint):
             find_checkpoint(path)

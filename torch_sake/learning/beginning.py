@@ -92,7 +92,7 @@ def begin(config: LearnConfig) -> Beginning:
     if config.label != FILES:
         check_calculator(config.label, sorted(
             {int(z) for atoms in starts for z in atoms.numbers}),
-            {(charge or 0, spin) for charge, spin in states})
+            {(charge or 0, spin) for charge, spin in states}, 'label')
     embeds = config.embed_charge or any(
         any_embeds_charge(potential) for potential, _, _ in found)
     if frames is not None and not embeds:
@@ -109,7 +109,7 @@ def read_starts(config: LearnConfig) -> tuple[list[Any], list[str]]:
     """
     starts, where = [], []
     for path in config.structures:
-        name, index = find_structure(path)
+        name, index = find_structure(path, 'structures')
         numbers: Iterable[int] = [index]
         if osp.exists(path):  # all that the file has
             numbers = range(sum(1 for _ in ase_structures(name)))

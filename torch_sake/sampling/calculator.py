@@ -22,7 +22,8 @@ def title_of(calculator: str) -> str:
 
 
 def check_calculator(calculator: str, elements: Iterable[int] = (),
-                     states: Iterable[tuple[int, int | None]] = ()) -> None:
+                     states: Iterable[tuple[int, int | None]] = (),
+                     called: str = 'calculator') -> None:
     r"""Raises an error if structures cannot be labeled, before anything runs.
 
     An import path runs the code of its module: it is to come from the user,
@@ -36,6 +37,8 @@ def check_calculator(calculator: str, elements: Iterable[int] = (),
             (default: :obj:`()`)
         states (list of tuple, optional): Pairs of charge and multiplicity;
             :obj:`None` for the lowest multiplicity. (default: :obj:`()`)
+        called (str, optional): What errors call the argument.
+            (default: :obj:`"calculator"`)
 
     Raises:
         ImportError: If the package of the calculator is missing.
@@ -43,39 +46,41 @@ def check_calculator(calculator: str, elements: Iterable[int] = (),
         ValueError: If there is none of that name, or it does not know an
             element or a state.
     """
-    check_calculator_name('calculator', calculator)
+    check_calculator_name(called, calculator)
     if find_spec('ase') is None or (calculator == XTB
                                     and find_spec('tblite') is None):
         raise ImportError("Labels by an ASE calculator need ASE and, for "
                           "'xtb', tblite: pip install 'torch-sake[train]'")
     if calculator == XTB:
         unknown = [number for number in elements if number > XTB_ELEMENTS]
-        require(not unknown, f"'xtb' must know all elements: it has no "
-                             f"parameters of {symbols_of(unknown)}")
+        require(not unknown, f"'{called}' must know all elements: 'xtb' has "
+                             f"no parameters of {symbols_of(unknown)}")
         return
     others = sorted({(charge, spin) for charge, spin in states
                      if charge != 0 or spin not in (None, 1)}, key=str)
     require(not others,
-            f"'{calculator}' is given no charges and multiplicities, but "
-            f"structures have {', '.join(map(str, others))}: only 'xtb' is")
-    _check_import(calculator)
+            f"'{called}' must be 'xtb' for charges and multiplicities, of "
+            f"which other calculators are told nothing (got {calculator!r} "
+            f"and {', '.join(map(str, others))})")
+    _check_import(calculator, called)
 
 
-def _check_import(path: str) -> None:
+def _check_import(path: str, called: str) -> None:
     name, _, attribute = path.partition(':')
     try:
         found = getattr(importlib.import_module(name), attribute)
     except Exception as error:  # anything that the code of a user raises
-        raise ValueError(f"'{path}' must be a calculator in a module that can "
-                         f"be imported (got {one_line(error)})") from error
+        raise ValueError(f"'{called}' must be a calculator in a module that "
+                         f"can be imported (got {path!r}: "
+                         f"{one_line(error)})") from error
     if isinstance(found, type):
         calculates = hasattr(found, 'get_potential_energy') and (
             not hasattr(found, 'get_positions'))  # as atoms have
     else:
         calculates = callable(found)
     if not calculates:
-        raise TypeError(f"'{path}' must be a class or function that returns "
-                        f"an ASE calculator (got {found!r})")
+        raise TypeError(f"'{called}' must be a class or function that returns "
+                        f"an ASE calculator (got {path!r}: {found!r})")
 
 
 def version_of(calculator: str) -> dict[str, str | None]:

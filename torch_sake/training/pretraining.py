@@ -117,7 +117,8 @@ def check_pretraining(config: TrainConfig, data: TrainingData) -> None:
             f"{frames.source})")
     check_units(frames.units)
     check_calculator(config.pretrain, data.elements,
-                     [(charge, spin) for charge, spin in data.states])
+                     [(charge, spin) for charge, spin in data.states],
+                     'pretrain')
 
 
 def grown_frames(config: TrainConfig,

@@ -61,7 +61,8 @@ def find_checkpoint(path: PathLike) -> str:
     return path
 
 
-def find_structure(path: PathLike) -> tuple[str, int]:
+def find_structure(path: PathLike,
+                   called: str = 'structure') -> tuple[str, int]:
     r"""Returns a file of structures and the number of one in it, that of
     :obj:`'file@3'` or else the last one. What is the name of a file as a whole
     has no number.
@@ -69,12 +70,12 @@ def find_structure(path: PathLike) -> tuple[str, int]:
     Raises:
         ValueError: If there is no such file.
     """
-    name, index = local_path('structure', path), -1
+    name, index = local_path(called, path), -1
     before, _, number = name.rpartition('@')
     if not osp.exists(name) and INDEX.fullmatch(number) and before:
         name, index = before, int(number)
     if not osp.isfile(name):
-        raise ValueError(f"'structure' must be a file (got '{path}')")
+        raise ValueError(f"'{called}' must be a file (got '{path}')")
     return name, index
 
 
