@@ -107,6 +107,7 @@ def test_calibration_on_synthetic_errors():
                                  1e-6)
     z = torch.tensor(elements)[torch.randint(2, (number, ))]
     x = torch.randn(number, 3) * torch.rand(number, 1) * 3
+    x = torch.nn.functional.pad(x, (0, 1), value=1.0)
     q = rigidity.distances(z, x)
     true = torch.where(z == 1, 0.05, 0.2)
     error = torch.randn(number, 3).double() * (true * q).unsqueeze(1)

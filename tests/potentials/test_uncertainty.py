@@ -55,7 +55,7 @@ def test_dense_computation():
     rigidity.factors = factorize(moments, counts, 1e-3)
     rigidity.scales = torch.rand(2, 2, dtype=torch.double)
     z = torch.tensor([8, 1, 1, 8, 8])
-    x = torch.randn(5, number - 1, dtype=torch.double)
+    x = torch.randn(5, number, dtype=torch.double)
     batch = torch.tensor([0, 0, 1, 1, 1])
     out = rigidity(z, x, batch, 2)
     mean = moments.sum(0) / 35
@@ -63,8 +63,7 @@ def test_dense_computation():
         row = elements.index(int(z[atom]))
         c = (moments[row] + number * mean) / (counts[row] + number)
         c = c + 1e-3 * c.trace() / number * torch.eye(number).double()
-        full = torch.cat([x[atom], torch.ones(1).double()])
-        q = full @ torch.linalg.inv(c) @ full
+        q = x[atom] @ torch.linalg.inv(c) @ x[atom]
         assert float(rigidity.distances(z, x)[atom]) == pytest.approx(
             float(q), rel=1e-9)
         assert float(out.atoms[atom]) == pytest.approx(
@@ -79,7 +78,7 @@ def test_dense_computation():
 def test_chunks_are_one_computation(monkeypatch):
     import torch_sake.potentials.uncertainty as module
     rigidity = random_rigidity()
-    z, x = Z.repeat(4), torch.randn(20, 8)
+    z, x = Z.repeat(4), torch.randn(20, 9)
     whole = rigidity.distances(z, x)
     monkeypatch.setattr(module, 'CHUNK', 3)
     assert torch.allclose(rigidity.distances(z, x), whole, rtol=1e-12)
@@ -87,14 +86,45 @@ def test_chunks_are_one_computation(monkeypatch):
 
 
 def test_unknown_elements_are_infinitely_uncertain():
-    out = random_rigidity((1, 6))(Z, torch.randn(5, 8), BATCH, 2)
+    out = random_rigidity((1, 6))(Z, torch.randn(5, 9), BATCH, 2)
     assert out.forces.isinf().tolist() == [True, False, False, False, False]
     assert out.energy.isinf().tolist() == [True, False]
 
 
 def test_unknown_forces():
-    out = random_rigidity(has_forces=False)(Z, torch.randn(5, 8), None, 1)
+    out = random_rigidity(has_forces=False)(Z, torch.randn(5, 9), None, 1)
     assert bool(out.forces.isnan().all()) and bool(out.energy.isfinite().all())
+
+
+def features_of(potential, *inputs):
+    """Those of the last layer, and a constant."""
+    x = potential.model.encode(*inputs).detach()
+    return torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
+
+
+@pytest.mark.parametrize('element', [1, 6, 8])
+@pytest.mark.parametrize('has_others', [False, True])
+def test_isolated_atoms_are_certain(element, has_others):
+    """Their energies are exact, alone and far from others, and what is
+    about to be alone is almost certain.
+    """
+    potential = build(isolated_atoms=[1, 6, 8]).double()
+    cutoff = ARGUMENTS['cutoff']
+
+    def std(dist):
+        z = torch.tensor([element, 8] if has_others else [element])
+        pos = torch.zeros(len(z), 3).double()
+        pos[1:, 0] = dist
+        found = potential.uncertainty(z, pos)
+        return float(found.atoms[0]), float(found.forces[0])
+
+    assert max(std(2 * cutoff)) < 1e-12
+    if has_others:
+        assert min(std(0.5 * cutoff)) > 1e-3
+        assert max(std(0.999 * cutoff)) < 1e-4
+    plain = build().double().uncertainty(torch.tensor([element]),
+                                         torch.zeros(1, 3).double())
+    assert float(plain.atoms) > 1e-3
 
 
 @pytest.mark.parametrize('model', [SAKE, VectorSAKE])
@@ -102,8 +132,11 @@ def test_unknown_forces():
 def test_one_pass_or_several(pos, model, isolated):
     potential = build(model, isolated_atoms=isolated).double()
     pos = pos.double()
-    x = potential.model.encode(Z, pos, BATCH)
-    expected = potential.rigidity(Z, x.detach(), BATCH, 2)
+    x = features_of(potential, Z, pos, BATCH)
+    if isolated:
+        x = x - features_of(potential, Z, torch.zeros_like(pos),
+                            torch.arange(len(Z)))
+    expected = potential.rigidity(Z, x, BATCH, 2)
     apart = potential.uncertainty(Z, pos, BATCH)
     for one, other in zip(apart, expected):
         assert torch.allclose(one, other, rtol=1e-10)

@@ -24,7 +24,6 @@ from torch_sake.potentials.uncertainty import (
     Rigidity,
     check_has_features,
     factorize,
-    with_constant,
 )
 from torch_sake.utils.inputs import find_checkpoint
 from torch_sake.utils.paths import PathLike
@@ -185,7 +184,7 @@ def _sum_moments(potential: Potential, batches: Iterable[Data]
     """
     moments, counts = {}, {}
     for data in _on_device(potential, batches):
-        features = with_constant(_features(potential, data))
+        features = _features(potential, data).double()
         for element in data.z.unique().tolist():
             some = features[data.z == element]
             moments[element] = moments.get(element, 0.0) + some.T @ some

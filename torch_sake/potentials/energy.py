@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from torch_sake.models import MoleculeModel
 from torch_sake.neighbors import Edges, RadiusInteractionGraph
@@ -251,7 +252,8 @@ class EnergyModel(Compilable):
                     edge_shift: Tensor | None,
                     kwargs: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
         r"""Returns what the model says, given positions as they are and as
-        they are rounded for it, and the features of atoms, if asked for.
+        they are rounded for it, and the features of atoms with a constant
+        one, if asked for.
         """
         fixed = contextlib.nullcontext()
         if edge_index is not None:
@@ -266,7 +268,7 @@ class EnergyModel(Compilable):
             energy, features = model.with_features(z, pos, batch, **{
                 name: value for name, value in kwargs.items()
                 if name != 'return_features'})
-            return as_vector(energy), features
+            return as_vector(energy), pad(features, (0, 1), value=1.0)
         with fixed:
             return as_vector(self.model(z, pos, batch, **kwargs)), None
 

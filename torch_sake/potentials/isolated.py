@@ -109,9 +109,11 @@ class IsolatedAtoms(torch.nn.Module):
             none = None if edge_index is None else edge_index[:, :0]
             energy, features = call(z, pos, batch, edge_index, edge_shift,
                                     kwargs)
-            single, _ = call(alone, places, graphs - num_graphs, none, None,
-                             {})
-            return energy, single, features
+            single, others = call(
+                alone, places, graphs - num_graphs, none, None,
+                {name: value for name, value in kwargs.items()
+                 if name == 'return_features'})
+            return energy, single, less_alone(features, others, z, alone)
         kwargs = {name: torch.cat([value, value.new_full(
             (number, ), OF_GRAPHS[name])]) if name in OF_GRAPHS else value
             for name, value in kwargs.items()}
@@ -125,8 +127,24 @@ class IsolatedAtoms(torch.nn.Module):
                              f"energies of as many graphs "
                              f"(got {energy.numel()})")
         if features is not None:
-            features = features[:z.numel()]
+            features = less_alone(features[:z.numel()], features[z.numel():],
+                                  z, alone)
         return energy[:num_graphs], energy[num_graphs:], features
+
+
+def less_alone(features: Tensor | None, others: Tensor | None, z: Tensor,
+               alone: Tensor) -> Tensor | None:
+    r"""Returns the features of atoms, less those of their elements alone, as
+    energies are.
+
+    Shapes:
+        - **input:** features :math:`(N, F)`, those of atoms alone
+          :math:`(K, F)`, atomic numbers :math:`(N)` and :math:`(K)`
+    """
+    if features is None or others is None:
+        return None
+    is_one = z.unsqueeze(1) == alone
+    return features - is_one.to(features.dtype) @ others
 
 
 def may_sum_over_atoms(model: Any) -> bool:

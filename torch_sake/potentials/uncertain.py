@@ -101,7 +101,8 @@ class UncertainEnergy(EnergyModel):
         cell: Tensor | None = None, pbc: Tensor | None = None, **kwargs,
     ) -> tuple[Tensor, Tensor]:
         r"""Returns the energies, :math:`(B)`, and the features of atoms that
-        the readout is made of, :math:`(N, F)`, these without derivatives. All
+        the readout is made of, with a constant one, :math:`(N, F)`, less those
+        of isolated atoms whose energies are exact, without derivatives. All
         arguments are those of :meth:`forward`.
         """
         check_has_features(self.model)

@@ -54,13 +54,15 @@ class Rigidity(torch.nn.Module):
 
     .. math::
         q_i = \mathbf{f}_i^{\top} \mathbf{C}_{z_i}^{-1} \mathbf{f}_i, \quad
-        \mathbf{f}_i = [\mathbf{x}_i, 1], \quad
+        \mathbf{f}_i = [\mathbf{x}_i, 1] - [\mathbf{x}_{z_i}, 1], \quad
         s(F_{i \alpha}) = a_{z_i} q_i, \quad
         s(E_i) = b_{z_i} q_i, \quad
         s(E)^2 = \sum_i s(E_i)^2
 
     where :math:`\mathbf{C}_z` is the second moment of the features of the
-    training atoms of an element, slightly regularized. Deviations grow as the
+    training atoms of an element, slightly regularized. The second term of
+    :math:`\mathbf{f}_i` is that of an isolated atom, in potentials that have
+    its energy exactly, and zero in others. Deviations grow as the
     square of the distance from the data: outside of these, errors do, while
     the square root of :math:`q` says too little of them. The factors
     :math:`a_z` and :math:`b_z` are calibrated on other frames, see
@@ -120,7 +122,7 @@ class Rigidity(torch.nn.Module):
         is_element = z.unsqueeze(1) == self.numbers  # [N, Z]
         parts = []
         for part in features.split(CHUNK):
-            part = with_constant(part)
+            part = part.double()
             parts.append((part @ self.factors.mT).square().sum(dim=2).mT)
         all_elements = torch.cat(parts) if parts else (
             is_element.new_zeros(is_element.shape, dtype=torch.double))
@@ -196,11 +198,6 @@ def has_features(model: Any) -> bool:
 def _readout_of(model: Any) -> str:
     readout = getattr(model, 'readout', None)
     return '' if readout is None else f' with the readout {readout}'
-
-
-def with_constant(features: Tensor) -> Tensor:
-    r"""Returns features in float64, with a constant one after them."""
-    return torch.nn.functional.pad(features.double(), (0, 1), value=1.0)
 
 
 def factorize(moments: Tensor, counts: Tensor,
