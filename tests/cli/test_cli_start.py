@@ -56,7 +56,7 @@ def test_help(command, tmp_path):
     (['learn', '--structures', 'here', '--label', 'dft', '--data', 'here'],
      "'label' must be one of ['xtb', 'files'] or"),
     (['learn', '--structures', '[here, no@2]', '--label', 'xtb', '--data',
-      'here'], "'structure' must be a file (got 'no@2')"),
+      'here'], "'structures' must be a file (got 'no@2')"),
     (['learn', '--structures', 'here', '--label', 'xtb', '--data', 'no.xyz'],
      "or an existing file (got 'no.xyz')"),
     (['learn', '--structures', 'here', '--label', 'xtb', '--init',

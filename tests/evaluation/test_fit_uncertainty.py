@@ -1,6 +1,7 @@
 """Uncertainties that are fitted to frames."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from torch_sake.evaluation.fit_uncertainty import (
 )
 from torch_sake.potentials.load import load_potential
 from torch_sake.potentials.uncertainty import Rigidity, factorize
+
+OLD_FILES = Path(__file__).resolve().parents[1] / 'old_files'
 
 UNITS = {'length': 'Angstrom', 'energy': 'eV'}
 
@@ -200,11 +203,8 @@ def test_bad_input(potential):
 
 
 def test_old_checkpoints_get_some(tmp_path):
-    from pathlib import Path
-    root = Path(torch_sake.__file__).parents[1]
     path = tmp_path / 'best.safetensors'
-    path.write_bytes((root / 'tests' / 'old_files' /
-                      'potential.safetensors').read_bytes())
+    path.write_bytes((OLD_FILES / 'potential.safetensors').read_bytes())
     old = load_potential(path)
     assert not old.has_uncertainty
     elements = torch_sake.checkpoint.load_checkpoint(path)[1]['elements']
@@ -222,11 +222,8 @@ def test_old_checkpoints_get_some(tmp_path):
 
 
 def test_files_that_do_not_fit(tmp_path):
-    from pathlib import Path
-    root = Path(torch_sake.__file__).parents[1]
     path = tmp_path / 'best.safetensors'
-    path.write_bytes((root / 'tests' / 'old_files' /
-                      'potential.safetensors').read_bytes())
+    path.write_bytes((OLD_FILES / 'potential.safetensors').read_bytes())
     z = (torch_sake.checkpoint.load_checkpoint(path)[1]['elements'] * 4)[:4]
     frames = make_frames(8, z=z)
     other = frames.in_units({'length': 'Angstrom', 'energy': 'kcal/mol'})
