@@ -1,7 +1,6 @@
 """An isolated atom has exactly its reference energy, in every model."""
 
 import copy
-import functools
 import pickle
 from contextlib import nullcontext
 
@@ -58,9 +57,8 @@ def sake(**options):
     return SAKE(8, num_layers=2, heads=2, num_rbf=5, cutoff=CUTOFF, **options)
 
 
-def vector_sake(num_layers=2, **options):
-    return VectorSAKE(8, num_layers=num_layers, num_rbf=5, cutoff=CUTOFF,
-                      **options)
+def vector_sake(**options):
+    return VectorSAKE(8, num_layers=2, num_rbf=5, cutoff=CUTOFF, **options)
 
 
 def schnet():
@@ -483,8 +481,8 @@ def test_compiled(pos, recwarn):
     """Of many elements, of which those are chosen that are there, and with
     the energies of bonds.
     """
-    eager = build(functools.partial(vector_sake, num_layers=1),
-                  list(range(1, 20)), prior=BondEnergy(0.1 * ENERGIES, CUTOFF))
+    eager = build(vector_sake, list(range(1, 20)),
+                  prior=BondEnergy(0.1 * ENERGIES, CUTOFF))
     compiled = copy.deepcopy(eager)
     compiled.compile()
 
